@@ -1,0 +1,1 @@
+"""Noise-aware anomalous sound detection in JAX."""

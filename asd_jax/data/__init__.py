@@ -1,0 +1,1 @@
+"""File names, clips, audio and data sets."""

@@ -1,0 +1,1 @@
+"""Networks: from front-end output to embeddings."""

@@ -1,0 +1,1 @@
+"""AUC, pAUC, the official score and their tables."""

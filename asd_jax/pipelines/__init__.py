@@ -1,0 +1,1 @@
+"""Systems: stages named in a config, composed into functions."""

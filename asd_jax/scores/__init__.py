@@ -1,0 +1,1 @@
+"""Calibration, fusion and thresholds of anomaly scores."""

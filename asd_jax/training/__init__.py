@@ -1,0 +1,1 @@
+"""Losses, train state, the loop and its checkpoints."""

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# Runs the whole test suite in .venv (made on first use). Arguments go to pytest.
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+exec .venv/bin/python -m pytest "$@"
