@@ -1,0 +1,373 @@
+"""Clips of a machine: challenge folders of 2020 to 2026, and plain folders."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from asd_jax.data import audio, folders, truth
+
+_MAX_CHANNELS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """One wave file and what is known about it.
+
+  Attributes:
+    path: the file.
+    machine: machine type.
+    section: two digits; "00" where nothing says otherwise.
+    split: "train" or "test".
+    domain: "source", "target", or None if unknown.
+    label: "normal", "anomaly", or None if unknown.
+    attributes: raw attribute text, "" for none.
+    header: header of the file.
+  """
+
+  path: pathlib.Path
+  machine: str
+  section: str
+  split: str
+  domain: str | None
+  label: str | None
+  attributes: str
+  header: audio.Header
+
+  @property
+  def name(self) -> str:
+    """Base name; unique within machine and split."""
+    return self.path.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+  """All clips of one machine, sorted by name.
+
+  Attributes:
+    name: machine type.
+    train: normal clips to learn from.
+    test: clips to score; may be empty.
+    notes: sentences on input that is odd but fine.
+  """
+
+  name: str
+  train: tuple[Clip, ...]
+  test: tuple[Clip, ...]
+  notes: tuple[str, ...]
+
+
+def read_tree(
+  data_dir: str | os.PathLike,
+  *,
+  machines: Sequence[str] = (),
+  ground_truth: str | os.PathLike | None = None,
+) -> list[Machine]:
+  """Reads every machine below a folder in the layout of the challenge.
+
+  A machine is a folder with wave files in `train`, `test` (or `source_test`
+  and `target_test`), at any depth. What the name of a test clip leaves open
+  comes from ground truth, else from `test_rename`; missing attributes of any
+  clip come last from the attributes csv.
+
+  * Ground-truth tables are searched below `data_dir` unless given, and joined
+    by name. A test set whose names are all labelled needs none.
+  * `test_rename` holds copies of the test clips under labelled names. Clips
+    keep their anonymous names and take label, domain and attributes from the
+    copy with the same bytes. Without a test folder the copies themselves are
+    the test clips.
+
+  Args:
+    data_dir: folder above the machines, or a machine folder.
+    machines: names to read; empty for all.
+    ground_truth: folder with ground-truth tables at any depth, or an
+      evaluation list (csv).
+
+  Returns:
+    Machines sorted by name.
+
+  Raises:
+    ValueError: nothing to read, or input that contradicts itself; the message
+      names the file or folder, what was found and what was expected.
+  """
+  root = folders.existing(data_dir)
+  below = list(folders.walk(root))
+  found = folders.find_machines(root, below, machines)
+  if ground_truth is None:
+    tables = truth.find(below)
+  else:
+    tables = _given_tables(ground_truth)
+  result = [_read_machine(name, folder, tables) for name, folder in found]
+  if ground_truth is not None:
+    _check_used(ground_truth, result)
+  return result
+
+
+def read_plain(
+  normal_dir: str | os.PathLike,
+  test_dir: str | os.PathLike,
+  *,
+  name: str = "machine",
+) -> Machine:
+  """Reads one machine from two folders of wave files with any names.
+
+  Subfolders are read too. Nothing is taken from the names: labels and domains
+  are unknown, the section is "00".
+
+  Args:
+    normal_dir: clips of the machine in normal state.
+    test_dir: clips to score.
+    name: what to call the machine.
+
+  Raises:
+    ValueError: a folder without wave files, folders inside each other, a base
+      name twice in a folder, clips of several rates or channel counts, or a
+      clip that is named as an anomaly in the folder of normal clips.
+  """
+  roots = folders.existing(normal_dir), folders.existing(test_dir)
+  first, second = (pathlib.Path(os.path.realpath(root)) for root in roots)
+  if first.is_relative_to(second) or second.is_relative_to(first):
+    raise ValueError(
+      f"{roots[1]}: found a folder that shares clips with {roots[0]}, expected "
+      "separate folders of normal clips and of clips to score"
+    )
+  clips: list[list[Clip]] = []
+  notes = []
+  for root, split in zip(roots, ("train", "test"), strict=True):
+    paths, num_others = folders.wave_files(folders.walk(root, skipped=()))
+    if not paths:
+      raise ValueError(f"{root}: found no wave files, expected at least one")
+    if num_others:
+      notes.append(f"{num_others} files in {root} are not wav: ignored")
+    found = _read_clips(paths, name, split, {})
+    if split == "train":
+      _check_normal(found)
+    unknown = dict(section="00", domain=None, label=None, attributes="")
+    clips.append([dataclasses.replace(clip, **unknown) for clip in found])
+  train, test = clips
+  _check_uniform([*train, *test])
+  notes += _audio_notes([*train, *test])
+  return Machine(name, tuple(train), tuple(test), tuple(notes))
+
+
+def _given_tables(ground_truth: str | os.PathLike) -> list[pathlib.Path]:
+  path = pathlib.Path(ground_truth).expanduser()
+  if path.is_file():
+    return [path]
+  tables = truth.find(folders.walk(folders.existing(path)))
+  if not tables:
+    raise ValueError(
+      f"{path}: found no ground truth, expected csv files in folders "
+      "ground_truth_data, ground_truth_domain, ground_truth_attributes, or an "
+      "eval_data_list csv"
+    )
+  return tables
+
+
+def _check_used(
+  ground_truth: str | os.PathLike, machines: Iterable[Machine]
+) -> None:
+  """Refuses ground truth that was given but labels no machine."""
+  tested = [machine for machine in machines if machine.test]
+  unlabelled = [m.name for m in tested if None in {c.label for c in m.test}]
+  if unlabelled and len(unlabelled) == len(tested):
+    raise ValueError(
+      f"{ground_truth}: found labels for none of the machines, expected some "
+      f"for {', '.join(unlabelled)}"
+    )
+
+
+def _read_machine(
+  name: str, folder: pathlib.Path, tables: Sequence[pathlib.Path]
+) -> Machine:
+  notes: list[str] = []
+  files = _split_files(folder, notes)
+  if not files["train"]:
+    raise ValueError(
+      f"{folder / 'train'}: found no wave files, expected normal clips of "
+      f"machine {name} to learn from"
+    )
+  csv_files = sorted(folder.glob("attributes_[0-9][0-9].csv"))
+  rows = {path: truth.read_attributes(path) for path in csv_files}
+  if not any(rows.values()):
+    notes.append("no attributes csv with rows: file names say the attributes")
+  attributes = {k: v for table in rows.values() for k, v in table.items()}
+  train = _read_clips(files["train"], name, "train", attributes)
+  _check_train(train)
+  for path, table in rows.items():
+    _check_rows(path, table, train)
+  test = _read_clips(files["test"], name, "test", attributes)
+  test = _complete(test, tables, files["test_rename"], notes)
+  _check_uniform([*train, *test])
+  notes += _content_notes(train, test)
+  notes += _audio_notes([*train, *test])
+  return Machine(name, tuple(train), tuple(test), tuple(notes))
+
+
+def _split_files(
+  folder: pathlib.Path, notes: list[str]
+) -> dict[str, list[pathlib.Path]]:
+  """Returns the wave files of each split; appends notes on other content."""
+  present = {path.name for path in folder.iterdir() if path.is_dir()}
+  places = dict(
+    train=("train",), test=folders.TEST_FOLDERS, test_rename=("test_rename",)
+  )
+  files: dict[str, list[pathlib.Path]] = {}
+  for split, wanted in places.items():
+    here = [folder / place for place in wanted if place in present]
+    files[split], num_others = folders.wave_files(here)
+    if num_others:
+      notes.append(f"{num_others} files in {split} are not wav: ignored")
+  if "supplemental" in present:
+    extra, _ = folders.wave_files([folder / "supplemental"])
+    notes.append(f"supplemental folder ignored ({len(extra)} wav files)")
+  if files["test_rename"] and not files["test"]:
+    files["test"] = files["test_rename"]
+    notes.append("no test folder: the clips of test_rename are scored")
+  return files
+
+
+def _read_clips(
+  paths: Sequence[pathlib.Path],
+  machine: str,
+  split: str,
+  attributes: dict[str, str],
+) -> list[Clip]:
+  """Reads headers and names; `attributes` fills in where a name has none."""
+  seen: dict[str, pathlib.Path] = {}
+  for path in paths:
+    if seen.setdefault(path.name, path) is not path:
+      raise ValueError(
+        f"{path}: found the file name of {seen[path.name]} again, expected "
+        f"each name once among the {split} clips of {machine}"
+      )
+  clips = []
+  for path, header in zip(paths, audio.read_headers(paths), strict=True):
+    fact = truth.from_name(path)
+    text = fact.attributes or attributes.get(path.name, "")
+    section = truth.section_of(path.name)
+    clips.append(
+      Clip(path, machine, section, split, fact.domain, fact.label, text, header)
+    )
+  return clips
+
+
+def _complete(
+  test: list[Clip],
+  tables: Sequence[pathlib.Path],
+  renamed: Sequence[pathlib.Path],
+  notes: list[str],
+) -> list[Clip]:
+  """Adds what ground truth, else renamed copies, say about test clips."""
+  if not test or all(clip.label for clip in test):
+    return test
+  facts = truth.read(tables, test[0].machine, [clip.name for clip in test])
+  if renamed and facts:
+    notes.append("test_rename ignored: there is ground truth")
+  elif renamed:
+    facts = truth.match_renamed([clip.path for clip in test], renamed)
+    notes.append(
+      "labels of the test clips come from equal files in test_rename"
+    )
+  result = []
+  for clip in test:
+    fact = facts.get(clip.name, truth.Truth())
+    fact = truth.merge(clip.path, clip.name, truth.from_name(clip.path), fact)
+    text = fact.attributes or clip.attributes
+    result.append(
+      dataclasses.replace(
+        clip, label=fact.label, domain=fact.domain, attributes=text
+      )
+    )
+  return result
+
+
+def _check_normal(train: Iterable[Clip]) -> None:
+  for clip in train:
+    if clip.label == "anomaly":
+      raise ValueError(
+        f"{clip.path}: found a clip named as an anomaly, expected only normal "
+        "clips to learn from"
+      )
+
+
+def _check_train(train: Sequence[Clip]) -> None:
+  _check_normal(train)
+  for clip in train:
+    split = truth.split_of(clip.name)
+    if split not in (None, "train"):
+      raise ValueError(
+        f"{clip.path}: found a {split} clip by its name, expected only train "
+        "clips in this folder"
+      )
+
+
+def _check_rows(
+  path: pathlib.Path, rows: dict[str, str], train: Iterable[Clip]
+) -> None:
+  """Refuses an attributes csv that leaves out clips of its section."""
+  section = path.stem[-2:]
+  clips = [clip for clip in train if clip.section == section]
+  missing = [clip.name for clip in clips if clip.name not in rows]
+  if missing and rows:
+    raise ValueError(
+      f"{path}: found rows for {len(clips) - len(missing)} train clips, "
+      f"expected {len(clips)}; {len(missing)} are missing, the first is "
+      f"{missing[0]}"
+    )
+
+
+def _check_uniform(clips: Sequence[Clip]) -> None:
+  """Refuses several channel counts or rates in one machine."""
+  for field, unit in (("num_channels", "channels"), ("sample_rate", "Hz")):
+    kinds: dict[int, Clip] = {}
+    for clip in clips:
+      kinds.setdefault(getattr(clip.header, field), clip)
+    (value, first), *others = kinds.items()
+    for other, clip in others:
+      raise ValueError(
+        f"{clip.path}: found {other} {unit}, expected {value} {unit} as in "
+        f"{first.path} of the same machine"
+      )
+  num_channels = clips[0].header.num_channels
+  if num_channels > _MAX_CHANNELS:
+    raise ValueError(
+      f"{clips[0].path}: found {num_channels} channels, expected 1 or 2 (near "
+      "and far)"
+    )
+
+
+def _content_notes(train: Sequence[Clip], test: Sequence[Clip]) -> list[str]:
+  """Notes what names and tables leave open."""
+  notes = []
+  domains = {clip.domain for clip in train}
+  if domains == {None}:
+    notes.append("domains of the train clips are unknown")
+  else:
+    for domain in ("source", "target"):
+      if domain not in domains:
+        notes.append(f"no {domain} clips in train")
+  if not test:
+    return [*notes, "no test clips"]
+  for field in ("label", "domain"):
+    unknown = sum(getattr(clip, field) is None for clip in test)
+    if unknown:
+      notes.append(f"{field}s of {unknown} of {len(test)} test clips unknown")
+  trained = sum(truth.split_of(clip.name) == "train" for clip in test)
+  if trained:
+    notes.append(f"{trained} test clips are named as train clips")
+  for section in sorted({c.section for c in test} - {c.section for c in train}):
+    notes.append(f"section {section} has test clips but no train clips")
+  return notes
+
+
+def _audio_notes(clips: Sequence[Clip]) -> list[str]:
+  """Notes rates and lengths that differ from the usual."""
+  notes = []
+  rate = clips[0].header.sample_rate
+  if rate != audio.SAMPLE_RATE:
+    notes.append(f"sample rate is {rate} Hz, not {audio.SAMPLE_RATE} Hz")
+  seconds = [clip.header.num_samples / rate for clip in clips]
+  if min(seconds) != max(seconds):
+    notes.append(f"lengths go from {min(seconds):g} to {max(seconds):g} s")
+  return notes

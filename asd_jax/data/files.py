@@ -1,0 +1,71 @@
+"""Writing files so that nobody ever meets half of one."""
+
+import contextlib
+import csv
+import io
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def atomic_write_bytes(path: str | Path, data: bytes) -> Path:
+  """Writes a file beside its place, then renames it.
+
+  Args:
+    path: the file; missing folders above it are made, an old file is replaced.
+    data: its content.
+
+  Returns:
+    The path.
+
+  Raises:
+    ValueError: it cannot be written (disk full, no permission, a folder stands
+      there ...); the message names the path, no partial file is left and an
+      old file stays as it was.
+  """
+  path = Path(path)
+  beside = path.parent / f".{secrets.token_hex(8)}.partial"
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+      with open(beside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(beside, path)
+    except BaseException:
+      with contextlib.suppress(OSError):
+        beside.unlink()
+      raise
+  except OSError as error:
+    reason = error.strerror or str(error)
+    raise ValueError(f"{path}: cannot be written: {reason}") from error
+  return path
+
+
+def atomic_write_text(path: str | Path, text: str) -> Path:
+  """Writes text as UTF-8, line ends as they are; see `atomic_write_bytes`.
+
+  File names whose bytes are not UTF-8 (surrogate escapes in a Python string)
+  come out as those bytes.
+  """
+  return atomic_write_bytes(path, text.encode(errors="surrogateescape"))
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+  """Rows as csv, so quoted that any file name reads back as it was.
+
+  Args:
+    rows: cells; floats keep their full precision.
+
+  Returns:
+    One line a row, ended by a line feed.
+  """
+  lines = []
+  for row in rows:
+    line = io.StringIO(newline="")
+    # Cells that hold a character of the line end are quoted: name both.
+    csv.writer(line, lineterminator="\r\n").writerow(row)
+    lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+  return "".join(lines)

@@ -1,0 +1,364 @@
+"""Challenge packages: written, read and checked.
+
+A package is `task2/<label>/` with, for every machine and section,
+`anomaly_score_<machine>_section_<ss>_test.csv` and
+`decision_result_<machine>_section_<ss>_test.csv` (file name, value; no
+header), and `<label>.meta.yaml`. Rows are joined by file name, never by
+position. The long file names of the official baseline are read as well.
+"""
+
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asd_jax.data import files, names, submission_meta
+
+SCORE, DECISION = "anomaly_score", "decision_result"
+MAX_SYSTEMS = 4
+_LABEL = re.compile(r"[^_\s/\\]+(_[^_\s/\\]+)+_task2_[1-4]")
+_FILE = re.compile(
+  rf"({SCORE}|{DECISION})_(?:DCASE\d{{4}}T2)?(.+)_section_(\d\d)_test"
+  r"(?:_seed\d+.*)?\.csv",
+  re.DOTALL,
+)
+
+Rows = Sequence[tuple[str, float, int | bool]]
+Values = dict[str, float]
+Expected = Mapping[str, Mapping[str, Collection[str]]]
+_Pairs = dict[tuple[str, str], dict[str, list[Path]]]
+
+
+def _some(items: Iterable[object], most: int = 5) -> str:
+  """The first few items and how many more there are."""
+  every = [str(item) for item in items]
+  more = len(every) - most
+  return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _parse_score(cell: str) -> float:
+  value = float(cell)
+  if not math.isfinite(value):
+    raise ValueError
+  return value
+
+
+def _parse_decision(cell: str) -> float:
+  return float(("0", "1").index(cell.strip()))
+
+
+_PARSERS: dict[str, tuple[Callable[[str], float], str]] = {
+  SCORE: (_parse_score, "a finite number"),
+  DECISION: (_parse_decision, "0 or 1"),
+}
+
+
+def _read(path: Path, kind: str) -> tuple[Values, list[str]]:
+  """Reads one csv file: its values by clip name, and what is wrong with it."""
+  try:
+    with open(
+      path, encoding="utf-8", errors="surrogateescape", newline=""
+    ) as file:
+      rows = list(csv.reader(file))
+  except (OSError, csv.Error) as error:
+    return {}, [f"cannot be read: {error}"]
+  parse, wanted = _PARSERS[kind]
+  values: Values = {}
+  problems, twice = [], []
+  for number, row in enumerate(rows, 1):
+    if len(row) != 2:
+      problems.append(f"row {number} has {len(row)} columns, expected 2")
+      continue
+    name, cell = row
+    if name in values:
+      twice.append(name)
+    try:
+      values[name] = parse(cell)
+    except ValueError:
+      values[name] = math.nan
+      hint = " (a header is not allowed)" if number == 1 else ""
+      problems.append(f"row {number}: {cell!r} is not {wanted}{hint}")
+  if len(problems) > 5:
+    problems = [*problems[:5], f"{len(problems) - 5} more rows like these"]
+  if twice:
+    problems.append(f"more than one row for {_some(twice)}")
+  if not rows:
+    problems.append("is empty")
+  return values, problems
+
+
+def _pairs(system: Path) -> tuple[_Pairs, list[str]]:
+  """Result files by (machine, section) and kind; names that do not fit."""
+  pairs: _Pairs = {}
+  odd = []
+  for path in sorted(system.glob("*.csv")):
+    match = _FILE.fullmatch(path.name)
+    if match:
+      kind, machine, section = match.groups()
+      pairs.setdefault((machine, section), {}).setdefault(kind, []).append(path)
+    elif path.name.startswith((SCORE, DECISION)):
+      odd.append(
+        f"{path.name}: expected <{SCORE}|{DECISION}>_<machine>_section_<two "
+        "digits>_test.csv"
+      )
+  return pairs, odd
+
+
+def _is_system(place: Path) -> bool:
+  """Holds result files, or has a label for a name and no folders inside."""
+  if any(any(place.glob(f"{kind}_*.csv")) for kind in _PARSERS):
+    return True
+  is_label = _LABEL.fullmatch(place.resolve().name) is not None
+  return is_label and not any(place.glob("*/"))
+
+
+def systems(folder: str | Path) -> list[Path]:
+  """The system folders of a package.
+
+  Args:
+    folder: a package, its `task2` folder or a single system folder.
+  """
+  root = Path(folder)
+  if (root / "task2").is_dir():
+    root = root / "task2"
+  places = [root, *(p for n in (1, 2, 3) for p in root.glob("*/" * n))]
+  return sorted(place for place in places if _is_system(place))
+
+
+def _name_problems(
+  clips: Collection[str], section: str, expected: Collection[str] | None
+) -> list[str]:
+  """Clip names that are missing or unknown, or of no known form."""
+  if expected is None:
+    parsed = {clip: names.parse(clip) for clip in clips}
+    tests = {
+      clip: name
+      for clip, name in parsed.items()
+      if name is not None and name.split in (None, "test")
+    }
+    lists = {
+      "names that are no test clips": [c for c in clips if c not in tests],
+      "names of another section": [
+        clip for clip, name in tests.items() if name.section != section
+      ],
+    }
+  else:
+    lists = {
+      "missing clips": sorted(set(expected) - set(clips)),
+      "unknown clips": sorted(set(clips) - set(expected)),
+    }
+  return [f"{what}: {_some(found)}" for what, found in lists.items() if found]
+
+
+def _pair_problems(
+  paths: Mapping[str, list[Path]],
+  section: str,
+  expected: Collection[str] | None,
+) -> list[str]:
+  """What is wrong with the two files of one machine and section."""
+  problems = []
+  tables: list[Values] = []
+  for kind in (SCORE, DECISION):
+    found = paths.get(kind, [])
+    if len(found) != 1:
+      listed = f": {_some(p.name for p in found)}" if found else ""
+      problems.append(f"{len(found)} {kind} files, expected 1{listed}")
+    for path in found:
+      values, wrong = _read(path, kind)
+      wrong += _name_problems(values, section, expected)
+      problems += [f"{path.name}: {text}" for text in wrong]
+      tables.append(values)
+  if len(tables) == 2 and tables[0].keys() != tables[1].keys():
+    alone = sorted(tables[0].keys() ^ tables[1].keys())
+    problems.append(f"clips with a score or a decision only: {_some(alone)}")
+  return problems
+
+
+def _system_problems(system: Path, expected: Expected | None) -> list[str]:
+  """What is wrong with one system folder."""
+  label = system.resolve().name
+  pairs, problems = _pairs(system)
+  if not _LABEL.fullmatch(label):
+    problems.append("label: expected <LastName>_<Institute>_task2_<1..4>")
+  if not pairs:
+    problems.append(f"no {SCORE}_<machine>_section_<ss>_test.csv")
+  wanted = {
+    (m, s): n for m, ss in (expected or {}).items() for s, n in ss.items()
+  }
+  for key in sorted(pairs.keys() | wanted.keys()):
+    where = f"{key[0]}, section {key[1]}"
+    if expected is not None and key not in wanted:
+      problems.append(f"{where}: unknown machine or section")
+      continue
+    clips = None if expected is None else wanted[key]
+    found = _pair_problems(pairs.get(key, {}), key[1], clips)
+    problems += [f"{where}: {text}" for text in found]
+  problems += submission_meta.problems_in(system, label)
+  return [f"{label}: {text}" for text in problems]
+
+
+def check(folder: str | Path, *, expected: Expected | None = None) -> list[str]:
+  """Validates a package of anyone.
+
+  Args:
+    folder: a package, its `task2` folder or a single system folder.
+    expected: the names of the test clips, by machine and section (`00`).
+      Without it names are only checked for their form.
+
+  Returns:
+    One text a problem, with system, file and row; empty when valid.
+  """
+  folder = Path(folder)
+  if not folder.is_dir():
+    return [f"{folder}: no such folder"]
+  found = systems(folder)
+  problems = [] if found else [f"{folder}: no system folder with results"]
+  if len(found) > MAX_SYSTEMS:
+    problems.append(f"{len(found)} systems, expected {MAX_SYSTEMS} at most")
+  for system in found:
+    problems += _system_problems(system, expected)
+  return problems
+
+
+def _read_all(folder: str | Path, kind: str) -> dict[str, dict[str, Values]]:
+  """Values of one kind by machine, section and clip name."""
+  found = systems(folder) if Path(folder).is_dir() else []
+  if len(found) != 1:
+    listed = f": {_some(p.name for p in found)}" if found else ""
+    raise ValueError(f"{folder}: {len(found)} systems, expected 1{listed}")
+  out: dict[str, dict[str, Values]] = {}
+  pairs, _ = _pairs(found[0])
+  for (machine, section), kinds in pairs.items():
+    paths = kinds.get(kind, [])
+    if len(paths) != 1:
+      raise ValueError(
+        f"{found[0]}: {len(paths)} {kind} files for {machine}, section "
+        f"{section}, expected 1"
+      )
+    values, problems = _read(paths[0], kind)
+    if problems:
+      raise ValueError(f"{paths[0]}: {'; '.join(problems)}")
+    out.setdefault(machine, {})[section] = values
+  return out
+
+
+def read_scores(folder: str | Path) -> dict[str, dict[str, Values]]:
+  """Anomaly scores of one system, by machine, section and clip name.
+
+  Args:
+    folder: a system folder, or a package with one system.
+
+  Raises:
+    ValueError: no or several systems, a missing or a faulty file.
+  """
+  return _read_all(folder, SCORE)
+
+
+def read_decisions(folder: str | Path) -> dict[str, dict[str, Values]]:
+  """Decisions (0.0 or 1.0) of one system; see `read_scores`."""
+  return _read_all(folder, DECISION)
+
+
+def _texts(machine: str, section: str, rows: Rows) -> dict[str, str]:
+  """File names and csv texts of one machine and section, rows checked."""
+  where = f"{machine}, section {section}"
+  places = [f"{kind}_{machine}_section_{section}_test.csv" for kind in _PARSERS]
+  match = _FILE.fullmatch(places[0])
+  is_plain = not re.search(r"[/\\\x00-\x1f]", machine)
+  if not is_plain or not match or match.groups()[1:] != (machine, section):
+    raise ValueError(
+      f"{where}: expected a machine name without slashes and two digits"
+    )
+  clips = [name for name, _, _ in rows]
+  twice = [name for name, num in Counter(clips).items() if num > 1]
+  if not clips or "" in clips or twice:
+    raise ValueError(
+      f"{where}: clips that are missing, without a name or double: "
+      f"{_some(sorted(twice)) or 'none or no name'}"
+    )
+  for name, score, decision in rows:
+    if not math.isfinite(score) or decision not in (0, 1):
+      raise ValueError(
+        f"{where}: {name} has score {score} and decision {decision}, expected "
+        "a finite number and 0 or 1"
+      )
+  columns = (
+    [(name, float(score)) for name, score, _ in rows],
+    [(name, int(decision)) for name, _, decision in rows],
+  )
+  return dict(zip(places, map(files.csv_text, columns), strict=True))
+
+
+def _remove_stale(system: Path, written: Collection[Path]) -> None:
+  """Removes result and meta files of an earlier run from a system folder."""
+  old = [p for p in system.glob("*.csv") if _FILE.fullmatch(p.name)]
+  for path in {*old, *system.glob("*.meta.y*ml")} - set(written):
+    try:
+      path.unlink()
+    except OSError as error:
+      raise ValueError(f"{path}: cannot be removed: {error}") from error
+
+
+def _read_back(
+  system: Path, machines: Mapping[str, Mapping[str, Rows]]
+) -> None:
+  """Checks what was written; raises ValueError with what is wrong."""
+  scores = {
+    machine: {
+      section: {name: float(score) for name, score, _ in rows}
+      for section, rows in sections.items()
+    }
+    for machine, sections in machines.items()
+  }
+  if problems := check(system, expected=scores):
+    raise ValueError(f"{system}: {'; '.join(problems)}")
+  if read_scores(system) != scores:
+    raise ValueError(f"{system}: the scores do not read back as they were")
+
+
+def write(
+  folder: str | Path,
+  label: str,
+  machines: Mapping[str, Mapping[str, Rows]],
+  meta: Mapping[str, Any],
+) -> list[Path]:
+  """Writes `<folder>/task2/<label>/`, reads it back and checks it.
+
+  Everything is checked before the first file is written; files are complete
+  or absent. Result files of an earlier run in the same system folder are
+  removed: the package is this run's.
+
+  Args:
+    folder: of the package.
+    label: `<LastName>_<Institute>_task2_<1..4>`.
+    machines: by machine and section (`00`), rows of clip name, score and
+      decision. Names may be of any kind.
+    meta: content of the meta file, see `submission_meta.build`.
+
+  Returns:
+    The files: scores and decisions of each machine, then the meta file.
+
+  Raises:
+    ValueError: something is missing, double, unknown or not finite, or a file
+      cannot be written.
+  """
+  if not _LABEL.fullmatch(label):
+    raise ValueError(
+      f"label {label!r}, expected <LastName>_<Institute>_task2_<1..4>"
+    )
+  texts: dict[str, str] = {}
+  for machine, sections in machines.items():
+    for section, rows in sections.items():
+      texts |= _texts(machine, section, rows)
+  problems = submission_meta.problems_of(meta, label)
+  if problems or not texts:
+    raise ValueError(f"{label}: {'; '.join(problems) or 'no machines'}")
+  texts[f"{label}.meta.yaml"] = submission_meta.dump(meta)
+  system = Path(folder) / "task2" / label
+  paths = [files.atomic_write_text(system / n, t) for n, t in texts.items()]
+  _remove_stale(system, paths)
+  _read_back(system, machines)
+  return paths

@@ -1,0 +1,79 @@
+"""Layers whose arithmetic follows PyTorch's, for ports that must agree."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from asd_jax.typing import Array, Key
+
+
+def torch_uniform(key: Key, shape: tuple[int, ...], fan_in: int) -> Array:
+  """PyTorch's default for linear layers: uniform in +-1/sqrt(fan_in).
+
+  Args:
+    key: consumed.
+    shape: shape of the parameter.
+    fan_in: number of inputs of the layer.
+
+  Returns:
+    `[*shape]` float32.
+  """
+  bound = fan_in**-0.5
+  return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+class Dense(nn.Module):
+  """A linear layer with PyTorch's default initialisation.
+
+  Attributes:
+    features: output width.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps `[..., D]` to `[..., features]`."""
+    fan_in = x.shape[-1]
+    init = lambda key, shape: torch_uniform(key, shape, fan_in)
+    kernel = self.param("kernel", init, (fan_in, self.features))
+    bias = self.param("bias", init, (self.features,))
+    return x @ kernel + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class BatchNorm(nn.Module):
+  """Batch normalisation over the rows, with PyTorch's running statistics.
+
+  PyTorch normalises with the biased variance and stores the unbiased one;
+  flax stores the biased one.
+
+  Attributes:
+    momentum: weight of the new batch in the running statistics (PyTorch's
+      meaning; flax calls one minus this number momentum).
+    epsilon: added to the variance.
+  """
+
+  momentum: float = 0.1
+  epsilon: float = 1e-5
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool) -> Array:
+    """Normalises `[B, D]`; `train` uses and records the batch's statistics."""
+    num, width = x.shape
+    scale = self.param("scale", nn.initializers.ones, (width,))
+    shift = self.param("bias", nn.initializers.zeros, (width,))
+    mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
+    var = self.variable("batch_stats", "var", jnp.ones, (width,))
+    if not train:
+      gain = scale * jax.lax.rsqrt(var.value + self.epsilon)
+      return x * gain[None] + (shift - mean.value * gain)[None]
+    batch_mean = jnp.mean(x, axis=0)
+    centred = x - batch_mean[None]
+    batch_var = jnp.mean(jnp.square(centred), axis=0)
+    if not self.is_initializing():
+      keep = 1.0 - self.momentum
+      unbiased = batch_var * (num / (num - 1))
+      mean.value = keep * mean.value + self.momentum * batch_mean
+      var.value = keep * var.value + self.momentum * unbiased
+    gain = scale * jax.lax.rsqrt(batch_var + self.epsilon)
+    return centred * gain[None] + shift[None]

@@ -1,0 +1,223 @@
+"""The challenge's metrics on the host, exact.
+
+These are the numbers to publish. AUCs and partial AUCs come from scikit-learn,
+in float64, and follow the official evaluator of DCASE Task 2 (2022 to 2026):
+the anomalies of both domains stand against the normal clips of each domain.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from asd_jax.metrics import device
+
+MAX_FPR = device.MAX_FPR
+EPS = device.EPS
+RANKED = ("auc_source", "auc_target", "pauc")
+DECISION_METRICS = ("precision", "recall", "f1")
+_SUFFIXES = ("_source", "_target")
+MEAN_COLUMNS = ("AUC", "pAUC", "precision", "recall", "F1 score")
+_MEAN_KEYS = {
+  "AUC": ("auc_source", "auc_target"),
+  "pAUC": ("pauc", "pauc"),
+  "precision": ("precision_source", "precision_target"),
+  "recall": ("recall_source", "recall_target"),
+  "F1 score": ("f1_source", "f1_target"),
+}
+
+Metrics = Mapping[str, float | None]
+
+
+def as_vector(
+  name: str, values: ArrayLike, num: int | None = None
+) -> np.ndarray:
+  """Checks that values are one-dimensional, and as many as `num`."""
+  array = np.asarray(values)
+  if array.ndim != 1 or (num is not None and len(array) != num):
+    wanted = "[N]" if num is None else f"({num},) as the scores"
+    raise ValueError(f"{name} has shape {array.shape}, expected {wanted}")
+  return array
+
+
+def as_flags(name: str, values: ArrayLike, num: int) -> np.ndarray:
+  """Checks `num` flags (bool, or 0 and 1) and returns them as bool."""
+  array = as_vector(name, values, num)
+  if not np.isin(array, (0, 1)).all():
+    raise ValueError(f"{name} holds values other than 0 and 1")
+  return array.astype(bool)
+
+
+def as_scores(values: ArrayLike) -> np.ndarray:
+  """Checks that scores are finite and returns them as float64 `[N]`."""
+  score = as_vector("score", values).astype(np.float64)
+  if not np.isfinite(score).all():
+    bad = int(np.sum(~np.isfinite(score)))
+    raise ValueError(f"{bad} of {len(score)} scores are not finite")
+  return score
+
+
+def _area(
+  score: np.ndarray,
+  is_anomaly: np.ndarray,
+  keep: np.ndarray | slice,
+  max_fpr: float | None = None,
+) -> float | None:
+  """AUC or partial AUC of the kept clips, None when a class is missing."""
+  from sklearn.metrics import roc_auc_score  # slow to import
+
+  label = is_anomaly[keep]
+  if label.all() or not label.any():
+    return None
+  return float(roc_auc_score(label, score[keep], max_fpr=max_fpr))
+
+
+def _decision_metrics(
+  decision: np.ndarray, is_anomaly: np.ndarray
+) -> tuple[float, float, float] | tuple[None, None, None]:
+  """Precision, recall and F1 of the clips of one domain."""
+  if is_anomaly.all() or not is_anomaly.any():
+    return None, None, None
+  hits = float(np.sum(decision & is_anomaly))
+  precision = hits / max(float(np.sum(decision)), EPS)
+  recall = hits / max(float(np.sum(is_anomaly)), EPS)
+  f1 = 2 * precision * recall / max(precision + recall, EPS)
+  return precision, recall, f1
+
+
+def _unknown(has_decisions: bool) -> dict[str, float | None]:
+  """All metrics as None."""
+  names = [f"{m}{d}" for m in ("auc", "pauc") for d in ("", *_SUFFIXES)]
+  if has_decisions:
+    names += [f"{m}{d}" for m in DECISION_METRICS for d in _SUFFIXES]
+  return dict.fromkeys(names)
+
+
+def clip_metrics(
+  score: ArrayLike,
+  is_anomaly: ArrayLike | None,
+  is_target: ArrayLike | None = None,
+  decision: ArrayLike | None = None,
+) -> dict[str, float | None]:
+  """All metrics of one machine and section.
+
+  Args:
+    score: `[N]` finite, higher is more anomalous.
+    is_anomaly: `[N]` bool; None when the labels are unknown.
+    is_target: `[N]` bool; None when there are no domains (2020).
+    decision: `[N]` bool or 0/1; None leaves precision, recall and F1 out.
+
+  Returns:
+    Fractions by name: `auc` and `pauc` (all clips), `auc_source`,
+    `auc_target` (normal clips of the domain, anomalies of both; ranked, with
+    `pauc`), `pauc_source`, `pauc_target` (normal clips and anomalies of the
+    domain; not ranked) and, with decisions, `precision_`, `recall_`, `f1_` of
+    each domain (clips of the domain only). None where labels, domains, or the
+    normal or anomalous clips of the domain are missing.
+
+  Raises:
+    ValueError: unequal lengths, scores not finite, flags other than 0 and 1.
+  """
+  score = as_scores(score)
+  num = len(score)
+  anomaly = target = decided = None
+  if is_anomaly is not None:
+    anomaly = as_flags("is_anomaly", is_anomaly, num)
+  if is_target is not None:
+    target = as_flags("is_target", is_target, num)
+  if decision is not None:
+    decided = as_flags("decision", decision, num)
+  out = _unknown(decided is not None)
+  if anomaly is None:
+    return out
+  out["auc"] = _area(score, anomaly, slice(None))
+  out["pauc"] = _area(score, anomaly, slice(None), MAX_FPR)
+  if target is None:
+    return out
+  for suffix, inside in zip(_SUFFIXES, (~target, target), strict=True):
+    out[f"auc{suffix}"] = _area(score, anomaly, inside | anomaly)
+    out[f"pauc{suffix}"] = _area(score, anomaly, inside, MAX_FPR)
+    if decided is not None:
+      values = _decision_metrics(decided[inside], anomaly[inside])
+      for metric, value in zip(DECISION_METRICS, values, strict=True):
+        out[metric + suffix] = value
+  return out
+
+
+def _present(values: Iterable[float | None]) -> np.ndarray:
+  """Flattens and drops None."""
+  flat = np.array(list(values), dtype=object).ravel()
+  kept = np.array([v for v in flat if v is not None], np.float64)
+  if np.isnan(kept).any():
+    raise ValueError("a metric is NaN; a value that is missing must be None")
+  return kept
+
+
+def arithmetic_mean(values: Iterable[float | None]) -> float | None:
+  """Arithmetic mean of the values that are not None; None when none is."""
+  kept = _present(values)
+  return float(np.mean(kept)) if len(kept) else None
+
+
+def official_score(values: Iterable[float | None]) -> float | None:
+  """Harmonic mean of AUC (source), AUC (target) and pAUC of all machines.
+
+  Args:
+    values: fractions in any nesting of equal lengths, usually three a machine
+      and section. Values below float64 epsilon are raised to it, so that one
+      zero gives almost 0 and no error. None is skipped: a machine without
+      domains or without ground truth must not void the score of the others.
+
+  Returns:
+    The score; None when every value is None.
+
+  Raises:
+    ValueError: a value is NaN.
+  """
+  kept = _present(values)
+  if not len(kept):
+    return None
+  return float(1 / np.mean(1 / np.maximum(kept, EPS)))
+
+
+def ranked_values(entries: Iterable[Metrics]) -> list[float | None]:
+  """The three ranked values of each entry (machine and section), in a row."""
+  return [entry.get(key) for entry in entries for key in RANKED]
+
+
+def machine_score(sections: Iterable[Metrics]) -> float | None:
+  """Score of one machine, None unless all its ranked values are known.
+
+  With one section it is the harmonic mean of three values; the official score
+  is also the harmonic mean of the machines' scores.
+  """
+  values = ranked_values(sections)
+  return None if None in values else official_score(values)
+
+
+def mean_rows(
+  entries: Sequence[Metrics],
+) -> dict[str, dict[str, float | None]]:
+  """The evaluator's four mean rows over sections, or over all machines.
+
+  Args:
+    entries: `clip_metrics` of one machine's sections or of all machines.
+
+  Returns:
+    Row name to column name (`MEAN_COLUMNS`) to value. The AUC column averages
+    the AUCs of both domains; None values are skipped.
+  """
+  both, source, target = (0, 1), (0,), (1,)
+  rows = {
+    "arithmetic mean": (arithmetic_mean, both),
+    "harmonic mean": (official_score, both),
+    "source harmonic mean": (official_score, source),
+    "target harmonic mean": (official_score, target),
+  }
+  return {
+    row: {
+      column: mean(e.get(keys[i]) for i in domains for e in entries)
+      for column, keys in _MEAN_KEYS.items()
+    }
+    for row, (mean, domains) in rows.items()
+  }

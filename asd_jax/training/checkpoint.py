@@ -1,0 +1,72 @@
+"""Checkpoints of train states, through Orbax."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+Tree = Any
+
+
+def _is_key(x: Any) -> bool:
+  return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _raw(tree: Tree) -> Tree:
+  """Replaces keys by their data, which Orbax can store."""
+  return jax.tree.map(
+    lambda x: jax.random.key_data(x) if _is_key(x) else x, tree
+  )
+
+
+class OrbaxCheckpoints:
+  """Keeps the newest checkpoints of one training run in a folder.
+
+  Args:
+    folder: made if missing.
+    num_units: units of the whole run; the last one is always saved.
+    every: units between two saves.
+    keep: checkpoints kept.
+  """
+
+  def __init__(
+    self, folder: Path, *, num_units: int, every: int = 10, keep: int = 2
+  ) -> None:
+    self._num_units, self._every = num_units, every
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep, enable_async_checkpointing=False, create=True
+    )
+    self._manager = ocp.CheckpointManager(
+      Path(folder).absolute(), options=options
+    )
+
+  def restore(self, like: Tree) -> tuple[int, Tree] | None:
+    """Reads the newest checkpoint.
+
+    Args:
+      like: tree of arrays or `ShapeDtypeStruct` with the expected structure.
+
+    Returns:
+      (units done, tree), or None.
+
+    Raises:
+      ValueError: if the checkpoint has another structure or shape.
+    """
+    unit = self._manager.latest_step()
+    if unit is None:
+      return None
+    abstract = jax.eval_shape(_raw, like)
+    tree = self._manager.restore(unit, args=ocp.args.StandardRestore(abstract))
+    wrap = lambda x, old: jax.random.wrap_key_data(x) if _is_key(old) else x
+    return unit, jax.tree.map(wrap, tree, like)
+
+  def save(self, unit: int, tree: Tree) -> None:
+    """Saves every `every` units and at the end."""
+    if unit % self._every == 0 or unit == self._num_units:
+      self._manager.save(unit, args=ocp.args.StandardSave(_raw(tree)))
+      self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits for pending work and frees the manager."""
+    self._manager.close()

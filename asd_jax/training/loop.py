@@ -1,0 +1,87 @@
+"""The one training loop: units of many steps, checkpoints, a NaN guard."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+Tree = Any
+
+
+class Checkpoints(Protocol):
+  """What the loop asks of a checkpoint store."""
+
+  def restore(self, like: Tree) -> tuple[int, Tree] | None:
+    """Returns (units done, tree), or None when nothing was saved."""
+
+  def save(self, unit: int, tree: Tree) -> None:
+    """Saves the tree after `unit` units; may skip units."""
+
+
+class NotFiniteError(ValueError):
+  """A loss became NaN or infinite."""
+
+
+def _check(unit: int, metrics: dict) -> None:
+  loss = np.asarray(metrics["loss"])
+  if not np.isfinite(loss).all():
+    bad = sorted({int(i) for i in np.argwhere(~np.isfinite(loss))[:, 0]})
+    raise NotFiniteError(
+      f"training: loss is not finite in unit {unit} (members {bad}); found"
+      f" {loss[~np.isfinite(loss)][0]}. Lower the learning rate or look at the"
+      " input."
+    )
+
+
+def run(
+  state: Tree,
+  unit: Callable[[Tree], tuple[Tree, dict]],
+  *,
+  num_units: int,
+  checkpoints: Checkpoints | None = None,
+  on_unit: Callable[[int, dict], None] | None = None,
+) -> tuple[Tree, dict]:
+  """Runs units of training, from the newest checkpoint if there is one.
+
+  A unit is a scan of many steps: an epoch when the data sit on the device,
+  one step when they stream. It must depend on its state alone, so that a
+  resumed run gives the same bytes as an uninterrupted one.
+
+  Args:
+    state: initial train state; one member, or stacked members.
+    unit: `state -> (state, metrics)`; `metrics["loss"]` `[]` or `[K, ...]`.
+    num_units: units in all.
+    checkpoints: where to resume from and save to.
+    on_unit: called with the number of units done and their metrics, on the
+      host, while the next unit runs.
+
+  Returns:
+    The last state and the metrics of the last unit.
+
+  Raises:
+    NotFiniteError: if a loss is NaN or infinite; nothing is saved after it.
+  """
+  like = jax.eval_shape(unit, state)
+  done, metrics = 0, None
+  if checkpoints and (found := checkpoints.restore(like)):
+    done, (state, metrics) = found
+  for i in range(done, num_units):
+    state, new = unit(state)
+    if metrics is not None and i > done:
+      _report(i, metrics, on_unit)
+    metrics = new
+    if checkpoints:
+      _check(i + 1, metrics)
+      checkpoints.save(i + 1, (state, metrics))
+  if metrics is None:
+    raise ValueError(f"training: num_units must be at least 1, got {num_units}")
+  if num_units > done:
+    _report(num_units, metrics, on_unit)
+  return state, metrics
+
+
+def _report(unit: int, metrics: dict, on_unit: Callable | None) -> None:
+  _check(unit, metrics)
+  if on_unit:
+    on_unit(unit, metrics)

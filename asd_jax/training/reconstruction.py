@@ -1,0 +1,280 @@
+"""One reconstruction network a seed, all seeds at once, and its statistics."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from asd_jax.training import loop, state as train_state
+from asd_jax.training.windows import Windows
+from asd_jax.typing import Array, Key
+
+Tree = Any
+
+
+class Network(NamedTuple):
+  """What training needs of a reconstruction network.
+
+  Attributes:
+    init: `(key) -> (params, extra)`.
+    loss: `(params, extra, x [B, D]) -> (loss, extra)`, training mode.
+    reconstruct: `(params, extra, x [B, D]) -> [B, D]`, evaluation mode.
+  """
+
+  init: Callable[[Key], tuple[Tree, Tree]]
+  loss: Callable[[Tree, Tree, Array], tuple[Array, Tree]]
+  reconstruct: Callable[[Tree, Tree, Array], Array]
+
+
+class Recipe(NamedTuple):
+  """Settings of the training, static."""
+
+  batch_size: int = 256
+  num_epochs: int = 100
+  learning_rate: float = 1e-3
+  valid_fraction: float = 0.1
+  checkpoint_every: int = 10
+
+
+class Trained(flax.struct.PyTreeNode):
+  """Networks after training; every array has a leading seed axis K.
+
+  Attributes:
+    params: parameters.
+    extra: running statistics.
+    covariance: `[K, 2, M, M]` of the residual frames of source and target
+      training windows, see `covariances`.
+    batch_loss: `[K, n]` losses of the last epoch's training batches, then of
+      the validation batches.
+    batch_residual: `[K, n, M]` mean residual frame of training batches, then
+      of validation batches.
+  """
+
+  params: Tree
+  extra: Tree
+  covariance: Array
+  batch_loss: Array
+  batch_residual: Array
+
+
+def split(key: Key, num_rows: int, *, fraction: float) -> tuple[Array, Array]:
+  """Draws the validation rows.
+
+  Args:
+    key: consumed.
+    num_rows: rows V.
+    fraction: part that becomes validation, rounded up.
+
+  Returns:
+    `[V - n]` training and `[n]` validation row numbers, each ascending.
+  """
+  num_valid = math.ceil(fraction * num_rows)
+  order = jax.random.permutation(key, num_rows)
+  return jnp.sort(order[num_valid:]), jnp.sort(order[:num_valid])
+
+
+def residual_frames(x: Array, recon: Array, *, block: int) -> Array:
+  """Residuals cut into frames.
+
+  Args:
+    x: `[B, D]` windows.
+    recon: `[B, D]` reconstructions.
+    block: width M of a frame; divides D.
+
+  Returns:
+    `[B * D / M, M]` reconstruction minus input.
+  """
+  return (recon - x).reshape(-1, block)
+
+
+def batch_scatter(
+  frames: Array, is_target: Array
+) -> tuple[Array, Array, Array]:
+  """Scatter of residual frames about the batch's own mean, by domain.
+
+  Args:
+    frames: `[B * c, M]` residual frames, c a window.
+    is_target: `[B]` domain of each window.
+
+  Returns:
+    `[2, M, M]` scatter of source and of target frames, `[2]` windows of each,
+    and `[M]` mean of all frames.
+  """
+  per_window = frames.shape[0] // is_target.shape[0]
+  target = jnp.repeat(is_target, per_window, total_repeat_length=len(frames))
+  member = jnp.stack([~target, target]).astype(frames.dtype)  # [2, B * c]
+  num = jnp.sum(member, axis=1)
+  mean = member @ frames / jnp.maximum(num, 1.0)[:, None]  # [2, M]
+
+  def scatter(w: Array, m: Array) -> Array:
+    centred = (frames - m[None]) * w[:, None]
+    return centred.T @ centred
+
+  return (
+    jax.vmap(scatter)(member, mean),
+    num / per_window,
+    jnp.mean(frames, axis=0),
+  )
+
+
+def covariances(scatter: Array, num_windows: Array) -> Array:
+  """The official baseline's two covariances.
+
+  The divisor counts windows where the scatter sums frames, so the result is
+  about `num_context` times a sample covariance; batch means are left out.
+
+  Args:
+    scatter: `[2, M, M]` summed over batches, see `batch_scatter`.
+    num_windows: `[2]` source and target windows.
+
+  Returns:
+    `[2, M, M]`; a domain without windows gets the other one's.
+
+  Source: [DCASE26base].
+  """
+  cov = scatter / jnp.maximum(num_windows - 1.0, 1.0)[:, None, None]
+  empty = (num_windows < 1.0)[:, None, None]
+  return jnp.where(empty, cov[::-1], cov)
+
+
+def statistics(
+  network: Network,
+  params: Tree,
+  extra: Tree,
+  windows: Windows,
+  order: Array,
+  *,
+  batch_size: int,
+) -> tuple[Array, Array, Array]:
+  """One pass in evaluation mode over batches of windows.
+
+  Args:
+    network: reconstruction network.
+    params: its parameters.
+    extra: its running statistics.
+    windows: training windows.
+    order: `[V]` window numbers, cut into batches.
+    batch_size: windows in a batch.
+
+  Returns:
+    `[2, M, M]` covariances, `[n, M]` mean residual of each batch and `[n]`
+    loss of each batch.
+  """
+  block = windows.frames.shape[1]
+
+  def step(total: tuple, index: Array) -> tuple[tuple, tuple]:
+    x = windows.take(index)
+    recon = network.reconstruct(params, extra, x)
+    frames = residual_frames(x, recon, block=block)
+    scatter, num, mean = batch_scatter(frames, windows.is_target[index])
+    loss = jnp.mean(jnp.square(frames))
+    return (total[0] + scatter, total[1] + num), (mean, loss)
+
+  zero = (jnp.zeros((2, block, block)), jnp.zeros(2))
+  total, (mean, loss) = train_state.scan_order(
+    step, zero, order, batch_size=batch_size, take=lambda i: i
+  )
+  return covariances(*total), mean, loss
+
+
+def fit_members(
+  keys: Key,
+  network: Network,
+  windows: Windows,
+  recipe: Recipe,
+  *,
+  checkpoints: loop.Checkpoints | None = None,
+  on_epoch: Callable[[int, dict], None] | None = None,
+) -> Trained:
+  """Trains one network a key, all in one program.
+
+  Args:
+    keys: `[K]` keys, one a member.
+    network: reconstruction network.
+    windows: training windows, shared by the members.
+    recipe: settings.
+    checkpoints: resume from and save to.
+    on_epoch: called with (epochs done, `{"loss": [K, n]}`).
+
+  Returns:
+    The trained members.
+
+  Raises:
+    NotFiniteError: if a loss is not finite.
+    ValueError: if there are fewer than two training windows.
+
+  Source: [DCASE26base]: Adam, batches of shuffled windows, a random tenth of
+  the windows held out.
+  """
+  num_windows = windows.start.shape[0]
+  if num_windows < 3:
+    raise ValueError(f"training needs 3 windows or more, got {num_windows}.")
+  init, step = train_state.make_train(_loss_fn(network), _adam(recipe))
+  names = ("init", "split", "train", "statistics")
+
+  def member_keys(key: Key) -> dict[str, Key]:
+    return dict(zip(names, jax.random.split(key, len(names)), strict=True))
+
+  def one_split(key: Key) -> tuple[Array, Array]:
+    draw = member_keys(key)["split"]
+    return split(draw, num_windows, fraction=recipe.valid_fraction)
+
+  def start(key: Key) -> train_state.TrainState:
+    ks = member_keys(key)
+    return init(ks["train"], *network.init(ks["init"]))
+
+  def epoch(state: Any, train_index: Array, windows: Windows) -> tuple:
+    key = jax.random.fold_in(state.key, state.step)
+    order = jax.random.permutation(key, train_index)
+    return train_state.scan_order(
+      step, state, order, batch_size=recipe.batch_size, take=windows.take
+    )
+
+  def finish(key: Key, state: Any, index: tuple, windows: Windows) -> tuple:
+    order = jax.random.permutation(member_keys(key)["statistics"], index[0])
+    passes = [
+      statistics(
+        network,
+        state.params,
+        state.extra,
+        windows,
+        rows,
+        batch_size=recipe.batch_size,
+      )
+      for rows in (order, index[1])
+    ]
+    (cov, train_mean, _), (_, valid_mean, valid_loss) = passes
+    return cov, jnp.concatenate([train_mean, valid_mean]), valid_loss
+
+  index = jax.jit(jax.vmap(one_split))(keys)
+  epochs = jax.jit(jax.vmap(epoch, in_axes=(0, 0, None)), donate_argnums=0)
+  state, metrics = loop.run(
+    jax.jit(jax.vmap(start))(keys),
+    lambda s: epochs(s, index[0], windows),
+    num_units=recipe.num_epochs,
+    checkpoints=checkpoints,
+    on_unit=on_epoch,
+  )
+  over = jax.jit(jax.vmap(finish, in_axes=(0, 0, 0, None)))
+  cov, residual, valid_loss = over(keys, state, index, windows)
+  batch_loss = jnp.concatenate([metrics["loss"], valid_loss], axis=1)
+  return Trained(state.params, state.extra, cov, batch_loss, residual)
+
+
+def _adam(recipe: Recipe) -> optax.GradientTransformation:
+  return optax.adam(recipe.learning_rate)
+
+
+def _loss_fn(network: Network) -> train_state.LossFn:
+  def loss_fn(
+    params: Tree, extra: Tree, key: Key, batch: Array
+  ) -> tuple[Array, tuple[Tree, dict]]:
+    del key
+    loss, extra = network.loss(params, extra, batch)
+    return loss, (extra, {})
+
+  return loss_fn
