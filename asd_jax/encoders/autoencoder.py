@@ -1,7 +1,7 @@
 """The autoencoder of the official baseline, and its PyTorch weight layout."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -144,3 +144,74 @@ def from_official(state: Mapping[str, np.ndarray]) -> tuple[dict, np.ndarray]:
   if left:
     raise ValueError(f"official autoencoder: unknown keys {sorted(left)[:5]}.")
   return {"params": params, "batch_stats": stats}, covariance
+
+
+class TrainedEncoder(NamedTuple):
+  """An encoder whose weights come from the training clips of one machine.
+
+  Attributes:
+    num_context: frames that one input window joins.
+    init: `(key, num_features) -> (params, extra)` for frames of that width.
+    loss: `(params, extra, x [B, D]) -> (loss, extra)`, training mode.
+    reconstruct: `(params, extra, x [B, D]) -> [B, D]`, evaluation mode.
+    apply: `(variables, frames [T, M]) -> [T - num_context + 1, D]`
+      reconstruction errors; `variables` has `params` and `extra`.
+  """
+
+  num_context: int
+  init: Callable[[Key, int], tuple[Any, Any]]
+  loss: Callable[[Any, Any, Array], tuple[Array, Any]]
+  reconstruct: Callable[[Any, Any, Array], Array]
+  apply: Callable[[Variables, Array], Array]
+
+
+def autoencoder(
+  *,
+  num_context: int = 5,
+  num_hidden: int = 128,
+  num_bottleneck: int = 8,
+  num_layers: int = 4,
+) -> TrainedEncoder:
+  """The official baseline's autoencoder of context windows.
+
+  Args:
+    num_context: frames in a window.
+    num_hidden: width of the hidden layers.
+    num_bottleneck: width of the code.
+    num_layers: hidden layers on either side of the code.
+
+  Returns:
+    An encoder to train.
+
+  Source: [DCASE26base].
+  """
+
+  def net(width: int) -> Autoencoder:
+    return Autoencoder(width, num_hidden, num_bottleneck, num_layers)
+
+  def init(key: Key, num_features: int) -> tuple[Any, Any]:
+    width = num_context * num_features
+    variables = net(width).init(key, jnp.zeros((2, width)), train=True)
+    return variables["params"], variables["batch_stats"]
+
+  def loss(params: Any, extra: Any, x: Array) -> tuple[Array, Any]:
+    (recon, _), new = net(x.shape[-1]).apply(
+      {"params": params, "batch_stats": extra},
+      x,
+      train=True,
+      mutable=["batch_stats"],
+    )
+    return reconstruction_loss(recon, x), new["batch_stats"]
+
+  def reconstruct(params: Any, extra: Any, x: Array) -> Array:
+    variables = {"params": params, "batch_stats": extra}
+    return net(x.shape[-1]).apply(variables, x, train=False)[0]
+
+  def apply(variables: Variables, frames: Array) -> Array:
+    x = signal.context_windows(frames, num_context=num_context)
+    return reconstruct(variables["params"], variables["extra"], x) - x
+
+  return TrainedEncoder(num_context, init, loss, reconstruct, apply)
+
+
+ENCODERS = {"autoencoder": autoencoder}

@@ -16,10 +16,13 @@ class FrontEnd(NamedTuple):
   Attributes:
     apply: `[..., S] -> [..., T, M]`.
     num_frames: `S -> T`, the number of frames.
+    min_samples: `T -> S`, samples needed for `T` frames; at least one whole
+      window.
   """
 
   apply: Callable[[Array], Array]
   num_frames: Callable[[int], int]
+  min_samples: Callable[[int], int]
 
 
 def log_mel(
@@ -63,7 +66,9 @@ def log_mel(
     return signal.decibel(mel)
 
   return FrontEnd(
-    apply, lambda num: signal.num_centred_frames(num, hop_samples)
+    apply,
+    lambda num: signal.num_centred_frames(num, hop_samples),
+    lambda num: max(fft_samples, (num - 1) * hop_samples),
   )
 
 

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from asd_jax.training import loop, state as train_state
+from asd_jax.training import loop
+from asd_jax.training import state as train_state
 from asd_jax.training.windows import Windows
 from asd_jax.typing import Array, Key
 

@@ -1,0 +1,137 @@
+"""A backend is three pure functions; a wrapper maps a backend to another."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from asd_jax.typing import Array
+
+State = Any
+
+
+class Bank(flax.struct.PyTreeNode):
+  """Normal training embeddings of one machine.
+
+  Attributes:
+    emb: `[N, ...]` embeddings.
+    is_target: `[N]` True for target-domain rows.
+    valid: `[N]` False for rows that do not count.
+    group: `[N]` int32; rows made from one clip share its number, and leave
+      the bank together.
+    key: `[N, ...]` a second vector a row, for prototype selection, or None.
+    covariance: `[2, M, M]` of source and target training frames, gathered by
+      an encoder that was trained on them, or None.
+  """
+
+  emb: Array
+  is_target: Array
+  valid: Array
+  group: Array
+  key: Array | None = None
+  covariance: Array | None = None
+
+
+class Backend(NamedTuple):
+  """Fits on a bank, then scores one clip at a time. Higher is more anomalous.
+
+  Attributes:
+    fit: `(Bank) -> State`, sees normal training clips only.
+    score: `(State, emb) -> []`, sees one clip, so no score can depend on
+      another test clip; a batch is its `vmap`.
+    self_score: `(State) -> [N]`, scores of the bank rows with the row and its
+      group left out, or None where the backend has only in-sample scores.
+  """
+
+  fit: Callable[[Bank], State]
+  score: Callable[[State, Array], Array]
+  self_score: Callable[[State], Array] | None = None
+
+
+def bank_of(emb: Array, is_target: Array, **fields: Array | None) -> Bank:
+  """Makes a bank whose rows all count and are groups of their own.
+
+  Args:
+    emb: `[N, ...]` embeddings.
+    is_target: `[N]` True for target-domain rows.
+    **fields: other fields of `Bank`.
+
+  Returns:
+    The bank.
+  """
+  num = emb.shape[0]
+  rows = jnp.arange(num, dtype=jnp.int32)
+  return Bank(emb, is_target, jnp.ones(num, bool), rows, **fields)
+
+
+def embedding() -> Backend:
+  """Takes the one number of the embedding as the score."""
+  return Backend(lambda bank: {}, lambda state, emb: emb[0])
+
+
+def per_frequency(inner: Backend) -> Backend:
+  """Lifts a backend on `[D]` to `[F, D]`: one bank a frequency, mean score.
+
+  Args:
+    inner: backend on `[D]`.
+
+  Returns:
+    Backend on `[F, D]`.
+
+  Source: [BEAM26], [MERL26].
+  """
+
+  def fit(bank: Bank) -> State:
+    one = lambda emb: inner.fit(bank.replace(emb=emb))
+    return jax.vmap(one, in_axes=1)(bank.emb)
+
+  def score(state: State, emb: Array) -> Array:
+    return jnp.mean(jax.vmap(inner.score)(state, emb))
+
+  def self_score(state: State) -> Array:
+    assert inner.self_score is not None
+    return jnp.mean(jax.vmap(inner.self_score)(state), axis=0)
+
+  return Backend(fit, score, self_score if inner.self_score else None)
+
+
+def per_domain(inner: Backend) -> Backend:
+  """One bank a domain, smallest score of the two; an empty domain is skipped.
+
+  Args:
+    inner: backend on the rows of one domain (it must respect `Bank.valid`).
+
+  Returns:
+    Backend on the same embeddings.
+
+  Source: [GenRep24].
+  """
+
+  def of_domain(bank: Bank, is_target: bool) -> Bank:
+    return bank.replace(valid=bank.valid & (bank.is_target == is_target))
+
+  def fit(bank: Bank) -> State:
+    banks = [of_domain(bank, False), of_domain(bank, True)]
+    return {
+      "state": jax.tree.map(lambda *x: jnp.stack(x), *map(inner.fit, banks)),
+      "empty": jnp.stack([~jnp.any(b.valid) for b in banks]),
+    }
+
+  def smallest(state: State, scores: Array) -> Array:  # [2, ...] -> [...]
+    empty = state["empty"].reshape((2,) + (1,) * (scores.ndim - 1))
+    return jnp.min(jnp.where(empty, jnp.inf, scores), axis=0)
+
+  def score(state: State, emb: Array) -> Array:
+    scores = jax.vmap(lambda s: inner.score(s, emb))(state["state"])
+    return smallest(state, scores)
+
+  def self_score(state: State) -> Array:
+    assert inner.self_score is not None
+    return smallest(state, jax.vmap(inner.self_score)(state["state"]))
+
+  return Backend(fit, score, self_score if inner.self_score else None)
+
+
+WRAPPERS = {"per_frequency": per_frequency, "per_domain": per_domain}

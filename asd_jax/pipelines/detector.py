@@ -1,0 +1,174 @@
+"""Detectors on disk: fitted states, thresholds and the config they need."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.serialization
+import flax.traverse_util
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from asd_jax.data import files
+from asd_jax.pipelines import build, members
+
+Tree = Any
+FORMAT = 1
+
+
+class Section(NamedTuple):
+  """One section of a machine, ready to score.
+
+  Attributes:
+    state: fitted state of the system.
+    thresholds: rule to value, each from training clips.
+    threshold: the value in force; a greater score is anomalous.
+    facts: what the file says besides, such as `num_train`.
+  """
+
+  state: Tree
+  thresholds: dict[str, float]
+  threshold: float
+  facts: dict[str, Any]
+
+
+class Detector(NamedTuple):
+  """A machine's detector.
+
+  Attributes:
+    machine: machine type.
+    config: config of the system, plain data.
+    system: built from the config.
+    sections: section to fitted state and thresholds.
+  """
+
+  machine: str
+  config: dict[str, Any]
+  system: build.System
+  sections: dict[str, Section]
+
+
+def _flat(state: Tree) -> dict[str, np.ndarray]:
+  nested = flax.serialization.to_state_dict(state)
+  flat = flax.traverse_util.flatten_dict(nested, sep="/")
+  return {k: np.ascontiguousarray(v) for k, v in flat.items()}
+
+
+def save(folder: Path, detector: Detector) -> None:
+  """Writes a detector; the index comes last, so a torn one is noticed.
+
+  Args:
+    folder: made if missing.
+    detector: what to write.
+
+  Raises:
+    ValueError: if the folder cannot be written.
+  """
+  index: dict[str, Any] = {
+    "format": FORMAT,
+    "machine": detector.machine,
+    "config": detector.config,
+    "sections": {},
+  }
+  for name, section in detector.sections.items():
+    data = safetensors.numpy.save(_flat(section.state))
+    file = f"section_{name}.safetensors"
+    files.atomic_write_bytes(folder / file, data)
+    index["sections"][name] = {
+      "file": file,
+      "sha256": hashlib.sha256(data).hexdigest(),
+      "thresholds": section.thresholds,
+      "threshold": section.threshold,
+      **section.facts,
+    }
+  text = json.dumps(index, indent=2)
+  files.atomic_write_text(folder / "detector.json", text)
+
+
+def load(folder: Path) -> Detector:
+  """Reads a detector.
+
+  Args:
+    folder: written by `save`.
+
+  Returns:
+    The detector.
+
+  Raises:
+    ValueError: if a file is missing, damaged or of another format.
+  """
+  path = Path(folder) / "detector.json"
+  try:
+    index = json.loads(path.read_text())
+  except (OSError, ValueError) as e:
+    raise ValueError(
+      f"{path}: found no detector ({type(e).__name__}), expected a folder like"
+      " OUT/detectors/<machine> of an evaluate run."
+    ) from None
+  if not isinstance(index, dict) or index.get("format") != FORMAT:
+    found = index.get("format") if isinstance(index, dict) else None
+    raise ValueError(
+      f"{path}: found detector format {found!r}, this version reads {FORMAT};"
+      " run evaluate.py again."
+    )
+  try:
+    config = index["config"]
+    system = build.build(config)
+    sections = {
+      name: _load_section(Path(folder), entry, system, config)
+      for name, entry in index["sections"].items()
+    }
+    return Detector(index["machine"], config, system, sections)
+  except KeyError as e:
+    raise ValueError(f"{path}: found no {e}, expected a whole detector.") from e
+
+
+def _load_section(
+  folder: Path,
+  entry: Mapping[str, Any],
+  system: build.System,
+  config: Mapping[str, Any],
+) -> Section:
+  path = folder / entry["file"]
+  try:
+    data = path.read_bytes()
+  except OSError as e:
+    raise ValueError(
+      f"{path}: found no readable file ({e.strerror})."
+    ) from None
+  if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+    raise ValueError(f"{path}: found other bytes than detector.json names.")
+  normals = members.abstract_normals(
+    system, len(config["seeds"]), entry["num_samples"]
+  )
+  like = jax.eval_shape(system.fit, system.hypers, normals)
+  try:
+    flat = safetensors.numpy.load(data)
+  except safetensors.SafetensorError as e:
+    raise ValueError(f"{path}: found no safetensors file ({e}).") from None
+  state = _unflatten(path, flat, like)
+  facts = {
+    k: v
+    for k, v in entry.items()
+    if k not in ("file", "sha256", "thresholds", "threshold")
+  }
+  return Section(state, entry["thresholds"], entry["threshold"], facts)
+
+
+def _unflatten(path: Path, flat: dict[str, np.ndarray], like: Tree) -> Tree:
+  nested = flax.serialization.to_state_dict(like)
+  want = flax.traverse_util.flatten_dict(nested, sep="/", keep_empty_nodes=True)
+  empty = flax.traverse_util.empty_node
+  names = {k for k, v in want.items() if v is not empty}
+  if names != set(flat):
+    odd = sorted(names ^ set(flat))[:5]
+    raise ValueError(
+      f"{path}: found other arrays than the config needs: {odd}."
+    )
+  filled = {k: v if v is empty else flat[k] for k, v in want.items()}
+  nested = flax.traverse_util.unflatten_dict(filled, sep="/")
+  return flax.serialization.from_state_dict(like, nested)

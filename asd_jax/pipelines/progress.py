@@ -1,0 +1,80 @@
+"""Progress on standard error: bars on a terminal, sparse lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import numpy as np
+import rich.console
+import rich.progress
+
+
+class Progress:
+  """Shows tasks with their rate and the time left.
+
+  Args:
+    quiet: show nothing.
+  """
+
+  def __init__(self, *, quiet: bool = False) -> None:
+    console = rich.console.Console(stderr=True)
+    self._live = console.is_terminal and not quiet
+    self._quiet = quiet
+    self._bars = rich.progress.Progress(
+      rich.progress.TextColumn("{task.description}"),
+      rich.progress.BarColumn(),
+      rich.progress.MofNCompleteColumn(),
+      rich.progress.TextColumn("{task.speed:.1f}/s", justify="right"),
+      rich.progress.TimeRemainingColumn(),
+      console=console,
+      transient=True,
+    )
+
+  def __enter__(self) -> "Progress":
+    if self._live:
+      self._bars.start()
+    return self
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+  ) -> None:
+    if self._live:
+      self._bars.stop()
+
+  def line(self, text: str) -> None:
+    """Prints a line."""
+    if not self._quiet:
+      self._bars.console.print(text, markup=False, highlight=False)
+
+  def task(self, label: str, total: int) -> Callable[[int], None]:
+    """Starts a task; the result is called with the number of steps done."""
+    if self._live:
+      task = self._bars.add_task(label, total=total)
+      return lambda num: self._bars.advance(task, num)
+    return lambda num: None
+
+  def epochs(self, label: str) -> Callable[[str, int, dict], None]:
+    """Makes an `on_epoch` that shows epochs, loss and time."""
+    start = time.perf_counter()
+    last = [start]
+
+    def show(branch: str, unit: int, metrics: dict) -> None:
+      now = time.perf_counter()
+      if now - last[0] < 10.0 and not self._live:
+        return
+      last[0] = now
+      loss = float(np.mean(metrics["loss"]))
+      self.line(
+        f"{label} {branch}: epoch {unit}, loss {loss:.4g}, {now - start:.0f} s"
+      )
+
+    return show
+
+
+def stderr(text: str) -> None:
+  """Prints a line on standard error."""
+  print(text, file=sys.stderr, flush=True)  # noqa: T201

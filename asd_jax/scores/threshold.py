@@ -1,0 +1,57 @@
+"""Decision thresholds from training values, on the host.
+
+A clip is called anomalous if its score is greater than the threshold.
+"""
+
+import math
+
+import numpy as np
+
+
+def conformal(scores: np.ndarray, *, false_alarm_rate: float = 0.1) -> float:
+  """Smallest training score that keeps the promised false-alarm rate.
+
+  The ceil((N + 1)(1 - rate))-th smallest of N training scores: a new normal
+  clip, exchangeable with them, exceeds it with probability at most the rate.
+  The promise needs scores of clips that the detector has not seen (leave one
+  out or held out); in-sample scores are lower, and alarms then more frequent.
+
+  Args:
+    scores: `[N]` training scores.
+    false_alarm_rate: promised rate, in (0, 1).
+
+  Returns:
+    Threshold; infinite if N is too small for the rate.
+
+  Raises:
+    ValueError: if the rate is out of range.
+
+  Source: [Vovk05].
+  """
+  if not 0.0 < false_alarm_rate < 1.0:
+    raise ValueError(
+      f"threshold: false_alarm_rate {false_alarm_rate}, expected in (0, 1)."
+    )
+  num = len(scores)
+  # Rounded first: (N + 1)(1 - rate) may miss an integer by rounding error.
+  rank = math.ceil(round((num + 1) * (1.0 - false_alarm_rate), 9))
+  return float(np.sort(scores)[rank - 1]) if rank <= num else math.inf
+
+
+def gamma(values: np.ndarray, *, quantile: float = 0.9) -> float:
+  """Quantile of a three-parameter gamma distribution fitted to values.
+
+  Args:
+    values: `[N]` positive values; the official baseline takes those of
+      training batches, which are not on the scale of clips.
+    quantile: in (0, 1).
+
+  Returns:
+    Threshold.
+
+  Source: [DCASE26base], `scipy.stats.gamma.fit` with free location.
+  """
+  import scipy.stats  # 2 s to import, and scoring does not need it.
+
+  shape, location, scale = scipy.stats.gamma.fit(values)
+  return float(scipy.stats.gamma.ppf(quantile, shape, location, scale))

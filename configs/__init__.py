@@ -1,0 +1,1 @@
+"""One file a system: what it is made of, as data."""

@@ -1,0 +1,25 @@
+"""Official baseline, MAHALA: selective Mahalanobis score. Published 57.66.
+
+Run: python scripts/evaluate.py --config=configs/baseline_mahala.py
+  --config.data_dir=DIR --config.output_dir=OUT
+"""
+
+from configs import common
+
+
+def get_config(arg=""):
+  """Builds the config; `arg="smoke"` shrinks it."""
+  c = common.run("baseline_mahala", arg)
+  c.published = dict(
+    development=0.5766, evaluation=0.547628, source="[DCASE26base]"
+  )
+  c.branches = dict(
+    autoencoder=common.branch(
+      frontend=dict(name="log_mel", num_mels=128),
+      encoder=common.official_autoencoder(arg),
+      pooling=dict(name="mean_frame"),
+      backend=dict(name="selective_mahalanobis"),
+      reference="in_sample",
+    )
+  )
+  return c

@@ -1,0 +1,25 @@
+"""Official baseline, MSE: mean squared reconstruction error. Published 56.66.
+
+Run: python scripts/evaluate.py --config=configs/baseline_mse.py
+  --config.data_dir=DIR --config.output_dir=OUT
+"""
+
+from configs import common
+
+
+def get_config(arg=""):
+  """Builds the config; `arg="smoke"` shrinks it."""
+  c = common.run("baseline_mse", arg)
+  c.published = dict(
+    development=0.5666, evaluation=0.598029, source="[DCASE26base]"
+  )
+  c.branches = dict(
+    autoencoder=common.branch(
+      frontend=dict(name="log_mel", num_mels=128),
+      encoder=common.official_autoencoder(arg),
+      pooling=dict(name="mean_square"),
+      backend=dict(name="embedding"),
+      reference="in_sample",
+    )
+  )
+  return c

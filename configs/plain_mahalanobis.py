@@ -1,0 +1,24 @@
+"""Plain detector: log-mel mean and deviation, Ledoit-Wolf Mahalanobis.
+
+Nothing is trained by gradient: seconds a machine, a floor for other systems.
+
+Run: python scripts/evaluate.py --config=configs/plain_mahalanobis.py
+  --config.data_dir=DIR --config.output_dir=OUT
+"""
+
+from configs import common
+
+
+def get_config(arg=""):
+  """Builds the config; `arg="smoke"` shrinks it."""
+  c = common.run("plain_mahalanobis", arg)
+  c.branches = dict(
+    log_mel=common.branch(
+      frontend=dict(name="log_mel", num_mels=64),
+      pooling=dict(name="mean_std"),
+      transform=dict(name="standardise"),
+      backend=dict(name="mahalanobis"),
+      reference="in_sample",
+    )
+  )
+  return c

@@ -1,0 +1,49 @@
+"""Fits and scores every machine, and writes scores, detectors and a report.
+
+Run: python scripts/evaluate.py --config=configs/baseline_mahala.py \
+  --config.data_dir=DIR --config.output_dir=OUT
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import config_flags
+
+from asd_jax.pipelines import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
+
+
+def run(arguments: Sequence[str]) -> None:
+  """Runs the evaluation that the flags describe."""
+  if arguments:
+    raise ValueError(f"flags: found {arguments}, expected only --config ones.")
+  if _CONFIG.value is None:
+    raise ValueError(
+      "flags: expected --config=configs/<system>.py, found none."
+    )
+  from asd_jax.data import synthetic
+  from asd_jax.metrics import table
+  from asd_jax.pipelines import evaluate, progress
+
+  config = _CONFIG.value.lock().to_dict()
+  made = config["synthetic"]
+  given = config["data_dir"] or config["normal"] or config["test"]
+  if made and not given and config["output_dir"]:
+    config["data_dir"] = str(Path(config["output_dir"]) / "synthetic")
+    synthetic.write(config["data_dir"], **made)
+  with progress.Progress() as bars:
+    results = evaluate.run(config, show=bars.line, progress=bars)
+  header, rows = table.console_rows(results["machines"])
+  widths = [max(len(str(r[i])) for r in [header, *rows]) for i in range(5)]
+  for row in [header, *rows]:
+    cells = [str(c).rjust(w) for c, w in zip(row, widths, strict=False)]
+    print("  ".join(cells))
+  score = results["official_score"]
+  if score is not None:
+    print(f"official score {100 * score:.2f}")
+  print(f"report: {Path(config['output_dir']) / 'report.html'}")
+
+
+if __name__ == "__main__":
+  cli.main(run)
