@@ -70,9 +70,10 @@ class Branch(NamedTuple):
     recipe: how to train it.
     reference: where training scores come from, `"loo"` or `"in_sample"`.
     features: `[C, S] -> [C, ...]`.
-    fit: `(hypers, [N] features, is_target, Trained | None) -> state`.
+    fit: `(hypers, over_clips, is_target, Trained | None) -> (state, [N])`;
+      `over_clips` maps a function of features over the training clips, the
+      second result is their scores.
     score: `(hypers, state, features) -> []`.
-    self_score: `(hypers, state, [N] features) -> [N]`.
     backend: `hypers -> Backend`.
   """
 
@@ -85,7 +86,6 @@ class Branch(NamedTuple):
   features: Callable[[Array], Array]
   fit: Callable[..., Tree]
   score: Callable[[Hypers, Tree, Array], Array]
-  self_score: Callable[[Hypers, Tree, Callable], Array]
   backend: Callable[[Hypers], base.Backend]
 
 
@@ -98,8 +98,8 @@ class System(NamedTuple):
     fit: `(hypers, Normals) -> state`; every array of a branch's state has a
       leading seed axis, of length one where nothing is drawn.
     score: `(hypers, state, features) -> []`, of one clip.
-    score_seeds: `(hypers, state, features) -> [K]`, the same, seed by seed.
-    self_score: `(hypers, state, Normals) -> [N]`, of the training clips.
+    fit_scores: `fit`, and `[N]` scores of the training clips.
+    score_seeds: `score`, and `[K]` the same seed by seed.
     features: `[C, S] -> {branch: [C, ...]}`, what comes before every fitted
       stage; int16 or float32 samples.
     branches: the branches by name.
@@ -110,8 +110,8 @@ class System(NamedTuple):
   hypers: Hypers
   fit: Callable[[Hypers, Normals], Tree]
   score: Callable[[Hypers, Tree, Tree], Array]
-  score_seeds: Callable[[Hypers, Tree, Tree], Array]
-  self_score: Callable[[Hypers, Tree, Normals], Array]
+  fit_scores: Callable[[Hypers, Normals], tuple[Tree, Array]]
+  score_seeds: Callable[[Hypers, Tree, Tree], tuple[Array, Array]]
   features: Callable[[Array], dict[str, Array]]
   branches: dict[str, Branch]
   num_channels: int
@@ -241,7 +241,7 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
     over_clips: Callable,
     is_target: Array,
     trained: reconstruction.Trained | None,
-  ) -> Tree:
+  ) -> tuple[Tree, Array]:
     state: dict[str, Tree] = {"encoder": {}}
     if trained:
       state["encoder"] = {"params": trained.params, "extra": trained.extra}
@@ -253,17 +253,14 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
     bank = base.bank_of(emb, is_target, covariance=covariance)
     state["backend"] = backend(h).fit(fns["bank"](bank, **h["bank"]))
     refs = raw_self(h, state, over_clips)
-    state["calibration"] = fns["calibration"](**h["calibration"]).fit(refs)
-    return state
+    cal = fns["calibration"](**h["calibration"])
+    state["calibration"] = cal.fit(refs)
+    own = jax.vmap(lambda s: cal.apply(state["calibration"], s))(refs)
+    return state, own
 
   def score(h: Hypers, state: Tree, x: Array) -> Array:
     cal = fns["calibration"](**h["calibration"])
     return cal.apply(state["calibration"], raw(h, state, x))
-
-  def self_score(h: Hypers, state: Tree, over_clips: Callable) -> Array:
-    cal = fns["calibration"](**h["calibration"])
-    refs = raw_self(h, state, over_clips)
-    return jax.vmap(lambda s: cal.apply(state["calibration"], s))(refs)
 
   return Branch(
     hypers=hypers,
@@ -275,7 +272,6 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
     features=features,
     fit=fit,
     score=score,
-    self_score=self_score,
     backend=backend,
   )
 
@@ -319,38 +315,27 @@ def build(config: Mapping[str, Any]) -> System:
     weight = jnp.stack([jnp.asarray(h["weight"][n]) for n in branches])
     return fuse_fn(stacked, weight, **h["fusion"])
 
-  def fit(h: Hypers, normals: Normals) -> Tree:
-    def one(name: str, branch: Branch) -> Tree:
+  def fit_scores(h: Hypers, normals: Normals) -> tuple[Tree, Array]:
+    def one(name: str, branch: Branch) -> tuple[Tree, Array]:
       over = _over_clips(normals, name)
       member = lambda t: branch.fit(h[name], over, normals.is_target, t)
       if branch.encoder:
         return jax.vmap(member)(normals.trained[name])
       return jax.tree.map(lambda x: x[None], member(None))
 
-    return {n: one(n, b) for n, b in branches.items()}
+    fitted = {n: one(n, b) for n, b in branches.items()}
+    state = {n: f[0] for n, f in fitted.items()}
+    return state, fuse(h, {n: f[1].mean(0) for n, f in fitted.items()})
 
-  def members(h: Hypers, state: Tree, x: Tree) -> dict[str, Array]:
-    return {
+  def score_seeds(h: Hypers, state: Tree, x: Tree) -> tuple[Array, Array]:
+    scores = {
       n: jax.vmap(lambda s, n=n, b=b: b.score(h[n], s, x[n]))(state[n])
       for n, b in branches.items()
     }
-
-  def score(h: Hypers, state: Tree, x: Tree) -> Array:
-    return fuse(h, {n: s.mean(0) for n, s in members(h, state, x).items()})
-
-  def score_seeds(h: Hypers, state: Tree, x: Tree) -> Array:
-    scores = members(h, state, x)
     num = max(s.shape[0] for s in scores.values())
     wide = {n: jnp.broadcast_to(s, (num,)) for n, s in scores.items()}
-    return jax.vmap(lambda s: fuse(h, s))(wide)
-
-  def self_score(h: Hypers, state: Tree, normals: Normals) -> Array:
-    def one(name: str, branch: Branch) -> Array:
-      over = _over_clips(normals, name)
-      member = lambda s: branch.self_score(h[name], s, over)
-      return jnp.mean(jax.vmap(member)(state[name]), axis=0)
-
-    return fuse(h, {n: one(n, b) for n, b in branches.items()})
+    fused = fuse(h, {n: s.mean(0) for n, s in scores.items()})
+    return fused, jax.vmap(lambda s: fuse(h, s))(wide)
 
   def features(wave: Array) -> dict[str, Array]:
     wave = audio.to_float(wave)
@@ -358,10 +343,10 @@ def build(config: Mapping[str, Any]) -> System:
 
   return System(
     hypers=hypers,
-    fit=fit,
-    score=score,
+    fit=lambda h, normals: fit_scores(h, normals)[0],
+    score=lambda h, state, x: score_seeds(h, state, x)[0],
+    fit_scores=fit_scores,
     score_seeds=score_seeds,
-    self_score=self_score,
     features=features,
     branches=branches,
     num_channels=1 + max(max(b.channels) for b in branches.values()),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,15 +26,21 @@ class Section(NamedTuple):
 
   Attributes:
     state: fitted state of the system.
-    thresholds: rule to value, each from training clips.
-    threshold: the value in force; a greater score is anomalous.
+    thresholds: rule to value, each from training clips; None is infinite.
+    rule: the one in force.
     facts: what the file says besides, such as `num_train`.
   """
 
   state: Tree
-  thresholds: dict[str, float]
-  threshold: float
+  thresholds: dict[str, float | None]
+  rule: str
   facts: dict[str, Any]
+
+  @property
+  def threshold(self) -> float:
+    """The value in force; a greater score is anomalous."""
+    value = self.thresholds[self.rule]
+    return math.inf if value is None else value
 
 
 class Detector(NamedTuple):
@@ -82,10 +89,10 @@ def save(folder: Path, detector: Detector) -> None:
       "file": file,
       "sha256": hashlib.sha256(data).hexdigest(),
       "thresholds": section.thresholds,
-      "threshold": section.threshold,
+      "rule": section.rule,
       **section.facts,
     }
-  text = json.dumps(index, indent=2)
+  text = json.dumps(index, indent=2, allow_nan=False)
   files.atomic_write_text(folder / "detector.json", text)
 
 
@@ -154,9 +161,9 @@ def _load_section(
   facts = {
     k: v
     for k, v in entry.items()
-    if k not in ("file", "sha256", "thresholds", "threshold")
+    if k not in ("file", "sha256", "thresholds", "rule")
   }
-  return Section(state, entry["thresholds"], entry["threshold"], facts)
+  return Section(state, entry["thresholds"], entry["rule"], facts)
 
 
 def _unflatten(path: Path, flat: dict[str, np.ndarray], like: Tree) -> Tree:

@@ -170,8 +170,9 @@ class Runner:
     self.system = build.build(config)
     self._progress = progress
     self._score = features.scorer(self.system)
-    self._fit = jax.jit(self.system.fit)
-    self._self_score = jax.jit(self.system.self_score)
+    self._features = jax.jit(jax.vmap(self.system.features))
+    self._fit = jax.jit(self.system.fit_scores)
+    self._trainers = members.trainers(self.system)
 
   def _options(self, label: str, total: int) -> dict[str, Any]:
     return {
@@ -196,17 +197,17 @@ class Runner:
     label = f"{machine} {section}"
     features.check(self.system, train, self.config["sample_rate"])
     options = self._options(f"{label} training clips", len(train))
-    normals, notes = features.collect(self.system, train, **options)
+    normals, notes = features.collect(self._features, train, **options)
     folder = self.config["training_dir"]
     normals = members.train(
+      self._trainers,
       self.system,
       normals,
       self.config,
       folder=Path(folder) if folder else None,
       on_epoch=self._progress.epochs(label),
     )
-    state = self._fit(self.system.hypers, normals)
-    own = self._self_score(self.system.hypers, state, normals)
+    state, own = self._fit(self.system.hypers, normals)
     train_scores = np.asarray(own)
     if not np.isfinite(train_scores).all():
       raise ValueError(
@@ -214,8 +215,8 @@ class Runner:
         " small or degenerate for this backend."
       )
     rules = thresholds(self.system, state, normals, train_scores, self.config)
-    value = rules[self.config["threshold"]["name"]]
-    if math.isinf(value):
+    rule = self.config["threshold"]["name"]
+    if math.isinf(rules[rule]):
       notes.append(
         f"{label}: {len(train)} training clips are too few for the false-alarm"
         " rate, no clip can be called anomalous"
@@ -230,8 +231,8 @@ class Runner:
       },
       "train_scores": [float(s) for s in np.sort(train_scores)],
     }
-    finite = {k: v if math.isfinite(v) else None for k, v in rules.items()}
-    return detector.Section(state, finite, value, facts), train_scores, notes
+    finite = {k: _finite(v) for k, v in rules.items()}
+    return detector.Section(state, finite, rule, facts), train_scores, notes
 
   def score(
     self, machine: str, test: Sequence[clips.Clip], section: detector.Section

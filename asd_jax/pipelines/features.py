@@ -45,7 +45,7 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
 
 
 def collect(
-  system: System,
+  compute: Callable,
   some: Sequence[clips.Clip],
   *,
   batch_size: int,
@@ -55,7 +55,7 @@ def collect(
   """Computes the features of the training clips of one section.
 
   Args:
-    system: the system.
+    compute: compiled `[B, C, S] -> {branch: [B, C, ...]}`.
     some: training clips.
     batch_size: clips in a batch.
     rate: sample rate, Hz.
@@ -64,7 +64,6 @@ def collect(
   Returns:
     `Normals` without trained encoders, and notes on odd input.
   """
-  compute = jax.jit(jax.vmap(system.features))
   groups: dict[Any, tuple[list, list]] = {}
   notes = []
   for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
@@ -104,11 +103,7 @@ def scorer(system: System) -> Callable[[Tree, np.ndarray], tuple]:
   """
 
   def one(state: Tree, wave: jax.Array) -> tuple:
-    x = system.features(wave)
-    return (
-      system.score(system.hypers, state, x),
-      system.score_seeds(system.hypers, state, x),
-    )
+    return system.score_seeds(system.hypers, state, system.features(wave))
 
   return jax.jit(jax.vmap(one, in_axes=(None, 0)))
 

@@ -1,15 +1,20 @@
 """Trains the encoders that a system fits on one machine, all seeds at once."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 
+from asd_jax.data import files
 from asd_jax.pipelines.build import Branch, Normals, System
 from asd_jax.training import reconstruction, windows
 from asd_jax.typing import Key
@@ -22,20 +27,16 @@ def seed_keys(seeds: Sequence[int]) -> Key:
   return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
 
 
-def network(branch: Branch, num_features: int) -> reconstruction.Network:
-  """What training needs of a branch's encoder.
+def trainers(system: System) -> dict[str, Callable]:
+  """A compiled trainer for each branch that trains an encoder."""
 
-  Args:
-    branch: a branch with an encoder to train.
-    num_features: width M of a frame.
+  def one(branch: Branch) -> Callable:
+    e = branch.encoder
+    assert e is not None
+    network = reconstruction.Network(e.init, e.loss, e.reconstruct)
+    return reconstruction.trainer(network, branch.recipe)
 
-  Returns:
-    The network.
-  """
-  encoder = branch.encoder
-  assert encoder is not None
-  init = lambda key: encoder.init(key, num_features)
-  return reconstruction.Network(init, encoder.loss, encoder.reconstruct)
+  return {n: one(b) for n, b in system.branches.items() if b.encoder}
 
 
 def training_windows(
@@ -70,9 +71,10 @@ def fingerprint(parts: Any, data: windows.Windows) -> str:
 
 
 def train(
+  fits: Mapping[str, Callable],
   system: System,
   normals: Normals,
-  config: dict[str, Any],
+  config: Mapping[str, Any],
   *,
   folder: Path | None,
   on_epoch: OnEpoch,
@@ -83,10 +85,11 @@ def train(
   instead, and an interrupted one goes on where it stopped.
 
   Args:
+    fits: what `trainers` returns.
     system: the system.
     normals: training clips of one section.
     config: the system's config, for `seeds` and the branches' settings.
-    folder: where checkpoints go; None keeps none.
+    folder: where results and checkpoints go; None keeps none.
     on_epoch: called with (branch, epochs done, metrics).
 
   Returns:
@@ -96,33 +99,46 @@ def train(
     NotFiniteError: if a loss is not finite.
   """
   trained = {}
-  for name, branch in system.branches.items():
-    if branch.encoder is None:
-      continue
-    data = training_windows(branch, name, normals)
-    checkpoints = None
-    if folder:
-      # Orbax takes a second to import, and scoring does not need it.
-      from asd_jax.training import checkpoint
-
-      settings = config["branches"][name]["encoder"]
-      mark = fingerprint([settings, list(config["seeds"])], data)
-      checkpoints = checkpoint.OrbaxCheckpoints(
-        folder / mark,
-        num_units=branch.recipe.num_epochs,
-        every=branch.recipe.checkpoint_every,
-      )
-    trained[name] = reconstruction.fit_members(
+  for name, fit in fits.items():
+    data = training_windows(system.branches[name], name, normals)
+    mark = fingerprint(
+      [config["branches"][name]["encoder"], list(config["seeds"])], data
+    )
+    fit = functools.partial(
+      fit,
       seed_keys(config["seeds"]),
-      network(branch, data.frames.shape[1]),
       data,
-      branch.recipe,
-      checkpoints=checkpoints,
       on_epoch=lambda unit, m, name=name: on_epoch(name, unit, m),
     )
-    if checkpoints:
-      checkpoints.close()
+    recipe = system.branches[name].recipe
+    trained[name] = _kept(folder / mark, recipe, fit) if folder else fit()
   return normals.replace(trained=trained)
+
+
+def _kept(
+  place: Path, recipe: reconstruction.Recipe, fit: Callable
+) -> reconstruction.Trained:
+  """Reads a finished training, or runs it with checkpoints and keeps it."""
+  result = place.with_suffix(".safetensors")
+  if result.exists():
+    flat = safetensors.numpy.load(result.read_bytes())
+    return reconstruction.Trained(
+      **flax.traverse_util.unflatten_dict(flat, sep="/")
+    )
+  # Orbax takes a second to import, and scoring does not need it.
+  from asd_jax.training import checkpoint
+
+  checkpoints = checkpoint.OrbaxCheckpoints(
+    place, num_units=recipe.num_epochs, every=recipe.checkpoint_every
+  )
+  trained = fit(checkpoints=checkpoints)
+  checkpoints.close()
+  fields = {f: getattr(trained, f) for f in trained.__dataclass_fields__}
+  flat = flax.traverse_util.flatten_dict(fields, sep="/")
+  flat = {k: np.ascontiguousarray(v) for k, v in flat.items()}
+  files.atomic_write_bytes(result, safetensors.numpy.save(flat))
+  shutil.rmtree(place)
+  return trained
 
 
 def abstract_normals(
@@ -138,20 +154,20 @@ def abstract_normals(
   Returns:
     `Normals` of `ShapeDtypeStruct`.
   """
-  wave = jax.ShapeDtypeStruct((2, system.num_channels, num_samples), jnp.int16)
-  features = jax.eval_shape(jax.vmap(system.features), wave)
-  trained = {}
-  for name, branch in system.branches.items():
-    if branch.encoder is None:
-      continue
-    width = features[name].shape[-1]
-    keys = jax.eval_shape(lambda: seed_keys(range(num_seeds)))
-    params, extra = jax.eval_shape(jax.vmap(network(branch, width).init), keys)
-    cov = jax.ShapeDtypeStruct((num_seeds, 2, width, width), jnp.float32)
-    trained[name] = reconstruction.Trained(params, extra, cov, cov, cov)
-  return Normals(
-    (features,),
-    jax.ShapeDtypeStruct((2,), jnp.int32),
-    jax.ShapeDtypeStruct((2,), jnp.bool_),
-    trained,
-  )
+
+  def blank() -> Normals:
+    wave = jnp.zeros((2, system.num_channels, num_samples), jnp.int16)
+    features = jax.vmap(system.features)(wave)
+    trained = {}
+    for name, branch in system.branches.items():
+      if branch.encoder:
+        width = features[name].shape[-1]
+        init = jax.vmap(lambda k, e=branch.encoder: e.init(k, width))  # noqa: B023
+        cov = jnp.zeros((num_seeds, 2, width, width))
+        trained[name] = reconstruction.Trained(
+          *init(seed_keys(range(num_seeds))), cov, cov, cov
+        )
+    rows = jnp.arange(2, dtype=jnp.int32)
+    return Normals((features,), rows, rows > 0, trained)
+
+  return jax.eval_shape(blank)

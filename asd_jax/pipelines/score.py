@@ -40,7 +40,8 @@ def find(paths: Sequence[str]) -> list[str]:
 def _section_of(path: str, known: Sequence[str], section: str | None) -> str:
   """Which of the detector's sections a file belongs to."""
   name = names.parse(os.path.basename(path))
-  chosen = section or (known[0] if len(known) == 1 else name and name.section)
+  named = name.section if name else ""
+  chosen = section or (known[0] if len(known) == 1 else named)
   if chosen not in known:
     raise ValueError(
       f"{path}: found section {chosen!r}, expected one of {list(known)}"

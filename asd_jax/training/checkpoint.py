@@ -1,5 +1,6 @@
 """Checkpoints of train states, through Orbax."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,11 @@ class OrbaxCheckpoints:
       Path(folder).absolute(), options=options
     )
 
-  def restore(self, like: Tree) -> tuple[int, Tree] | None:
+  def restore(self, like: Callable[[], Tree]) -> tuple[int, Tree] | None:
     """Reads the newest checkpoint.
 
     Args:
-      like: tree of arrays or `ShapeDtypeStruct` with the expected structure.
+      like: makes the tree of `ShapeDtypeStruct` that is expected.
 
     Returns:
       (units done, tree), or None.
@@ -56,10 +57,11 @@ class OrbaxCheckpoints:
     unit = self._manager.latest_step()
     if unit is None:
       return None
-    abstract = jax.eval_shape(_raw, like)
+    shapes = like()
+    abstract = jax.eval_shape(_raw, shapes)
     tree = self._manager.restore(unit, args=ocp.args.StandardRestore(abstract))
     wrap = lambda x, old: jax.random.wrap_key_data(x) if _is_key(old) else x
-    return unit, jax.tree.map(wrap, tree, like)
+    return unit, jax.tree.map(wrap, tree, shapes)
 
   def save(self, unit: int, tree: Tree) -> None:
     """Saves every `every` units and at the end."""

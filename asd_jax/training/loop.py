@@ -1,5 +1,6 @@
 """The one training loop: units of many steps, checkpoints, a NaN guard."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -12,8 +13,11 @@ Tree = Any
 class Checkpoints(Protocol):
   """What the loop asks of a checkpoint store."""
 
-  def restore(self, like: Tree) -> tuple[int, Tree] | None:
-    """Returns (units done, tree), or None when nothing was saved."""
+  def restore(self, like: Callable[[], Tree]) -> tuple[int, Tree] | None:
+    """Returns (units done, tree), or None when nothing was saved.
+
+    `like` makes the abstract tree, and is called only if it is needed.
+    """
 
   def save(self, unit: int, tree: Tree) -> None:
     """Saves the tree after `unit` units; may skip units."""
@@ -62,7 +66,7 @@ def run(
   Raises:
     NotFiniteError: if a loss is NaN or infinite; nothing is saved after it.
   """
-  like = jax.eval_shape(unit, state)
+  like = functools.partial(jax.eval_shape, unit, state)
   done, metrics = 0, None
   if checkpoints and (found := checkpoints.restore(like)):
     done, (state, metrics) = found

@@ -1,5 +1,6 @@
 """One reconstruction network a seed, all seeds at once, and its statistics."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,12 +22,12 @@ class Network(NamedTuple):
   """What training needs of a reconstruction network.
 
   Attributes:
-    init: `(key) -> (params, extra)`.
+    init: `(key, num_features) -> (params, extra)` for frames of that width.
     loss: `(params, extra, x [B, D]) -> (loss, extra)`, training mode.
     reconstruct: `(params, extra, x [B, D]) -> [B, D]`, evaluation mode.
   """
 
-  init: Callable[[Key], tuple[Tree, Tree]]
+  init: Callable[[Key, int], tuple[Tree, Tree]]
   loss: Callable[[Tree, Tree, Array], tuple[Array, Tree]]
   reconstruct: Callable[[Tree, Tree, Array], Array]
 
@@ -182,88 +183,84 @@ def statistics(
   return covariances(*total), mean, loss
 
 
-def fit_members(
-  keys: Key,
-  network: Network,
-  windows: Windows,
-  recipe: Recipe,
-  *,
-  checkpoints: loop.Checkpoints | None = None,
-  on_epoch: Callable[[int, dict], None] | None = None,
-) -> Trained:
-  """Trains one network a key, all in one program.
+def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
+  """Makes a function that trains one network a key, all in one program.
+
+  Compiled once for each size of training set.
 
   Args:
-    keys: `[K]` keys, one a member.
     network: reconstruction network.
-    windows: training windows, shared by the members.
     recipe: settings.
-    checkpoints: resume from and save to.
-    on_epoch: called with (epochs done, `{"loss": [K, n]}`).
 
   Returns:
-    The trained members.
-
-  Raises:
-    NotFiniteError: if a loss is not finite.
-    ValueError: if there are fewer than two training windows.
+    `(keys [K], Windows, *, checkpoints=None, on_epoch=None) -> Trained`;
+    `on_epoch` gets (epochs done, `{"loss": [K, n]}`). It raises
+    `NotFiniteError` if a loss is not finite, and `ValueError` for fewer than
+    three windows.
 
   Source: [DCASE26base]: Adam, batches of shuffled windows, a random tenth of
   the windows held out.
   """
-  num_windows = windows.start.shape[0]
-  if num_windows < 3:
-    raise ValueError(f"training needs 3 windows or more, got {num_windows}.")
   init, step = train_state.make_train(_loss_fn(network), _adam(recipe))
-  names = ("init", "split", "train", "statistics")
+  scan = functools.partial(train_state.scan_order, batch_size=recipe.batch_size)
 
-  def member_keys(key: Key) -> dict[str, Key]:
-    return dict(zip(names, jax.random.split(key, len(names)), strict=True))
-
-  def one_split(key: Key) -> tuple[Array, Array]:
-    draw = member_keys(key)["split"]
-    return split(draw, num_windows, fraction=recipe.valid_fraction)
-
-  def start(key: Key) -> train_state.TrainState:
-    ks = member_keys(key)
-    return init(ks["train"], *network.init(ks["init"]))
+  def start(key: Key, num_features: int) -> train_state.TrainState:
+    ks = _member_keys(key)
+    return init(ks["train"], *network.init(ks["init"], num_features))
 
   def epoch(state: Any, train_index: Array, windows: Windows) -> tuple:
     key = jax.random.fold_in(state.key, state.step)
     order = jax.random.permutation(key, train_index)
-    return train_state.scan_order(
-      step, state, order, batch_size=recipe.batch_size, take=windows.take
-    )
+    return scan(step, state, order, take=windows.take)
 
   def finish(key: Key, state: Any, index: tuple, windows: Windows) -> tuple:
-    order = jax.random.permutation(member_keys(key)["statistics"], index[0])
-    passes = [
-      statistics(
-        network,
-        state.params,
-        state.extra,
-        windows,
-        rows,
-        batch_size=recipe.batch_size,
-      )
-      for rows in (order, index[1])
-    ]
-    (cov, train_mean, _), (_, valid_mean, valid_loss) = passes
-    return cov, jnp.concatenate([train_mean, valid_mean]), valid_loss
+    order = jax.random.permutation(_member_keys(key)["statistics"], index[0])
+    one_pass = functools.partial(
+      statistics, network, state.params, state.extra, windows
+    )
+    cov, mean, _ = one_pass(order, batch_size=recipe.batch_size)
+    _, valid_mean, valid_loss = one_pass(index[1], batch_size=recipe.batch_size)
+    return cov, jnp.concatenate([mean, valid_mean]), valid_loss
 
-  index = jax.jit(jax.vmap(one_split))(keys)
+  def split_all(keys: Key, num_windows: int) -> tuple[Array, Array]:
+    draw = lambda key: split(
+      _member_keys(key)["split"], num_windows, fraction=recipe.valid_fraction
+    )
+    return jax.vmap(draw)(keys)
+
+  splits = jax.jit(split_all, static_argnums=1)
+  starts = jax.jit(jax.vmap(start, in_axes=(0, None)), static_argnums=1)
   epochs = jax.jit(jax.vmap(epoch, in_axes=(0, 0, None)), donate_argnums=0)
-  state, metrics = loop.run(
-    jax.jit(jax.vmap(start))(keys),
-    lambda s: epochs(s, index[0], windows),
-    num_units=recipe.num_epochs,
-    checkpoints=checkpoints,
-    on_unit=on_epoch,
-  )
-  over = jax.jit(jax.vmap(finish, in_axes=(0, 0, 0, None)))
-  cov, residual, valid_loss = over(keys, state, index, windows)
-  batch_loss = jnp.concatenate([metrics["loss"], valid_loss], axis=1)
-  return Trained(state.params, state.extra, cov, batch_loss, residual)
+  finishes = jax.jit(jax.vmap(finish, in_axes=(0, 0, 0, None)))
+
+  def fit(
+    keys: Key,
+    windows: Windows,
+    *,
+    checkpoints: loop.Checkpoints | None = None,
+    on_epoch: Callable[[int, dict], None] | None = None,
+  ) -> Trained:
+    num_windows = windows.start.shape[0]
+    if num_windows < 3:
+      raise ValueError(f"training needs 3 windows or more, got {num_windows}.")
+    index = splits(keys, num_windows)
+    state, metrics = loop.run(
+      starts(keys, windows.frames.shape[1]),
+      lambda s: epochs(s, index[0], windows),
+      num_units=recipe.num_epochs,
+      checkpoints=checkpoints,
+      on_unit=on_epoch,
+    )
+    cov, residual, valid_loss = finishes(keys, state, index, windows)
+    batch_loss = jnp.concatenate([metrics["loss"], valid_loss], axis=1)
+    return Trained(state.params, state.extra, cov, batch_loss, residual)
+
+  return fit
+
+
+def _member_keys(key: Key) -> dict[str, Key]:
+  names = ("init", "split", "train", "statistics")
+  return dict(zip(names, jax.random.split(key, len(names)), strict=True))
 
 
 def _adam(recipe: Recipe) -> optax.GradientTransformation:
