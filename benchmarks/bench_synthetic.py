@@ -34,6 +34,7 @@ def measure(folder, name):
 
 
 def main():
+  """Runs the benchmark, or one side of it in its own process."""
   parser = argparse.ArgumentParser()
   parser.add_argument(
     "--folder", default=None, help="where to write, then gone"

@@ -65,5 +65,5 @@ def official_autoencoder(arg=""):
     checkpoint_every=10,
   )
   if arg == "smoke":
-    recipe |= dict(batch_size=64, num_epochs=2)
+    recipe |= dict(batch_size=32, num_epochs=1)
   return dict(name="autoencoder", num_context=5, recipe=recipe)

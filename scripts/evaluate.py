@@ -24,9 +24,10 @@ def run(arguments: Sequence[str]) -> None:
     )
   from asd_jax.data import synthetic
   from asd_jax.metrics import table
-  from asd_jax.pipelines import evaluate, progress
+  from asd_jax.pipelines import evaluate, progress, settings
 
   config = _CONFIG.value.lock().to_dict()
+  settings.check(config)
   made = config["synthetic"]
   given = config["data_dir"] or config["normal"] or config["test"]
   if made and not given and config["output_dir"]:

@@ -1,4 +1,5 @@
 import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -6,6 +7,12 @@ import numpy as np
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The same programs come up in many tests: compile each once a session.
+_COMPILED = tempfile.TemporaryDirectory(prefix="asd_jax_tests_")
+os.environ["ASD_JAX_CACHE"] = _COMPILED.name
+jax.config.update("jax_compilation_cache_dir", _COMPILED.name + "/xla")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 GOLDENS = Path(
   os.environ.get("ASD_JAX_GOLDENS", Path(__file__).parent / "goldens")

@@ -1,5 +1,6 @@
 """Clips of a machine: challenge folders of 2020 to 2026, and plain folders."""
 
+import collections
 import dataclasses
 import os
 import pathlib
@@ -92,7 +93,7 @@ def read_tree(
   """
   root = folders.existing(data_dir)
   below = list(folders.walk(root))
-  found = folders.find_machines(root, below, machines)
+  found = folders.find_machines(root, below, wanted=machines)
   if ground_truth is None:
     tables = truth.find(below)
   else:
@@ -362,7 +363,7 @@ def _content_notes(train: Sequence[Clip], test: Sequence[Clip]) -> list[str]:
 
 
 def _audio_notes(clips: Sequence[Clip]) -> list[str]:
-  """Notes rates and lengths that differ from the usual."""
+  """Notes rates, lengths and sample formats that differ from the usual."""
   notes = []
   rate = clips[0].header.sample_rate
   if rate != audio.SAMPLE_RATE:
@@ -370,4 +371,7 @@ def _audio_notes(clips: Sequence[Clip]) -> list[str]:
   seconds = [clip.header.num_samples / rate for clip in clips]
   if min(seconds) != max(seconds):
     notes.append(f"lengths go from {min(seconds):g} to {max(seconds):g} s")
+  formats = collections.Counter(clip.header.subtype for clip in clips)
+  for name in sorted(set(formats) - {"PCM_16"}):
+    notes.append(f"sample format of {formats[name]} clips is {name}")
   return notes

@@ -73,6 +73,7 @@ def wave_files(
 def find_machines(
   root: pathlib.Path,
   folders: Sequence[pathlib.Path],
+  *,
   wanted: Sequence[str] = (),
 ) -> list[tuple[str, pathlib.Path]]:
   """Finds the folders that hold the splits of a machine.

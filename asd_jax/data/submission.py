@@ -319,6 +319,14 @@ def _read_back(
     raise ValueError(f"{system}: the scores do not read back as they were")
 
 
+def check_label(label: str) -> None:
+  """Refuses a label that is not `<LastName>_<Institute>_task2_<1..4>`."""
+  if not _LABEL.fullmatch(label):
+    raise ValueError(
+      f"label {label!r}, expected <LastName>_<Institute>_task2_<1..4>"
+    )
+
+
 def write(
   folder: str | Path,
   label: str,
@@ -345,10 +353,7 @@ def write(
     ValueError: something is missing, double, unknown or not finite, or a file
       cannot be written.
   """
-  if not _LABEL.fullmatch(label):
-    raise ValueError(
-      f"label {label!r}, expected <LastName>_<Institute>_task2_<1..4>"
-    )
+  check_label(label)
   texts: dict[str, str] = {}
   for machine, sections in machines.items():
     for section, rows in sections.items():

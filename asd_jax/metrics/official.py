@@ -30,7 +30,7 @@ Metrics = Mapping[str, float | None]
 
 
 def as_vector(
-  name: str, values: ArrayLike, num: int | None = None
+  name: str, values: ArrayLike, *, num: int | None = None
 ) -> np.ndarray:
   """Checks that values are one-dimensional, and as many as `num`."""
   array = np.asarray(values)
@@ -42,7 +42,7 @@ def as_vector(
 
 def as_flags(name: str, values: ArrayLike, num: int) -> np.ndarray:
   """Checks `num` flags (bool, or 0 and 1) and returns them as bool."""
-  array = as_vector(name, values, num)
+  array = as_vector(name, values, num=num)
   if not np.isin(array, (0, 1)).all():
     raise ValueError(f"{name} holds values other than 0 and 1")
   return array.astype(bool)
@@ -96,7 +96,8 @@ def _unknown(has_decisions: bool) -> dict[str, float | None]:
 def clip_metrics(
   score: ArrayLike,
   is_anomaly: ArrayLike | None,
-  is_target: ArrayLike | None = None,
+  is_target: ArrayLike | None,
+  *,
   decision: ArrayLike | None = None,
 ) -> dict[str, float | None]:
   """All metrics of one machine and section.

@@ -155,7 +155,7 @@ def resampled_metrics(
   return samples
 
 
-def interval(samples: ArrayLike, level: float = 0.95) -> Interval | None:
+def interval(samples: ArrayLike, *, level: float = 0.95) -> Interval | None:
   """Percentile interval of resampled values.
 
   Args:
@@ -175,7 +175,7 @@ def interval(samples: ArrayLike, level: float = 0.95) -> Interval | None:
 
 
 def interval_of_score(
-  samples: ArrayLike, level: float = 0.95
+  samples: ArrayLike, *, level: float = 0.95
 ) -> Interval | None:
   """Percentile interval of the official score.
 
@@ -188,7 +188,7 @@ def interval_of_score(
   """
   array = np.asarray(samples, np.float64)
   array = np.maximum(array.reshape(len(array), -1), official.EPS)  # [R, 3 M]
-  return interval(1 / np.mean(1 / array, axis=1), level)
+  return interval(1 / np.mean(1 / array, axis=1), level=level)
 
 
 def bootstrap(
@@ -224,8 +224,8 @@ def bootstrap(
     "kind": "percentile bootstrap over test clips within (domain, label)",
     "level": level,
     "num_resamples": num_resamples,
-    "auc_source": interval(samples[:, 0], level),
-    "auc_target": interval(samples[:, 1], level),
-    "pauc": interval(samples[:, 2], level),
-    "score": interval_of_score(samples, level),
+    "auc_source": interval(samples[:, 0], level=level),
+    "auc_target": interval(samples[:, 1], level=level),
+    "pauc": interval(samples[:, 2], level=level),
+    "score": interval_of_score(samples, level=level),
   }

@@ -170,6 +170,15 @@ def _check_branch(name: str, spec: Mapping[str, Any]) -> None:
     )
 
 
+def _recipe(name: str, spec: Mapping[str, Any]) -> reconstruction.Recipe:
+  known = reconstruction.Recipe._fields
+  if extra := sorted(set(spec) - set(known)):
+    raise ValueError(
+      f"config: branch {name}: recipe: found {extra}, expected some of {known}."
+    )
+  return reconstruction.Recipe(**spec)
+
+
 def _make_backend(fn: Callable, wrappers: list[Callable]) -> Callable:
   def backend(h: Hypers) -> base.Backend:
     out = fn(**h["backend"])
@@ -195,7 +204,7 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
   """
   _check_branch(name, spec)
   spec = {**spec, "encoder": dict(spec["encoder"])}
-  recipe = reconstruction.Recipe(**spec["encoder"].pop("recipe", {}))
+  recipe = _recipe(name, spec["encoder"].pop("recipe", {}))
   stages = {s: resolve(s, spec[s], table) for s, table in TABLES.items()}
   fns = {
     s: fn if s in SWEPT else functools.partial(fn, **floats)

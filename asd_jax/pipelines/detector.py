@@ -129,9 +129,15 @@ def load(folder: Path) -> Detector:
       name: _load_section(Path(folder), entry, system, config)
       for name, entry in index["sections"].items()
     }
+    if not sections or any(v.threshold is None for v in sections.values()):
+      raise KeyError("sections")
     return Detector(index["machine"], config, system, sections)
-  except KeyError as e:
-    raise ValueError(f"{path}: found no {e}, expected a whole detector.") from e
+  except ValueError as e:
+    raise ValueError(e if str(folder) in str(e) else f"{path}: {e}") from e
+  except (KeyError, TypeError, AttributeError) as e:
+    raise ValueError(
+      f"{path}: found damaged content ({e!r}), expected a whole detector."
+    ) from e
 
 
 def _load_section(

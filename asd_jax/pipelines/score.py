@@ -1,13 +1,63 @@
 """Scores files and folders with a saved detector."""
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from asd_jax.data import audio, clips, files, folders, names
 from asd_jax.pipelines import detector, features
+from asd_jax.pipelines import progress as progress_lib
+
+HEADER = ("file", "score", "decision")
+
+
+class Row(NamedTuple):
+  """One line of the result.
+
+  Attributes:
+    file: path as given.
+    score: anomaly score.
+    decision: 1 if the score is above the section's threshold, else 0.
+  """
+
+  file: str
+  score: float
+  decision: int
+
+
+class Result(NamedTuple):
+  """What a run found.
+
+  Attributes:
+    text: csv, the header first.
+    notes: sentences on odd input.
+    summary: one line for people.
+  """
+
+  text: str
+  notes: list[str]
+  summary: str
+
+
+def inside(path: str) -> list[str]:
+  """Wave files below a folder, sorted and joined to its path as given.
+
+  Args:
+    path: a folder.
+
+  Returns:
+    Paths; hidden files and folders are left out.
+
+  Raises:
+    ValueError: if a folder cannot be read.
+  """
+  below, _ = folders.wave_files(folders.walk(Path(path), skipped=()))
+  found = (os.path.relpath(p, path) for p in below)
+  return sorted(os.path.join(path, name) for name in found)
 
 
 def find(paths: Sequence[str]) -> list[str]:
@@ -29,73 +79,192 @@ def find(paths: Sequence[str]) -> list[str]:
     if not os.path.isdir(path):
       out.append(path)
       continue
-    inside, _ = folders.wave_files(folders.walk(Path(path), skipped=()))
-    if not inside:
+    below = inside(path)
+    if not below:
       raise ValueError(f"{path}: found no wave files, expected at least one.")
-    found = (os.path.relpath(p, path) for p in inside)
-    out += sorted(os.path.join(path, name) for name in found)
+    out += below
   return out
 
 
-def _section_of(path: str, known: Sequence[str], section: str | None) -> str:
-  """Which of the detector's sections a file belongs to."""
-  name = names.parse(os.path.basename(path))
-  named = name.section if name else ""
-  chosen = section or (known[0] if len(known) == 1 else named)
-  if chosen not in known:
-    raise ValueError(
-      f"{path}: found section {chosen!r}, expected one of {list(known)}"
-      " (--section=...)."
+def expected_false_alarms(
+  counts: Sequence[tuple[int, float]], rate: float
+) -> float:
+  """False alarms that a threshold promises if all clips are normal.
+
+  Args:
+    counts: number of clips and threshold, by section; no score is above an
+      infinite threshold.
+    rate: promised false-alarm rate.
+
+  Returns:
+    Their mean number.
+  """
+  return rate * sum(num for num, limit in counts if not math.isinf(limit))
+
+
+class Scorer:
+  """A loaded detector; scores equal those of the evaluate run.
+
+  Args:
+    folder: `OUT/detectors/<machine>`.
+    section: section of all files; from their names if None.
+  """
+
+  def __init__(self, folder: str, *, section: str | None = None) -> None:
+    self.detector = detector.load(Path(folder))
+    self.batch_size: int = self.detector.config["batch_size"]
+    self._section = section
+    self._compiled = features.scorer(self.detector.system)
+
+  def section_of(self, path: str) -> str:
+    """Returns which of the detector's sections a file belongs to."""
+    known = sorted(self.detector.sections)
+    name = names.parse(os.path.basename(path))
+    named = name.section if name else ""
+    chosen = self._section or (known[0] if len(known) == 1 else named)
+    if chosen not in known:
+      raise ValueError(
+        f"{path}: found section {chosen!r}, expected one of {known}"
+        " (--section=...)."
+      )
+    return chosen
+
+  def clips(
+    self, paths: Sequence[str], headers: Sequence[audio.Header]
+  ) -> list[clips.Clip]:
+    """Checks files by their headers.
+
+    Args:
+      paths: wave files.
+      headers: their headers.
+
+    Returns:
+      Clips that the system can score.
+
+    Raises:
+      ValueError: for an unknown section, too few channels or samples.
+    """
+    machine = self.detector.machine
+    some = [
+      clips.Clip(
+        Path(p), machine, self.section_of(p), "test", None, None, "", h
+      )
+      for p, h in zip(paths, headers, strict=True)
+    ]
+    features.check(
+      self.detector.system, some, self.detector.config["sample_rate"]
     )
-  return chosen
+    return some
+
+  def score(
+    self, some: Sequence[clips.Clip], *, advance: Callable[[int], None]
+  ) -> tuple[np.ndarray, list[str]]:
+    """Scores clips.
+
+    Args:
+      some: what `clips` returns.
+      advance: called with the number of clips done, after each batch.
+
+    Returns:
+      Scores `[n]` float32, and notes on odd input.
+
+    Raises:
+      ValueError: for a file that cannot be decoded.
+    """
+    score = np.zeros(len(some), np.float32)
+    notes: list[str] = []
+    for part in sorted({c.section for c in some}):
+      rows = np.array([i for i, c in enumerate(some) if c.section == part])
+      for index, fused, _, new in features.score(
+        self._compiled,
+        self.detector.sections[part].state,
+        [some[i] for i in rows],
+        batch_size=self.batch_size,
+        rate=self.detector.config["sample_rate"],
+        advance=advance,
+      ):
+        score[rows[index]] = fused
+        notes += new
+    return score, notes
+
+  def row(self, path: str, section: str, score: float) -> Row:
+    """Returns the line of a scored file."""
+    limit = self.detector.sections[section].threshold
+    return Row(path, float(score), int(score > limit))
+
+  def training_scores(self, sections: Sequence[str]) -> str:
+    """Kind of the training scores: "loo", "in_sample", or both."""
+    kinds = {
+      kind
+      for s in sections
+      for kind in self.detector.sections[s].facts["training_scores"].values()
+    }
+    return " and ".join(sorted(kinds))
+
+  def summary(self, sections: Sequence[str], num_suspicious: int) -> str:
+    """One line for people.
+
+    Args:
+      sections: section of each scored clip.
+      num_suspicious: clips with decision 1.
+
+    Returns:
+      Suspicious clips, and false alarms expected if all clips are normal.
+    """
+    every = self.detector.sections
+    spec = self.detector.config["threshold"]
+    rate = spec.get("false_alarm_rate", 1.0 - spec.get("quantile", 0.9))
+    used = sorted(set(sections)) or sorted(every)
+    counts = [(sections.count(s), every[s].threshold) for s in used]
+    rules = " and ".join(sorted({every[s].rule for s in used}))
+    kind = self.training_scores(used)
+    # In-sample scores are low, so is the threshold.
+    more = ", so more are likely" if "in_sample" in kind else ""
+    few = [s for s in used if math.isinf(every[s].threshold)]
+    text = (
+      f"{num_suspicious} suspicious of {len(sections)} clips; about"
+      f" {expected_false_alarms(counts, rate):.3g} false alarms expected at"
+      f" the stated rate {rate:.3g} ({rules}, training scores: {kind}{more})"
+    )
+    if few:
+      text += (
+        f"; section {', '.join(few)} has too few training clips for this rate,"
+        " no clip of it can be called suspicious"
+      )
+    return text
 
 
 def run(
-  folder: str, paths: Sequence[str], *, section: str | None = None
-) -> Iterator[tuple[str, list[str]]]:
+  folder: str,
+  paths: Sequence[str],
+  *,
+  section: str | None = None,
+  progress: progress_lib.Progress | None = None,
+) -> Result:
   """Scores files; the result equals that of the evaluate run.
 
   Args:
     folder: `OUT/detectors/<machine>`.
     paths: files and folders.
     section: section of all files; from their names if None.
+    progress: where progress is shown; nowhere if None.
 
-  Yields:
-    Lines of csv (the header first; paths as given, in the order given) and
-    notes on odd input.
+  Returns:
+    Lines of csv (paths as given, in the order given), notes, and a summary.
 
   Raises:
-    ValueError: for a bad detector or a bad file, before anything is yielded.
+    ValueError: for a bad detector or a bad file.
   """
-  loaded = detector.load(Path(folder))
-  config, system = loaded.config, loaded.system
+  scorer = Scorer(folder, section=section)
   found = find(paths)
-  known = sorted(loaded.sections)
-  part_of = [_section_of(p, known, section) for p in found]
-  heads = audio.read_headers(found)
-  some = [
-    clips.Clip(Path(p), loaded.machine, s, "test", None, None, "", h)
-    for p, s, h in zip(found, part_of, heads, strict=True)
+  sections = [scorer.section_of(p) for p in found]
+  some = scorer.clips(found, audio.read_headers(found))
+  progress = progress or progress_lib.Progress(quiet=True)
+  with progress:
+    advance = progress.task("clips", len(some))
+    score, notes = scorer.score(some, advance=advance)
+  rows = [
+    scorer.row(p, s, x) for p, s, x in zip(found, sections, score, strict=True)
   ]
-  features.check(system, some, config["sample_rate"])
-  compiled = features.scorer(system)
-  score = np.zeros(len(some), np.float32)
-  notes: list[str] = []
-  for part in known:
-    rows = np.array([i for i, s in enumerate(part_of) if s == part])
-    for index, fused, _, new in features.score(
-      compiled,
-      loaded.sections[part].state,
-      [some[i] for i in rows],
-      batch_size=config["batch_size"],
-      rate=config["sample_rate"],
-    ):
-      score[rows[index]] = fused
-      notes += new
-  limits = {s: v.threshold for s, v in loaded.sections.items()}
-  lines = [("file", "score", "decision")]
-  lines += [
-    (p, float(x), int(x > limits[s]))
-    for p, x, s in zip(found, score, part_of, strict=True)
-  ]
-  yield files.csv_text(lines), notes
+  summary = scorer.summary(sections, sum(r.decision for r in rows))
+  return Result(files.csv_text([HEADER, *rows]), notes, summary)

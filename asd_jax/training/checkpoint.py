@@ -1,5 +1,7 @@
 """Checkpoints of train states, through Orbax."""
 
+import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,13 @@ class OrbaxCheckpoints:
     self, folder: Path, *, num_units: int, every: int = 10, keep: int = 2
   ) -> None:
     self._num_units, self._every = num_units, every
+    self._folder = Path(folder).absolute()
+    # Failures reach the caller as one message; no log beside it.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep, enable_async_checkpointing=False, create=True
     )
-    self._manager = ocp.CheckpointManager(
-      Path(folder).absolute(), options=options
-    )
+    self._manager = ocp.CheckpointManager(self._folder, options=options)
 
   def restore(self, like: Callable[[], Tree]) -> tuple[int, Tree] | None:
     """Reads the newest checkpoint.
@@ -66,8 +69,15 @@ class OrbaxCheckpoints:
   def save(self, unit: int, tree: Tree) -> None:
     """Saves every `every` units and at the end."""
     if unit % self._every == 0 or unit == self._num_units:
-      self._manager.save(unit, args=ocp.args.StandardSave(_raw(tree)))
-      self._manager.wait_until_finished()
+      try:
+        self._manager.save(unit, args=ocp.args.StandardSave(_raw(tree)))
+        self._manager.wait_until_finished()
+      except Exception as e:  # Orbax wraps a full disk in many types.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        raise ValueError(
+          f"{self._folder}: checkpoint cannot be written"
+          f" ({str(e).splitlines()[0] if str(e) else type(e).__name__})."
+        ) from e
 
   def close(self) -> None:
     """Waits for pending work and frees the manager."""

@@ -1,6 +1,5 @@
 """The one training loop: units of many steps, checkpoints, a NaN guard."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -40,7 +39,7 @@ def _check(unit: int, metrics: dict) -> None:
 
 def run(
   state: Tree,
-  unit: Callable[[Tree], tuple[Tree, dict]],
+  unit: Callable[[int, Tree], tuple[Tree, dict]],
   *,
   num_units: int,
   checkpoints: Checkpoints | None = None,
@@ -49,12 +48,13 @@ def run(
   """Runs units of training, from the newest checkpoint if there is one.
 
   A unit is a scan of many steps: an epoch when the data sit on the device,
-  one step when they stream. It must depend on its state alone, so that a
-  resumed run gives the same bytes as an uninterrupted one.
+  one step when they stream. It must depend on its number and state alone, so
+  that a resumed run gives the same bytes as an uninterrupted one.
 
   Args:
     state: initial train state; one member, or stacked members.
-    unit: `state -> (state, metrics)`; `metrics["loss"]` `[]` or `[K, ...]`.
+    unit: `(number, state) -> (state, metrics)`; number from 0,
+      `metrics["loss"]` `[]` or `[K, ...]`.
     num_units: units in all.
     checkpoints: where to resume from and save to.
     on_unit: called with the number of units done and their metrics, on the
@@ -66,12 +66,12 @@ def run(
   Raises:
     NotFiniteError: if a loss is NaN or infinite; nothing is saved after it.
   """
-  like = functools.partial(jax.eval_shape, unit, state)
+  like = lambda: jax.eval_shape(lambda s: unit(0, s), state)
   done, metrics = 0, None
   if checkpoints and (found := checkpoints.restore(like)):
     done, (state, metrics) = found
   for i in range(done, num_units):
-    state, new = unit(state)
+    state, new = unit(i, state)
     if metrics is not None and i > done:
       _report(i, metrics, on_unit)
     metrics = new

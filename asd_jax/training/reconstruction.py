@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from asd_jax.training import loop
@@ -93,34 +94,27 @@ def residual_frames(x: Array, recon: Array, *, block: int) -> Array:
   return (recon - x).reshape(-1, block)
 
 
-def batch_scatter(
-  frames: Array, is_target: Array
-) -> tuple[Array, Array, Array]:
+def batch_scatter(frames: Array, member: Array) -> tuple[Array, Array]:
   """Scatter of residual frames about the batch's own mean, by domain.
 
   Args:
     frames: `[B * c, M]` residual frames, c a window.
-    is_target: `[B]` domain of each window.
+    member: `[2, B]` one where a window is of the source (target) domain and
+      counts, else zero.
 
   Returns:
-    `[2, M, M]` scatter of source and of target frames, `[2]` windows of each,
-    and `[M]` mean of all frames.
+    `[2, M, M]` scatter of source and of target frames, `[2]` windows of each.
   """
-  per_window = frames.shape[0] // is_target.shape[0]
-  target = jnp.repeat(is_target, per_window, total_repeat_length=len(frames))
-  member = jnp.stack([~target, target]).astype(frames.dtype)  # [2, B * c]
-  num = jnp.sum(member, axis=1)
-  mean = member @ frames / jnp.maximum(num, 1.0)[:, None]  # [2, M]
+  per_window = frames.shape[0] // member.shape[1]
+  weight = jnp.repeat(member, per_window, axis=1)  # [2, B * c]
+  num = jnp.sum(weight, axis=1)
+  mean = weight @ frames / jnp.maximum(num, 1.0)[:, None]  # [2, M]
 
   def scatter(w: Array, m: Array) -> Array:
     centred = (frames - m[None]) * w[:, None]
     return centred.T @ centred
 
-  return (
-    jax.vmap(scatter)(member, mean),
-    num / per_window,
-    jnp.mean(frames, axis=0),
-  )
+  return jax.vmap(scatter)(weight, mean), num / per_window
 
 
 def covariances(scatter: Array, num_windows: Array) -> Array:
@@ -143,43 +137,57 @@ def covariances(scatter: Array, num_windows: Array) -> Array:
   return jnp.where(empty, cov[::-1], cov)
 
 
+def _padded(order: Array, batch_size: int) -> tuple[Array, Array]:
+  """Cuts an order into `[n, B]` rows and weights, zero on padding."""
+  num = -(-order.shape[0] // batch_size)
+  pad = num * batch_size - order.shape[0]
+  weight = jnp.pad(jnp.ones(order.shape[0]), (0, pad))
+  rows = jnp.pad(order, (0, pad))
+  return rows.reshape(num, batch_size), weight.reshape(num, batch_size)
+
+
 def statistics(
-  network: Network,
-  params: Tree,
-  extra: Tree,
+  reconstruct: Callable[[Array], Array],
   windows: Windows,
   order: Array,
+  others: Array,
   *,
   batch_size: int,
 ) -> tuple[Array, Array, Array]:
   """One pass in evaluation mode over batches of windows.
 
   Args:
-    network: reconstruction network.
-    params: its parameters.
-    extra: its running statistics.
-    windows: training windows.
+    reconstruct: `[B, D] -> [B, D]`.
+    windows: all windows.
     order: `[V]` window numbers, cut into batches.
+    others: `[U]` more window numbers, cut into batches of their own that the
+      covariances leave out (validation).
     batch_size: windows in a batch.
 
   Returns:
-    `[2, M, M]` covariances, `[n, M]` mean residual of each batch and `[n]`
-    loss of each batch.
+    `[2, M, M]` covariances, `[n, M]` mean residual frame of each batch and
+    `[n]` loss of each batch, those of `order` first.
   """
   block = windows.frames.shape[1]
+  parts = [_padded(o, batch_size) for o in (order, others)]
+  rows, weight = (jnp.concatenate(p) for p in zip(*parts, strict=True))
+  counts = jnp.arange(len(rows)) < len(parts[0][0])
 
-  def step(total: tuple, index: Array) -> tuple[tuple, tuple]:
+  def step(total: tuple, batch: tuple) -> tuple[tuple, tuple]:
+    index, weight, count = batch
     x = windows.take(index)
-    recon = network.reconstruct(params, extra, x)
-    frames = residual_frames(x, recon, block=block)
-    scatter, num, mean = batch_scatter(frames, windows.is_target[index])
-    loss = jnp.mean(jnp.square(frames))
-    return (total[0] + scatter, total[1] + num), (mean, loss)
+    error = residual_frames(x, reconstruct(x), block=block)
+    target = windows.is_target[index].astype(weight.dtype)
+    member = jnp.stack([1.0 - target, target]) * weight[None] * count
+    scatter, num = batch_scatter(error, member)
+    by_window = error.reshape(batch_size, -1, block)
+    mean = jnp.mean(jnp.mean(by_window, 1) * weight[:, None], 0)
+    loss = jnp.mean(jnp.mean(jnp.square(by_window), (1, 2)) * weight)
+    share = jnp.mean(weight)
+    return (total[0] + scatter, total[1] + num), (mean / share, loss / share)
 
   zero = (jnp.zeros((2, block, block)), jnp.zeros(2))
-  total, (mean, loss) = train_state.scan_order(
-    step, zero, order, batch_size=batch_size, take=lambda i: i
-  )
+  total, (mean, loss) = jax.lax.scan(step, zero, (rows, weight, counts))
   return covariances(*total), mean, loss
 
 
@@ -208,19 +216,19 @@ def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
     ks = _member_keys(key)
     return init(ks["train"], *network.init(ks["init"], num_features))
 
-  def epoch(state: Any, train_index: Array, windows: Windows) -> tuple:
-    key = jax.random.fold_in(state.key, state.step)
-    order = jax.random.permutation(key, train_index)
+  def epoch(state: Any, order: Array, windows: Windows) -> tuple:
     return scan(step, state, order, take=windows.take)
 
   def finish(key: Key, state: Any, index: tuple, windows: Windows) -> tuple:
     order = jax.random.permutation(_member_keys(key)["statistics"], index[0])
-    one_pass = functools.partial(
-      statistics, network, state.params, state.extra, windows
+    cov, mean, loss = statistics(
+      lambda x: network.reconstruct(state.params, state.extra, x),
+      windows,
+      order,
+      index[1],
+      batch_size=recipe.batch_size,
     )
-    cov, mean, _ = one_pass(order, batch_size=recipe.batch_size)
-    _, valid_mean, valid_loss = one_pass(index[1], batch_size=recipe.batch_size)
-    return cov, jnp.concatenate([mean, valid_mean]), valid_loss
+    return cov, mean, loss[-(-order.shape[0] // recipe.batch_size) :]
 
   def split_all(keys: Key, num_windows: int) -> tuple[Array, Array]:
     draw = lambda key: split(
@@ -244,9 +252,17 @@ def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
     if num_windows < 3:
       raise ValueError(f"training needs 3 windows or more, got {num_windows}.")
     index = splits(keys, num_windows)
+    rows, marks = np.asarray(index[0]), np.asarray(jax.random.key_data(keys))
+    # Host permutations: a device sort of all windows takes a tenth of an epoch.
+    order = lambda unit: np.stack(
+      [
+        np.random.default_rng([*mark, unit]).permutation(row)
+        for mark, row in zip(marks, rows, strict=True)
+      ]
+    )
     state, metrics = loop.run(
       starts(keys, windows.frames.shape[1]),
-      lambda s: epochs(s, index[0], windows),
+      lambda unit, s: epochs(s, order(unit), windows),
       num_units=recipe.num_epochs,
       checkpoints=checkpoints,
       on_unit=on_epoch,

@@ -89,8 +89,9 @@ def test_covariances_equal_the_official_pass(official):
       jnp.asarray(z["cov/reconstruction"][rows]),
       block=block,
     )
-    scatter, num, _ = reconstruction.batch_scatter(
-      frames, jnp.asarray(z["cov/is_target"][rows])
+    target = jnp.asarray(z["cov/is_target"][rows], jnp.float32)
+    scatter, num = reconstruction.batch_scatter(
+      frames, jnp.stack([1.0 - target, target])
     )
     total = total[0] + scatter, total[1] + num
   cov = reconstruction.covariances(*total)

@@ -33,8 +33,11 @@ def golden_metrics(golden):
 
 
 def evaluate(reference, place):
-  keys = ("score", "label", "domain", "decision")
-  return official.clip_metrics(*(reference[f"{place}/{k}"] for k in keys))
+  keys = ("score", "label", "domain")
+  return official.clip_metrics(
+    *(reference[f"{place}/{k}"] for k in keys),
+    decision=reference[f"{place}/decision"],
+  )
 
 
 def sets_of_part_a(reference):
@@ -139,7 +142,7 @@ def test_partial_auc_is_standardised_as_printed():
   top = np.sort(score[~is_anomaly])[-4:]
   share = np.mean(score[is_anomaly][:, None] > top)
   expected = 0.5 * (1 + (share - 0.05) / 0.95)
-  ours = official.clip_metrics(score, is_anomaly)["pauc"]
+  ours = official.clip_metrics(score, is_anomaly, None)["pauc"]
   np.testing.assert_allclose(ours, expected, **close)
 
 
@@ -147,7 +150,7 @@ def test_decision_metrics_are_those_of_scikit_learn():
   rng = np.random.default_rng(2)
   score, is_anomaly, is_target = random_clips(rng)
   decision = score > 0.7
-  ours = official.clip_metrics(score, is_anomaly, is_target, decision)
+  ours = official.clip_metrics(score, is_anomaly, is_target, decision=decision)
   for name, inside in (("source", ~is_target), ("target", is_target)):
     pair = is_anomaly[inside], decision[inside]
     for metric in ("precision", "recall", "f1"):
@@ -178,13 +181,13 @@ def test_order_of_clips_and_scale_of_scores_do_not_matter():
 
 def test_what_is_missing_is_none():
   score, is_anomaly, is_target = random_clips(np.random.default_rng(4))
-  unlabelled = official.clip_metrics(score, None, is_target, score > 0)
+  unlabelled = official.clip_metrics(score, None, is_target, decision=score > 0)
   assert len(unlabelled) == 12
   assert set(unlabelled.values()) == {None}
-  known = official.clip_metrics(score, is_anomaly)
+  known = official.clip_metrics(score, is_anomaly, None)
   assert {k for k, v in known.items() if v is not None} == {"auc", "pauc"}
   no_target = official.clip_metrics(
-    score, is_anomaly, is_target & is_anomaly, score > 0
+    score, is_anomaly, is_target & is_anomaly, decision=score > 0
   )
   missing = {k for k, v in no_target.items() if v is None}
   assert missing == {
@@ -205,7 +208,7 @@ def test_what_is_missing_is_none():
 )
 def test_wrong_input_is_refused(score, is_anomaly, message):
   with pytest.raises(ValueError, match=message):
-    official.clip_metrics(score, is_anomaly)
+    official.clip_metrics(score, is_anomaly, None)
 
 
 def test_official_score_raises_zeros_to_epsilon_and_skips_none():

@@ -39,7 +39,7 @@ def test_baseline_csv_is_the_official_programs_file(golden, mode):
       take(f"score_{mode}"),
       take("test_label"),
       take("test_is_target"),
-      take(f"decision_{mode}"),
+      decision=take(f"decision_{mode}"),
     )
     ours = table.baseline_csv({"00": metrics})
     expected = str(take(f"result_csv_{mode}"))
@@ -53,7 +53,9 @@ def entry(seed, num=40):
   rng = np.random.default_rng(seed)
   is_anomaly, is_target = np.arange(num) % 2 == 1, np.arange(num) % 4 < 2
   score = rng.normal(size=num) + is_anomaly
-  return official.clip_metrics(score, is_anomaly, is_target, score > 0.5)
+  return official.clip_metrics(
+    score, is_anomaly, is_target, decision=score > 0.5
+  )
 
 
 def test_evaluator_csv_has_the_official_layout():
@@ -106,6 +108,6 @@ def test_console_rows_end_in_means_and_show_gaps():
 
 
 def test_tables_without_decisions_have_empty_cells():
-  metrics = official.clip_metrics([0.0, 1.0], [0, 1])
+  metrics = official.clip_metrics([0.0, 1.0], [0, 1], None)
   row = cells(table.baseline_csv({"00": metrics}))[1]
   assert row == [0.0, "", "", 1.0, *[""] * 8]

@@ -1,0 +1,304 @@
+"""What a run leaves: metrics, scores, challenge files and the report."""
+
+import importlib.metadata
+import json
+import math
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from asd_jax.data import clips, files, submission, submission_meta
+from asd_jax.metrics import official, uncertainty
+from asd_jax.pipelines import detector, report
+
+Config = dict[str, Any]
+
+
+class Scored(NamedTuple):
+  """Scores of one section's test clips, in clip order.
+
+  Attributes:
+    clips: the test clips.
+    score: `[Q]` fused scores.
+    seeds: `[Q, K]` scores seed by seed.
+    decision: `[Q]` bool.
+    train: `[N]` training scores that the threshold came from.
+    section: fitted state and thresholds.
+    notes: odd but fine input.
+  """
+
+  clips: Sequence[clips.Clip]
+  score: np.ndarray
+  seeds: np.ndarray
+  decision: np.ndarray
+  train: np.ndarray
+  section: detector.Section
+  notes: list[str]
+
+
+def flags_of(
+  some: Sequence[clips.Clip],
+) -> tuple[list[bool] | None, list[bool] | None]:
+  """Labels and domains of clips, None where any is unknown.
+
+  Args:
+    some: test clips.
+
+  Returns:
+    is_anomaly and is_target, one a clip.
+  """
+  labels = [c.label for c in some]
+  domains = [c.domain for c in some]
+  is_anomaly = None if None in labels else [v == "anomaly" for v in labels]
+  is_target = None if None in domains else [v == "target" for v in domains]
+  return is_anomaly, is_target
+
+
+def section_metrics(
+  scored: Scored, score: np.ndarray, *, decision: np.ndarray | None = None
+) -> dict[str, Any]:
+  """Metrics of scores of one section's clips.
+
+  Args:
+    scored: the section.
+    score: `[Q]` scores of its clips.
+    decision: `[Q]` decisions, if there are any.
+
+  Returns:
+    What `official.clip_metrics` returns.
+  """
+  flags = flags_of(scored.clips) if scored.clips else (None, None)
+  return official.clip_metrics(score, *flags, decision=decision)
+
+
+def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
+  metrics = {
+    s: section_metrics(v, v.score, decision=v.decision)
+    for s, v in sections.items()
+  }
+  entries = list(metrics.values())
+  entry: dict[str, Any] = {
+    k: official.official_score([e[k] for e in entries])
+    if all(e[k] is not None for e in entries)
+    else None
+    for k in official.RANKED
+  }
+  entry["score"] = official.machine_score(entries)
+  entry["n_train"] = sum(len(v.train) for v in sections.values())
+  entry["n_test"] = sum(len(v.clips) for v in sections.values())
+  entry["sections"] = {}
+  for section, scored in sections.items():
+    is_anomaly, is_target = flags_of(scored.clips)
+    interval = None
+    if is_anomaly is not None and len(set(is_anomaly)) == 2:
+      interval = uncertainty.bootstrap(scored.score, is_anomaly, is_target)
+    entry["sections"][section] = {
+      **metrics[section],
+      "n_train": len(scored.train),
+      "n_test": len(scored.clips),
+      "threshold": finite(scored.section.threshold),
+      "thresholds": scored.section.thresholds,
+      "training_scores": scored.section.facts["training_scores"],
+      "num_anomalous": int(scored.decision.sum()),
+      "bootstrap": interval,
+    }
+  return entry
+
+
+def finite(value: float) -> float | None:
+  """The value, or None if it is infinite (JSON has no infinity)."""
+  return value if math.isfinite(value) else None
+
+
+def _seed_entries(
+  config: Config, scored: dict[str, dict[str, Scored]]
+) -> list[dict[str, Any]]:
+  """Metrics seed by seed; one entry where nothing is drawn."""
+  num = max(
+    (s.seeds.shape[1] for m in scored.values() for s in m.values() if s.clips),
+    default=0,
+  )
+  out = []
+  for k in range(num):
+    machines = {}
+    for name, sections in scored.items():
+      entries = [
+        section_metrics(s, s.seeds[:, k]) for s in sections.values() if s.clips
+      ]
+      machines[name] = {"sections": entries}
+    ranked = official.ranked_values(
+      e for m in machines.values() for e in m["sections"]
+    )
+    out.append(
+      {
+        "seed": config["seeds"][k] if num > 1 else config["seeds"][0],
+        "official_score": official.official_score(ranked),
+        "machines": {
+          n: {
+            **{
+              k: official.official_score([e[k] for e in m["sections"]])
+              for k in official.RANKED
+            },
+            "score": official.machine_score(m["sections"]),
+          }
+          for n, m in machines.items()
+        },
+      }
+    )
+  return out
+
+
+def collect(
+  config: Config,
+  machines: Sequence[clips.Machine],
+  scored: dict[str, dict[str, Scored]],
+  seconds: float,
+) -> dict[str, Any]:
+  """The content of results.json (fractions; null where something is unknown).
+
+  Args:
+    config: the run's config.
+    machines: what was read.
+    scored: machine to section to scores.
+    seconds: duration of the run.
+
+  Returns:
+    Plain data.
+  """
+  entries = {n: _machine_entry(s) for n, s in scored.items()}
+  ranked = official.ranked_values(
+    e for m in entries.values() for e in m["sections"].values()
+  )
+  per_seed = _seed_entries(config, scored)
+  seed_scores = [s["official_score"] for s in per_seed]
+  known = [s for s in seed_scores if s is not None]
+  notes = [f"{m.name}: {note}" for m in machines for note in m.notes]
+  notes += [x for m in scored.values() for s in m.values() for x in s.notes]
+  notes = _collapse(notes)
+  notes += _general_notes(config, scored)
+  return {
+    "system": config["system"],
+    "config": config,
+    "seeds": list(config["seeds"]),
+    "machines": entries,
+    "official_score": official.official_score(ranked),
+    "per_seed": per_seed,
+    "seed_summary": uncertainty.seed_summary(known) if known else None,
+    "published": config.get("published"),
+    "notes": notes,
+    "run": run_facts(seconds),
+  }
+
+
+def _collapse(notes: Sequence[str], *, most: int = 5) -> list[str]:
+  """Counts notes of one text beyond the first few, `file: text` each."""
+  count: dict[str, int] = {}
+  out = []
+  for note in notes:
+    text = note.split(": ", 1)[-1]
+    count[text] = count.get(text, 0) + 1
+    if count[text] <= most:
+      out.append(note)
+  out += [f"{n - most} more: {text}" for text, n in count.items() if n > most]
+  return out
+
+
+def _general_notes(
+  config: Config, scored: dict[str, dict[str, Scored]]
+) -> list[str]:
+  kinds = {
+    kind
+    for m in scored.values()
+    for s in m.values()
+    for kind in s.section.facts["training_scores"].values()
+  }
+  notes = []
+  if config["threshold"]["name"] == "conformal" and "in_sample" in kinds:
+    notes.append(
+      "thresholds come from in-sample training scores, which are lower than"
+      " those of new normal clips: expect more false alarms than the stated"
+      f" rate of {config['threshold'].get('false_alarm_rate', 0.1)}"
+    )
+  return notes
+
+
+def run_facts(seconds: float) -> dict[str, Any]:
+  """Versions, device and time, for the report."""
+  names = ("asd_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+  return {
+    "seconds": round(seconds, 2),
+    "device": jax.devices()[0].device_kind,
+    "num_devices": jax.device_count(),
+    "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    "versions": {n: importlib.metadata.version(n) for n in names},
+  }
+
+
+def _rows(scored: Scored) -> list[tuple[str, float, int]]:
+  return [
+    (c.name, float(s), int(d))
+    for c, s, d in zip(scored.clips, scored.score, scored.decision, strict=True)
+  ]
+
+
+def scores_csv(rows: Iterable[tuple[str, float, int]]) -> str:
+  """`file,score,decision` with a header."""
+  return files.csv_text([("file", "score", "decision"), *rows])
+
+
+def _write_submission(
+  out: Path, config: Config, scored: dict[str, dict[str, Scored]], entries: dict
+) -> None:
+  spec = config["submission"]
+  tables = {
+    name: {s: _rows(v) for s, v in sections.items() if v.clips}
+    for name, sections in scored.items()
+  }
+  tables = {name: sections for name, sections in tables.items() if sections}
+  if not tables:
+    return
+  known = {
+    n: {k: e[k] for k in official.RANKED}
+    for n, e in entries.items()
+    if e["score"] is not None
+  }
+  meta = submission_meta.build(
+    spec["label"],
+    name=config["system"],
+    abbreviation=spec["abbreviation"],
+    development=known,
+  )
+  submission.write(out / "submission", spec["label"], tables, meta)
+  expected = {
+    name: {s: {r[0] for r in rows} for s, rows in sections.items()}
+    for name, sections in tables.items()
+  }
+  if problems := submission.check(out / "submission", expected=expected):
+    raise ValueError(f"{out / 'submission'}: {'; '.join(problems)}")
+
+
+def write(
+  out: Path,
+  config: Config,
+  scored: dict[str, dict[str, Scored]],
+  results: dict[str, Any],
+) -> None:
+  """Writes scores, challenge files, report and, last, results.json.
+
+  Args:
+    out: output folder.
+    config: the run's config.
+    scored: machine to section to scores.
+    results: content of results.json.
+  """
+  for name, sections in scored.items():
+    rows = [row for s in sections.values() for row in _rows(s)]
+    files.atomic_write_text(out / "scores" / f"{name}.csv", scores_csv(rows))
+  _write_submission(out, config, scored, results["machines"])
+  files.atomic_write_text(out / "report.html", report.page(results, scored))
+  text = json.dumps(results, indent=2, allow_nan=False)
+  files.atomic_write_text(out / "results.json", text + "\n")

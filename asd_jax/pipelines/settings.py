@@ -1,0 +1,84 @@
+"""Checks a run's config before any data is read."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from asd_jax.data import submission
+from asd_jax.pipelines import build
+
+# Settings of a run, beside those of the system itself.
+KEYS = (
+  "system",
+  "data_dir",
+  "normal",
+  "test",
+  "ground_truth",
+  "machines",
+  "output_dir",
+  "training_dir",
+  "sample_rate",
+  "batch_size",
+  "seeds",
+  "branches",
+  "fusion",
+  "threshold",
+  "submission",
+  "published",
+  "synthetic",
+)
+
+
+def check(config: Mapping[str, Any]) -> None:
+  """Refuses a config that a run could not finish with.
+
+  Args:
+    config: plain data, see `configs/common.py`.
+
+  Raises:
+    ValueError: for an unknown, missing or impossible setting.
+  """
+  for key in config:
+    if key not in KEYS:
+      near = difflib.get_close_matches(key, KEYS, n=1)
+      hint = (
+        f"did you mean {near[0]!r}?" if near else f"expected some of {KEYS}"
+      )
+      raise ValueError(f"config: found unknown key {key!r}, {hint}")
+  if missing := [k for k in KEYS if k not in config]:
+    raise ValueError(f"config: found no {missing}, expected them all.")
+  for key in ("sample_rate", "batch_size"):
+    if not isinstance(config[key], int) or config[key] < 1:
+      raise ValueError(
+        f"config: {key}: found {config[key]!r}, expected 1 or more."
+      )
+  seeds = config["seeds"]
+  good = isinstance(seeds, list | tuple) and all(
+    isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32
+    for s in seeds
+  )
+  if not good or not seeds or len(set(seeds)) < len(seeds):
+    raise ValueError(
+      f"config: seeds: found {seeds!r}, expected different integers from 0 to"
+      " 2**32 - 1, such as (1, 2, 3)."
+    )
+  submission.check_label(config["submission"]["label"])
+  _check_threshold(config)
+
+
+def _check_threshold(config: Mapping[str, Any]) -> None:
+  """The rule exists, its settings are known and the system can use it."""
+  spec = config["threshold"]
+  rule, floats = build.resolve("threshold", spec, build.THRESHOLDS)
+  del rule
+  if spec["name"] == "conformal":
+    build.THRESHOLDS["conformal"](np.zeros(1), **floats)
+  system = build.build(config)
+  trained = any(b.encoder for b in system.branches.values())
+  if spec["name"] == "gamma" and not (trained and len(system.branches) == 1):
+    raise ValueError(
+      "config: threshold: found 'gamma', which needs a system of one trained"
+      " autoencoder; expected 'conformal'."
+    )

@@ -1,0 +1,201 @@
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.pipelines import build, members
+
+CONFIGS = sorted(
+  p
+  for p in (Path(__file__).parents[2] / "configs").glob("*.py")
+  if p.stem not in ("__init__", "common")
+)
+
+
+def load(stem, arg="smoke"):
+  path = next(p for p in CONFIGS if p.stem == stem)
+  spec = importlib.util.spec_from_file_location(stem, path)
+  mod = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(mod)
+  return mod.get_config(arg)
+
+
+def waves(num, samples=6000, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.integers(-9000, 9000, (num, 2, samples)).astype(np.int16)
+
+
+def normals_of(system, config, groups):
+  """Training clips of one or more lengths, with trained encoders."""
+  compute = jax.jit(jax.vmap(system.features))
+  feats = tuple(compute(g) for g in groups)
+  num = sum(len(g) for g in groups)
+  rows = jnp.arange(num)
+  normals = build.Normals(feats, rows, rows >= num - 4, {})
+  return members.train(
+    members.trainers(system),
+    system,
+    normals,
+    config,
+    folder=None,
+    on_epoch=lambda *a: None,
+  )
+
+
+def fitted(stem, seeds=(1,), groups=None, change=lambda c: c):
+  config = load(stem)
+  config.seeds = seeds
+  config = change(config).to_dict()
+  system = build.build(config)
+  normals = normals_of(system, config, groups or [waves(12)])
+  state, own = jax.jit(system.fit_scores)(system.hypers, normals)
+  return system, normals, state, own
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("arg", ["", "smoke"])
+def test_every_config_builds_and_locks(path, arg):
+  config = load(path.stem, arg).lock()
+  system = build.build(config)
+  assert set(system.branches) == set(config.branches)
+  assert all(isinstance(x, float) for x in jax.tree.leaves(system.hypers))
+  with pytest.raises((AttributeError, KeyError), match="seeds"):
+    config.seedz = (1,)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_config_says_how_to_run_itself(path):
+  text = path.read_text()
+  assert f"--config=configs/{path.name}" in text
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_clip_alone_has_the_bytes_it_has_in_any_batch(path):
+  system, _, state, own = fitted(path.stem, seeds=(1, 2))
+  test = waves(7, seed=1)
+  one = lambda s, w: system.score(system.hypers, s, system.features(w))
+  run = jax.jit(jax.vmap(one, in_axes=(None, 0)))
+  together = np.asarray(run(state, test))
+  assert np.isfinite(together).all()
+  assert np.isfinite(own).all()
+  for i in range(len(test)):
+    alone = np.asarray(run(state, np.repeat(test[i : i + 1], 7, axis=0)))
+    assert alone[0].tobytes() == together[i].tobytes()
+  back = np.asarray(run(state, test[::-1]))[::-1]
+  assert back.tobytes() == together.tobytes()
+  single = jax.jit(one)(state, test[3])
+  np.testing.assert_allclose(single, together[3], rtol=1e-5)
+
+
+def test_scores_do_not_depend_on_the_order_of_training_clips():
+  clips = waves(12)
+  system, normals, state, _ = fitted("plain_knn", groups=[clips])
+  perm = np.random.default_rng(0).permutation(12)
+  feats = jax.jit(jax.vmap(system.features))(clips[perm])
+  other = normals.replace(features=(feats,), order=jnp.argsort(perm))
+  state2, _ = jax.jit(system.fit_scores)(system.hypers, other)
+  for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(state2), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("stem", ["baseline_mahala", "plain_mahalanobis"])
+def test_training_clips_may_differ_in_length(stem):
+  system, normals, state, own = fitted(
+    stem, groups=[waves(8), waves(5, samples=7000, seed=3)]
+  )
+  assert own.shape == (13,)
+  x = system.features(waves(1, samples=7000, seed=3)[0])
+  # Training clip 8 is the first of the second length; it scores as it did.
+  got = system.score(system.hypers, state, x)
+  np.testing.assert_allclose(got, own[8], rtol=1e-4)
+  assert normals.is_target.shape == (13,)
+
+
+def two_branches(config):
+  config.branches.other = config.branches.log_mel.copy_and_resolve_references()
+  config.branches.other.weight = 3.0
+  config.branches.other.backend.k = 2
+  return config
+
+
+def test_a_swept_weight_equals_a_loop_and_traces_once():
+  system, _, state, _ = fitted("plain_knn", change=two_branches)
+  x = system.features(waves(1, seed=1)[0])
+  traces = []
+
+  def score(weight):
+    traces.append(1)
+    h = {
+      **system.hypers,
+      "weight": {**system.hypers["weight"], "other": weight},
+    }
+    return system.score(h, state, x)
+
+  values = jnp.linspace(0.0, 4.0, 7)
+  swept = jax.jit(jax.vmap(score))
+  got = swept(values)
+  swept(values + 1.0)
+  assert len(traces) == 1
+  np.testing.assert_allclose(got, [score(v) for v in values], rtol=1e-6)
+  assert got[0] != got[-1]
+
+
+def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
+  system, _, state, _ = fitted("baseline_mse", seeds=(1, 2, 3))
+  x = system.features(waves(1, seed=1)[0])
+  score, seeds = system.score_seeds(system.hypers, state, x)
+  assert seeds.shape == (3,)
+  np.testing.assert_allclose(score, seeds.mean(), rtol=1e-6)
+  one = jax.tree.map(lambda a: a[1:2], state)
+  np.testing.assert_allclose(
+    system.score(system.hypers, one, x), seeds[1], rtol=1e-5
+  )
+
+
+def test_far_channel_is_used_where_channels_say_so():
+  change = lambda c: c.branches.log_mel.update(dict(channels=(1,))) or c
+  system, _, state, _ = fitted("plain_knn", change=change)
+  assert system.num_channels == 2
+  wave = waves(1, seed=1)[0]
+  score = lambda w: system.score(system.hypers, state, system.features(w))
+  near_silent = wave.copy()
+  near_silent[0] = 0
+  assert score(near_silent) == score(wave)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (dict(view=dict(name="nera")), r"view.*'nera'.*near"),
+    (dict(backend=dict(name="knn", kk=1)), r"backend knn.*'kk'.*metric"),
+    (dict(colour="red"), r"colour"),
+    (dict(reference="guess"), r"'guess'.*loo"),
+    (dict(wrappers=("per_band",)), r"per_band.*per_frequency"),
+    (dict(backend=dict(name="mahalanobis")), r"leave-one-out"),
+    (dict(backend=dict(name="knn", k=0)), r"at least 1"),
+  ],
+)
+def test_bad_configs_are_refused_before_any_data(change, message):
+  config = load("plain_knn").to_dict()
+  config["branches"]["log_mel"] |= change
+  with pytest.raises(ValueError, match=message):
+    build.build(config)
+
+
+def test_a_bad_fusion_or_an_empty_system_is_refused():
+  config = load("plain_knn").to_dict()
+  with pytest.raises(ValueError, match="weighted_mean"):
+    build.build({**config, "fusion": {"name": "vote"}})
+  with pytest.raises(ValueError, match="branches"):
+    build.build({**config, "branches": {}})
+
+
+def test_a_misspelt_recipe_key_is_named():
+  config = load("baseline_mse").to_dict()
+  encoder = config["branches"]["autoencoder"]["encoder"]
+  encoder["recipe"] = {"num_epoch": 3}
+  with pytest.raises(ValueError, match=r"num_epoch.*num_epochs"):
+    build.build(config)

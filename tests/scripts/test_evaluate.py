@@ -1,0 +1,685 @@
+import csv
+import errno
+import io
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(
+  p.stem
+  for p in (ROOT / "configs").glob("*.py")
+  if p.stem not in ("__init__", "common")
+)
+SCRIPT = "<script>alert(1)<script>.wav"
+ODD_NAMES = [
+  'a, "b".wav',
+  SCRIPT,
+  "two words.wav",
+  "lüfter 扇風機.WAV",
+  "'.wav",
+]
+METRICS = ("auc_source", "auc_target", "pauc", "score")
+
+
+def results_in(out):
+  def refuse(text):
+    raise AssertionError(f"{text} is no JSON")
+
+  text = (out / "results.json").read_text()
+  return json.loads(text, parse_constant=refuse)
+
+
+def rows_in(path):
+  with open(path, newline="", encoding="utf-8") as file:
+    header, *rows = csv.reader(file)
+  assert header == ["file", "score", "decision"]
+  assert all(math.isfinite(float(score)) for _, score, _ in rows)
+  assert {decision for *_, decision in rows} <= {"0", "1"}
+  return rows
+
+
+def done(end, out):
+  """Results of a run that must have succeeded, its files checked."""
+  assert end.status == 0, end.err
+  results = results_in(out)
+  for name, entry in results["machines"].items():
+    assert len(rows_in(out / "scores" / f"{name}.csv")) == entry["n_test"]
+    assert (out / "detectors" / name / "detector.json").is_file()
+  assert (out / "report.html").read_text().startswith("<!doctype html>")
+  assert not list(out.rglob("*.partial"))
+  return results
+
+
+def noted(results, text):
+  """The notes that hold a text."""
+  found = [note for note in results["notes"] if text in note]
+  assert found, results["notes"]
+  return found
+
+
+def nothing_left(out):
+  """No result and no part of a file in the output folder."""
+  files = [p for p in out.rglob("*") if p.is_file()] if out.is_dir() else []
+  assert files == []
+
+
+# Every system, and what a run writes.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_runs_as_smoke(evaluate, tmp_path, name):
+  out = tmp_path / "out"
+  end = evaluate(config=f"{ROOT / 'configs' / name}.py:smoke", data=None)
+  results = done(end, out)
+  assert set(results["machines"]) == {"fan", "valve"}
+  assert results["system"] == name
+  assert 0 <= results["official_score"] <= 1
+  package = list((out / "submission" / "task2").iterdir())
+  assert len(package) == 1
+  assert len(list(package[0].glob("*.csv"))) == 4
+  assert len(list(package[0].glob("*.yaml"))) == 1
+
+
+def test_results_follow_the_contract(evaluated):
+  results = results_in(evaluated.out)
+  assert results["system"] == "plain_knn"
+  assert results["config"]["batch_size"] == 16
+  assert isinstance(results["seeds"], list)
+  assert set(results["machines"]) == {"fan", "pump"}
+  for entry in results["machines"].values():
+    assert entry["n_train"] == 6
+    assert set(entry["sections"]) == {"00"}
+  fan, pump = (results["machines"][name] for name in ("fan", "pump"))
+  assert (fan["n_test"], pump["n_test"]) == (8, 6)
+  assert all(0 <= fan[key] <= 1 for key in METRICS)
+  assert 0 <= results["official_score"] <= 1
+  assert len(results["per_seed"]) == 1
+  single = results["per_seed"][0]["official_score"]
+  assert single == pytest.approx(results["official_score"], rel=1e-9)
+
+
+def test_the_official_score_is_the_harmonic_mean(evaluated):
+  results = results_in(evaluated.out)
+  every = [m[key] for m in results["machines"].values() for key in METRICS[:3]]
+  values = [max(v, np.finfo(float).eps) for v in every if v is not None]
+  wanted = len(values) / sum(1 / v for v in values)
+  assert results["official_score"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_scores_are_the_same_in_the_challenge_files(evaluated):
+  (package,) = (evaluated.out / "submission" / "task2").iterdir()
+  for machine in ("fan", "pump"):
+    rows = rows_in(evaluated.out / "scores" / f"{machine}.csv")
+    for kind, column in (("anomaly_score", 1), ("decision_result", 2)):
+      path = package / f"{kind}_{machine}_section_00_test.csv"
+      with open(path, newline="") as file:
+        found = dict(csv.reader(file))
+      assert found == {row[0]: row[column] for row in rows}
+
+
+def test_decisions_follow_the_threshold(evaluated):
+  section = results_in(evaluated.out)["machines"]["fan"]["sections"]["00"]
+  limit = section["threshold"]
+  limit = math.inf if limit is None else limit
+  for _, score, decision in rows_in(evaluated.out / "scores" / "fan.csv"):
+    assert (float(score) > limit) == (decision == "1")
+
+
+def test_machines_restrict_what_is_scored(evaluate, evaluated, tmp_path):
+  end = evaluate("--config.machines= pump ", data=evaluated.data)
+  results = done(end, tmp_path / "out")
+  assert list(results["machines"]) == ["pump"]
+  assert os.listdir(tmp_path / "out" / "scores") == ["pump.csv"]
+  path = Path("scores") / "pump.csv"
+  assert (tmp_path / "out" / path).read_bytes() == (
+    evaluated.out / path
+  ).read_bytes()
+
+
+def test_a_second_run_replaces_the_first(evaluate, evaluated, tmp_path):
+  out = tmp_path / "out"
+  done(evaluate("--config.machines=fan", data=evaluated.data), out)
+  first = (out / "scores" / "fan.csv").read_bytes()
+  done(evaluate("--config.machines=fan", data=evaluated.data), out)
+  assert (out / "scores" / "fan.csv").read_bytes() == first
+
+
+# Plain folders and evaluation sets.
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_plain_folders_of_any_names_are_scored(
+  evaluate, put_wave, tmp_path, channels
+):
+  for name in ODD_NAMES:
+    put_wave(tmp_path / "press 4" / "good" / name, channels=channels)
+    put_wave(tmp_path / "new" / name, channels=channels)
+  end = evaluate(
+    f"--config.normal={tmp_path / 'press 4' / 'good'}",
+    f"--config.test={tmp_path / 'new'}",
+    data=None,
+  )
+  results = done(end, tmp_path / "out")
+  ((name, entry),) = results["machines"].items()
+  assert name == "press 4"
+  assert (entry["n_train"], entry["n_test"]) == (5, 5)
+  assert [entry[key] for key in METRICS] == [None] * 4
+  assert results["official_score"] is None
+  rows = rows_in(tmp_path / "out" / "scores" / "press 4.csv")
+  assert [row[0] for row in rows] == sorted(ODD_NAMES)
+
+
+def test_plain_folders_of_one_name_can_be_named(evaluate, put_wave, tmp_path):
+  for i in range(4):
+    put_wave(tmp_path / "good" / f"{i}.wav")
+    put_wave(tmp_path / "new" / f"{i}.wav")
+  end = evaluate(
+    f"--config.normal={tmp_path / 'good'}",
+    f"--config.test={tmp_path / 'new'}",
+    "--config.machines=press",
+    data=None,
+  )
+  assert list(done(end, tmp_path / "out")["machines"]) == ["press"]
+
+
+@pytest.mark.parametrize(
+  "given", [("normal",), ("test",), ("normal", "test", "data_dir")]
+)
+def test_plain_folders_come_as_a_pair(evaluate, tmp_path, given):
+  end = evaluate(*(f"--config.{k}={tmp_path}" for k in given), data=None)
+  assert "expected either data_dir, or both normal and test" in end.refused()
+
+
+def anonymous(tmp_path, put_machine):
+  names = [f"section_00_{i:04d}.wav" for i in range(4)]
+  put_machine(tmp_path / "data" / "Sander", test=names)
+  return names
+
+
+def put_truth(folder, names):
+  for kind, values in dict(data="0011", domain="0101").items():
+    path = folder / f"ground_truth_{kind}"
+    path.mkdir(parents=True)
+    rows = zip(names, values, strict=True)
+    (path / "ground_truth_Sander_section_00_test.csv").write_text(
+      "".join(f"{name},{value}\n" for name, value in rows)
+    )
+
+
+def test_anonymous_clips_are_scored_without_truth(
+  evaluate, put_machine, tmp_path
+):
+  names = anonymous(tmp_path, put_machine)
+  results = done(evaluate(), tmp_path / "out")
+  entry = results["machines"]["Sander"]
+  assert [entry[key] for key in METRICS] == [None] * 4
+  assert results["official_score"] is None
+  noted(results, "labels of 4 of 4 test clips unknown")
+  rows = rows_in(tmp_path / "out" / "scores" / "Sander.csv")
+  assert [row[0] for row in rows] == names
+  assert list((tmp_path / "out" / "submission").rglob("*.csv"))
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_ground_truth_labels_anonymous_clips(
+  evaluate, put_machine, tmp_path, inside
+):
+  names = anonymous(tmp_path, put_machine)
+  plain = done(evaluate(out=tmp_path / "plain"), tmp_path / "plain")
+  place = tmp_path / ("data" if inside else "truth")
+  put_truth(place, names)
+  args = [] if inside else [f"--config.ground_truth={place}"]
+  results = done(evaluate(*args), tmp_path / "out")
+  assert all(0 <= results["machines"]["Sander"][key] <= 1 for key in METRICS)
+  assert plain["official_score"] is None
+  path = Path("scores") / "Sander.csv"
+  first, second = (tmp_path / p / path for p in ("plain", "out"))
+  assert first.read_bytes() == second.read_bytes()
+
+
+# Input that is fine.
+
+
+def test_no_target_clips_are_noted(evaluate, put_machine, tmp_path):
+  train = [f"section_00_source_train_normal_{i:04d}_.wav" for i in range(5)]
+  put_machine(tmp_path / "data" / "fan", train=train)
+  results = done(evaluate(), tmp_path / "out")
+  assert noted(results, "no target clips in train")[0].startswith("fan: ")
+
+
+def test_a_machine_without_test_clips_is_fitted(
+  evaluate, put_machine, tmp_path
+):
+  put_machine(tmp_path / "data" / "fan", test=[])
+  results = done(evaluate(), tmp_path / "out")
+  noted(results, "no test clips")
+  assert results["machines"]["fan"]["score"] is None
+  assert results["official_score"] is None
+
+
+def test_clipped_and_silent_clips_are_noted(evaluate, put_machine, tmp_path):
+  fan = put_machine(tmp_path / "data" / "fan")
+  silent, loud = sorted((fan / "test").iterdir())[:2]
+  soundfile.write(silent, np.zeros((4800, 2), np.int16), 16_000)
+  samples, _ = soundfile.read(loud, dtype="int16")
+  samples[:200] = 32_767
+  soundfile.write(loud, samples, 16_000)
+  quiet = sorted((fan / "train").iterdir())[0]
+  soundfile.write(quiet, np.zeros((4800, 2), np.int16), 16_000)
+  results = done(evaluate(), tmp_path / "out")
+  assert any(silent.name in n for n in noted(results, "is silent"))
+  assert any(quiet.name in n for n in noted(results, "is silent"))
+  assert any(loud.name in n for n in noted(results, "is clipped at 4.17%"))
+
+
+@pytest.mark.parametrize("silent", ["train", "test"])
+def test_only_silent_clips_are_scored(evaluate, put_machine, tmp_path, silent):
+  fan = put_machine(tmp_path / "data" / "fan")
+  for path in (fan / silent).iterdir():
+    soundfile.write(path, np.zeros((4800, 2), np.int16), 16_000)
+  noted(done(evaluate(), tmp_path / "out"), "is silent")
+
+
+@pytest.mark.parametrize("subtype", ["PCM_24", "FLOAT"])
+def test_other_sample_formats_are_noted(
+  evaluate, evaluated, put_machine, tmp_path, subtype
+):
+  put_machine(tmp_path / "data" / "pump", subtype=subtype)
+  results = done(evaluate(), tmp_path / "out")
+  noted(results, subtype)
+  names = {
+    name: float(score)
+    for name, score, _ in rows_in(evaluated.out / "scores" / "pump.csv")
+  }
+  for name, score, _ in rows_in(tmp_path / "out" / "scores" / "pump.csv"):
+    if name in names:
+      assert float(score) == pytest.approx(names[name], rel=1e-4)
+
+
+def test_mixed_lengths_are_noted(evaluated):
+  noted(results_in(evaluated.out), "fan: lengths go from 0.3 to 0.4 s")
+
+
+def test_another_rate_is_resampled_and_noted(evaluate, put_machine, tmp_path):
+  put_machine(tmp_path / "data" / "fan", rate=44_100)
+  results = done(evaluate(), tmp_path / "out")
+  noted(results, "sample rate is 44100 Hz, not 16000 Hz")
+
+
+def test_mono_clips_suffice_for_one_channel(evaluate, put_machine, tmp_path):
+  put_machine(tmp_path / "data" / "fan", channels=1)
+  done(evaluate(), tmp_path / "out")
+
+
+def test_odd_names_are_escaped_everywhere(evaluate, tmp_path, put_machine):
+  machine = "<i>fan & co"
+  fan = put_machine(tmp_path / "data" / machine, test=ODD_NAMES)
+  for name in ODD_NAMES:
+    soundfile.write(
+      fan / "test" / name, np.zeros((4800, 2), np.int16), 16_000, format="WAV"
+    )
+  results = done(evaluate(), tmp_path / "out")
+  assert list(results["machines"]) == [machine]
+  noted(results, SCRIPT)
+  report = (tmp_path / "out" / "report.html").read_text()
+  assert "alert(1)" in report
+  assert "<script>alert" not in report
+  assert "<i>fan" not in report
+  rows = rows_in(tmp_path / "out" / "scores" / f"{machine}.csv")
+  assert [row[0] for row in rows] == sorted(ODD_NAMES)
+  found = [
+    next(csv.reader(io.StringIO(line, newline="")))[0]
+    for path in (tmp_path / "out" / "submission").rglob("anomaly_score*.csv")
+    for line in path.read_text().splitlines()
+  ]
+  assert sorted(found) == sorted(ODD_NAMES)
+
+
+# Input that is not: one case a line, (change, texts of the message).
+
+
+def first(fan, split="test"):
+  return sorted((fan / split).iterdir())[0]
+
+
+def bad_sample(value, split):
+  def act(fan, put_wave):
+    del put_wave
+    path = first(fan, split)
+    samples, rate = soundfile.read(path)
+    samples[7, 1] = value
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+
+  return act
+
+
+def content(make, split="test"):
+  def act(fan, put_wave):
+    del put_wave
+    path = first(fan, split)
+    path.write_bytes(make(path.read_bytes()))
+
+  return act
+
+
+def rewrite(split="test", **kwargs):
+  return lambda fan, put_wave: put_wave(first(fan, split), **kwargs)
+
+
+def remove(name):
+  return lambda fan, put_wave: shutil.rmtree(fan / name)
+
+
+def twice(fan, put_wave):
+  put_wave(fan / "source_test" / first(fan).name)
+
+
+def drop_row(fan, put_wave):
+  del put_wave
+  path = fan / "attributes_00.csv"
+  path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+
+
+def no_clips(fan, put_wave):
+  del put_wave
+  for path in (fan / "train").iterdir():
+    path.unlink()
+
+
+def other_section(fan, put_wave):
+  put_wave(fan / "test" / "section_05_source_test_normal_0000_.wav")
+
+
+T0 = "section_00_source_test_anomaly_0000_spd_1.wav"
+N0 = "section_00_source_train_normal_0000_spd_0.wav"
+BAD = {
+  "empty folder": (remove("."), "data: found no", "expected"),
+  "no train folder": (remove("train"), "fan/train: found no wave files"),
+  "no train clips": (no_clips, "fan/train: found no wave files"),
+  "mono among stereo": (
+    rewrite(channels=1),
+    "found 1 channels, expected 2 channels",
+    T0,
+  ),
+  "another rate": (
+    rewrite("train", rate=8_000),
+    "found 16000 Hz, expected 8000 Hz",
+    N0,
+  ),
+  "eight channels": (rewrite(channels=8), "found 8 channels", T0),
+  "truncated": (content(lambda x: x[:-50]), "cut short", T0),
+  "truncated train": (content(lambda x: x[:-50], "train"), "cut short", N0),
+  "zero bytes": (content(lambda x: b""), "found an empty file", T0),
+  "no wave": (content(lambda x: b"ID3 " * 99), "expected a wave file", T0),
+  "no samples": (rewrite(seconds=0), "found no samples", T0),
+  "NaN": (bad_sample(np.nan, "test"), f"{T0}: found nan at sample 7"),
+  "NaN in train": (bad_sample(np.nan, "train"), f"{N0}: found nan"),
+  "infinite": (bad_sample(np.inf, "test"), f"{T0}: found inf at sample 7"),
+  "duplicate": (twice, f"{T0}: found the file name of", "source_test", "once"),
+  "csv row": (drop_row, "attributes_00.csv: found rows for 5 train clips"),
+  "too short": (rewrite(seconds=0.02), f"{T0}: found 320 samples", "expect"),
+  "no frame in train": (rewrite("train", seconds=0.02), N0, "expect"),
+  "unknown section": (other_section, "fan: found test clips of section ['05']"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_clips_are_refused(evaluate, put_machine, put_wave, tmp_path, name):
+  change, *texts = BAD[name]
+  change(put_machine(tmp_path / "data" / "fan"), put_wave)
+  line = evaluate().refused()
+  assert str(tmp_path) in line or "fan" in line
+  for text in texts:
+    assert text in line
+  nothing_left(tmp_path / "out")
+
+
+def test_a_bad_clip_of_the_last_machine_leaves_no_results(
+  evaluate, put_machine, tmp_path
+):
+  put_machine(tmp_path / "data" / "fan")
+  pump = put_machine(tmp_path / "data" / "pump")
+  bad_sample(np.nan, "test")(pump, None)
+  end = evaluate()
+  assert end.status == 2
+  assert [s for s in end.err.splitlines() if "done" not in s] == [
+    end.err.splitlines()[-1]
+  ]
+  assert f"{T0}: found nan" in end.err
+  out = tmp_path / "out"
+  left = {p.name for p in out.iterdir()}
+  assert left <= {"detectors", "training"}
+  assert not list(out.rglob("*.partial"))
+
+
+def test_ground_truth_with_missing_rows_is_refused(
+  evaluate, put_machine, tmp_path
+):
+  put_truth(tmp_path / "data", anonymous(tmp_path, put_machine))
+  table = "ground_truth_data/ground_truth_Sander_section_00_test.csv"
+  path = tmp_path / "data" / table
+  path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+  line = evaluate().refused()
+  assert f"{path}: found 3 rows, expected 4" in line
+  assert "section_00_0000.wav" in line
+
+
+def test_duplicate_names_in_plain_folders_are_refused(
+  evaluate, put_wave, tmp_path
+):
+  put_wave(tmp_path / "good" / "a.wav")
+  for day in ("monday", "friday"):
+    put_wave(tmp_path / "new" / day / "1.wav")
+  line = evaluate(
+    f"--config.normal={tmp_path / 'good'}",
+    f"--config.test={tmp_path / 'new'}",
+    data=None,
+  ).refused()
+  assert "monday/1.wav" in line
+  assert "friday/1.wav" in line
+
+
+def test_an_unknown_machine_names_the_nearest(evaluate, evaluated, tmp_path):
+  line = evaluate("--config.machines=pmp", data=evaluated.data).refused()
+  assert "found no machine 'pmp', expected one of pump, fan" in line
+  nothing_left(tmp_path / "out")
+
+
+def test_one_channel_is_too_few_for_two(evaluate, put_machine, tmp_path):
+  put_machine(tmp_path / "data" / "fan", channels=1)
+  line = evaluate("--config.branches.log_mel.channels=(0,1)").refused()
+  assert "found 1 channel" in line
+  assert T0 in line or N0 in line
+  nothing_left(tmp_path / "out")
+
+
+# Flags and configs.
+
+
+@pytest.mark.parametrize(
+  ("flag", "texts"),
+  [
+    ("--config.batch_sizee=3", ["'batch_sizee'", "'batch_size'"]),
+    ("--config.machine=fan", ["'machine'", "'machines'"]),
+    (
+      "--config.branches.log_mel.frontend.num_mel=3",
+      ["'num_mel'", "'num_mels'"],
+    ),
+    ("--config.zzz=1", ["'zzz'"]),
+    ("--config.batch_size=x", ["--config.batch_size=x"]),
+    ("--confg=x", ["'confg'", "Did you mean: config"]),
+    ("--nothing", ["'nothing'"]),
+    ("stray", ["'stray'"]),
+    ("--config.batch_size=0", ["batch_size", "0", "expected"]),
+    ("--config.sample_rate=0", ["sample_rate", "0", "expected"]),
+    ("--config.threshold.false_alarm_rate=2.0", ["2.0", "expected in (0, 1)"]),
+    ("--config.threshold.name=x", ["'x'", "conformal"]),
+    ("--config.fusion.name=x", ["'x'", "weighted_mean"]),
+    ("--config.branches.log_mel.backend.k=0", ["k", "0"]),
+    ("--config.branches.log_mel.view.name=nera", ["'nera'", "'near'"]),
+    ("--config.submission.label=bad", ["'bad'", "expected"]),
+    ("--config.seeds=()", ["seeds", "expected"]),
+    ("--config.seeds=x", ["seeds", "expected"]),
+  ],
+)
+def test_wrong_flags_are_refused(evaluate, evaluated, tmp_path, flag, texts):
+  line = evaluate("--config.machines=fan", flag, data=evaluated.data).refused()
+  for text in texts:
+    assert text in line
+  nothing_left(tmp_path / "out")
+
+
+def test_missing_flags_are_named(run, evaluate, tmp_path):
+  assert "--config=configs/<system>.py" in run("evaluate.py").refused()
+  assert "--config.data_dir=DIR" in evaluate(data=None).refused()
+  line = evaluate(data=tmp_path, out="").refused()
+  assert "--config.output_dir=OUT" in line
+
+
+def test_help_is_shown(run):
+  end = run("evaluate.py", "--help")
+  assert end.status == 0
+  assert "--config.data_dir=DIR" in end.out
+
+
+CONFIG = (
+  "from configs import plain_knn\n\n"
+  "def get_config(arg=''):\n"
+  "  c = plain_knn.get_config(arg)\n"
+  "  {}\n"
+  "  return c\n"
+)
+
+
+@pytest.mark.parametrize(
+  ("line", "texts"),
+  [
+    ("c.batch_sizee = 3", ["'batch_sizee'", "'batch_size'"]),
+    ("c.threshold.false_alarm = 0.1", ["'false_alarm'", "'false_alarm_rate'"]),
+    ("c.branches.log_mel.poling = {}", ["'poling'", "'pooling'"]),
+    ("c.branches.log_mel.backend.kk = 3", ["'kk'", "'k'"]),
+    ("del c.fusion", ["'fusion'"]),
+    ("del c.branches.log_mel.view", ["'view'"]),
+    ("c = undefined", ["mine.py, line 5", "'undefined'"]),
+    ("c = = 3", ["SyntaxError", "mine.py, line 5"]),
+    ("import gone", ["mine.py, line 5", "'gone'"]),
+    ("raise ValueError('because')", ["mine.py", "because"]),
+  ],
+)
+def test_wrong_config_files_are_refused(
+  evaluate, evaluated, tmp_path, line, texts
+):
+  path = tmp_path / "mine.py"
+  path.write_text(CONFIG.format(line))
+  end = evaluate("--config.machines=fan", config=path, data=evaluated.data)
+  for text in texts:
+    assert text in end.refused()
+  nothing_left(tmp_path / "out")
+
+
+def test_a_config_that_is_not_there_is_refused(evaluate, tmp_path):
+  line = evaluate(config=tmp_path / "gone.py").refused()
+  assert f"found no file '{tmp_path / 'gone.py'}'" in line
+  line = evaluate(config=ROOT / "configs" / "plain_knn.py:smok").refused()
+  assert "found 'smok', expected 'smoke'" in line
+
+
+# Output that cannot be written.
+
+
+@pytest.mark.parametrize("place", ["out", "out/a/b", "out/scores"])
+def test_a_file_in_the_place_of_the_folder_is_refused(
+  evaluate, evaluated, tmp_path, place
+):
+  (tmp_path / "out").write_text("mine")
+  end = evaluate(out=tmp_path / place, data=evaluated.data)
+  line = end.refused()
+  assert str(tmp_path / place) in line
+  assert "cannot be written" in line
+  assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_full_disk_leaves_no_half_a_file(
+  evaluate, evaluated, tmp_path, monkeypatch, number
+):
+  calls = iter(range(10**6))
+  sync = os.fsync
+
+  def full(descriptor):
+    if next(calls) >= number:
+      raise OSError(errno.ENOSPC, "No space left on device")
+    sync(descriptor)
+
+  monkeypatch.setattr(os, "fsync", full)
+  end = evaluate("--config.machines=fan", data=evaluated.data)
+  assert end.status == 2
+  *before, line = end.err.splitlines()
+  assert before in ([], ["fan: done"])
+  assert line.startswith(str(tmp_path / "out"))
+  assert "No space left on device" in line
+  out = tmp_path / "out"
+  assert not (out / "results.json").exists()
+  assert not [p for p in out.rglob("*") if "tmp" in p.suffix]
+  assert not list(out.rglob("*.partial"))
+
+
+# From a shell.
+
+
+@pytest.mark.slow
+def test_a_run_from_another_folder_works(spawn, evaluated, tmp_path):
+  end = spawn(
+    "evaluate.py",
+    f"--config={ROOT / 'configs' / 'plain_knn.py'}",
+    f"--config.data_dir={evaluated.data}",
+    "--config.output_dir=here",
+    "--config.machines=pump",
+    cwd=tmp_path,
+  )
+  results = done(end, tmp_path / "here")
+  assert "official score" in end.out
+  assert f"{100 * results['official_score']:.2f}" in end.out
+  path = Path("scores") / "pump.csv"
+  first, second = (
+    folder / path for folder in (tmp_path / "here", evaluated.out)
+  )
+  assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.slow
+def test_wrong_input_from_a_shell_exits_with_2(spawn, tmp_path):
+  end = spawn(
+    "evaluate.py",
+    f"--config={ROOT / 'configs' / 'plain_knn.py'}",
+    f"--config.data_dir={tmp_path}",
+    f"--config.output_dir={tmp_path / 'out'}",
+  )
+  assert f"{tmp_path}: found no machine" in end.refused()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["plain_knn", "baseline_mse"])
+def test_a_full_disk_from_a_shell_exits_with_2(
+  spawn, evaluated, tmp_path, config
+):
+  recipe = "--config.branches.autoencoder.encoder.recipe"
+  end = spawn(
+    "evaluate.py",
+    f"--config={ROOT / 'configs' / config}.py",
+    f"--config.data_dir={evaluated.data}",
+    f"--config.output_dir={tmp_path / 'out'}",
+    "--config.machines=fan",
+    *([f"{recipe}.num_epochs=1"] if config == "baseline_mse" else []),
+    largest_file=2000,
+  )
+  assert str(tmp_path / "out") in end.refused()
+  nothing_left(tmp_path / "out")
