@@ -46,9 +46,7 @@ def run(arguments: Sequence[str]) -> None:
   print(f"{'all':>10s}   (harmonic mean of AUCs and pAUC, percent)")
   for name in SYSTEMS:
     with progress.Progress() as bars:
-      found = evaluate.run(
-        settings(name, out), show=lambda text: None, progress=bars
-      )
+      found = evaluate.run(settings(name, out), progress=bars)
     scores = [found["machines"][m]["score"] for m in MACHINES]
     cells = [*scores, found["official_score"]]
     print(f"{name:20s}" + "".join(f"{100 * s:10.2f}" for s in cells))

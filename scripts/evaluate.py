@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     config["data_dir"] = str(Path(config["output_dir"]) / "synthetic")
     synthetic.write(config["data_dir"], **made)
   with progress.Progress() as bars:
-    results = evaluate.run(config, show=bars.line, progress=bars)
+    results = evaluate.run(config, progress=bars)
   header, rows = table.console_rows(results["machines"])
   widths = [max(len(str(r[i])) for r in [header, *rows]) for i in range(5)]
   for row in [header, *rows]:

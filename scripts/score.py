@@ -1,8 +1,14 @@
 """Scores clips with a saved detector: `file,score,decision` as csv.
 
 Run: python scripts/score.py --detector=OUT/detectors/fan a.wav b.wav dir/
+or:  python scripts/score.py --detector=OUT/detectors/fan --watch=dir/
+
+With --watch, files are scored as they arrive, until ctrl-c. A file counts as
+complete when it stayed the same between two looks.
 """
 
+import io
+import math
 import sys
 from collections.abc import Sequence
 
@@ -16,23 +22,85 @@ _DETECTOR = flags.DEFINE_string(
 _SECTION = flags.DEFINE_string(
   "section", None, "section of the clips, where names do not say it"
 )
+_WATCH = flags.DEFINE_string(
+  "watch", None, "folder whose wave files are scored as they arrive"
+)
+_INTERVAL = flags.DEFINE_float(
+  "interval_seconds", 2.0, "with --watch: time between two looks"
+)
+_ONCE = flags.DEFINE_bool(
+  "once", False, "with --watch: end when every file is scored or skipped"
+)
+_MAX = flags.DEFINE_float(
+  "max_seconds", math.inf, "with --watch: end after this time"
+)
+
+
+def _tell(text: str) -> None:
+  """Prints one line on standard error."""
+  print(" ".join(text.split()), file=sys.stderr, flush=True)
+
+
+def _watch(detector: str, folder: str) -> None:
+  """Scores the files of a folder as they arrive."""
+  for flag in (_INTERVAL, _MAX):
+    if not flag.value > 0.0:
+      raise ValueError(
+        f"flags: --{flag.name}: found {flag.value}, expected above 0."
+      )
+  from asd_jax.data import files
+  from asd_jax.pipelines import score, watch
+
+  scorer = score.Scorer(detector, section=_SECTION.value)
+  watched = watch.Watch(scorer, folder)
+  sys.stdout.write(files.csv_text([score.HEADER]))
+  sys.stdout.flush()
+  try:
+    for event in watch.run(
+      watched,
+      interval_seconds=_INTERVAL.value,
+      max_seconds=_MAX.value,
+      once=_ONCE.value,
+    ):
+      if event.row is not None:
+        sys.stdout.write(files.csv_text([event.row]))
+        sys.stdout.flush()
+      if event.note:
+        _tell(event.note)
+  except KeyboardInterrupt:
+    _tell(watched.summary())
+    raise
+  _tell(watched.summary())
+
+
+def _score(detector: str, paths: Sequence[str]) -> None:
+  """Scores files and folders."""
+  from asd_jax.pipelines import progress, score
+
+  result = score.run(
+    detector, paths, section=_SECTION.value, progress=progress.Progress()
+  )
+  sys.stdout.write(result.text)
+  sys.stdout.flush()
+  for text in (*result.notes, result.summary):
+    _tell(text)
 
 
 def run(arguments: Sequence[str]) -> None:
-  """Scores the files and folders of the command line."""
-  if not _DETECTOR.value or not arguments:
+  """Scores the files and folders of the command line, or watches one."""
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # File names that are not UTF-8 come out as their bytes.
+    sys.stdout.reconfigure(errors="surrogateescape")
+  if not _DETECTOR.value or bool(arguments) == bool(_WATCH.value):
     raise ValueError(
-      "flags: expected --detector=OUT/detectors/<machine> and files or folders,"
-      f" found detector={_DETECTOR.value!r} and {len(arguments)} paths."
+      "flags: expected --detector=OUT/detectors/<machine> and files or folders"
+      f" (or one --watch=DIR instead), found detector={_DETECTOR.value!r},"
+      f" watch={_WATCH.value!r} and {len(arguments)} paths."
     )
-  from asd_jax.pipelines import score
-
-  for text, notes in score.run(
-    _DETECTOR.value, arguments, section=_SECTION.value
-  ):
-    sys.stdout.write(text)
-    for note in notes:
-      print(note, file=sys.stderr)
+  if _WATCH.value:
+    _watch(_DETECTOR.value, _WATCH.value)
+  else:
+    _score(_DETECTOR.value, arguments)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -271,17 +271,11 @@ def run_machine(
   return out
 
 
-def run(
-  config: Config,
-  *,
-  show: Callable[[str], None],
-  progress: progress_lib.Progress,
-) -> dict[str, Any]:
+def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   """Evaluates a system on every machine that the config names.
 
   Args:
     config: plain data, see `configs/common.py`.
-    show: prints a line for people.
     progress: where progress is shown.
 
   Returns:
@@ -305,7 +299,6 @@ def run(
   scored = {}
   for machine in machines:
     scored[machine.name] = run_machine(runner, machine)
-    show(f"{machine.name}: done")
   for name, sections in scored.items():
     fitted = {s: v.section for s, v in sections.items()}
     detector.save(

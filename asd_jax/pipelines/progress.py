@@ -8,6 +8,16 @@ from types import TracebackType
 import numpy as np
 import rich.console
 import rich.progress
+import rich.text
+
+
+class _Rate(rich.progress.ProgressColumn):
+  """Steps a second, empty until it is known."""
+
+  def render(self, task: rich.progress.Task) -> rich.text.Text:
+    """Renders one task."""
+    rate = task.speed
+    return rich.text.Text("" if rate is None else f"{rate:.1f}/s")
 
 
 class Progress:
@@ -25,7 +35,7 @@ class Progress:
       rich.progress.TextColumn("{task.description}"),
       rich.progress.BarColumn(),
       rich.progress.MofNCompleteColumn(),
-      rich.progress.TextColumn("{task.speed:.1f}/s", justify="right"),
+      _Rate(),
       rich.progress.TimeRemainingColumn(),
       console=console,
       transient=True,

@@ -129,7 +129,7 @@ class Scorer:
       )
     return chosen
 
-  def clips(
+  def check(
     self, paths: Sequence[str], headers: Sequence[audio.Header]
   ) -> list[clips.Clip]:
     """Checks files by their headers.
@@ -162,7 +162,7 @@ class Scorer:
     """Scores clips.
 
     Args:
-      some: what `clips` returns.
+      some: what `check` returns.
       advance: called with the number of clips done, after each batch.
 
     Returns:
@@ -258,7 +258,7 @@ def run(
   scorer = Scorer(folder, section=section)
   found = find(paths)
   sections = [scorer.section_of(p) for p in found]
-  some = scorer.clips(found, audio.read_headers(found))
+  some = scorer.check(found, audio.read_headers(found))
   progress = progress or progress_lib.Progress(quiet=True)
   with progress:
     advance = progress.task("clips", len(some))

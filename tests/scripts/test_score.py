@@ -37,7 +37,13 @@ def copy(evaluated, tmp_path):
 def test_a_folder_scores_as_in_the_evaluate_run(score, evaluated, wanted):
   folder = evaluated.data / "fan" / "test"
   end = score(folder)
-  assert (end.status, end.err) == (0, "")
+  assert end.status == 0
+  num = sum(cells[1] == "1" for cells in wanted.values())
+  assert end.err == (
+    f"{num} suspicious of 8 clips; about 0 false alarms expected at the stated"
+    " rate 0.1 (conformal, training scores: loo); section 00 has too few"
+    " training clips for this rate, no clip of it can be called suspicious\n"
+  )
   assert rows_of(end.out) == [
     [f"{folder}/{name}", *wanted[name]] for name in sorted(wanted)
   ]
@@ -144,6 +150,8 @@ def test_flags_are_needed(run, evaluated):
   assert "--detector" in run("score.py").refused()
   end = run("score.py", f"--detector={evaluated.detector}")
   assert "0 paths" in end.refused()
+  end = run("score.py", f"--detector={evaluated.detector}", "--watch=a", "b")
+  assert "watch='a' and 1 paths" in end.refused()
   end = run("score.py", "--detectr=x", "a.wav")
   assert "Did you mean: detector" in end.refused()
   end = run("score.py", "--help")
@@ -235,7 +243,9 @@ def test_from_a_shell_the_score_is_the_same(spawn, evaluated, wanted):
     evaluated.data / "fan" / "test" / name,
     cwd=evaluated.out,
   )
-  assert (end.status, end.err) == (0, "")
+  assert end.status == 0
+  assert end.err.startswith("0 suspicious of 1 clips; ")
+  assert end.err.count("\n") == 1
   ((path, *cells),) = rows_of(end.out)
   assert path == str(evaluated.data / "fan" / "test" / name)
   assert cells == wanted[name]
