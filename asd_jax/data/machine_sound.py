@@ -101,9 +101,8 @@ def coloured(rng: np.random.Generator, samples: int, band: Band) -> np.ndarray:
   edge = np.square(np.square(octaves * (2 / width)))
   gain = np.exp2(octaves * (slope / 6.02) - 0.8 * edge)
   gain[0] = 0.0
-  spectrum = np.zeros(len(freq), np.complex64)
-  spectrum.real = gain * rng.standard_normal(len(freq), dtype=np.float32)
-  spectrum.imag = gain * rng.standard_normal(len(freq), dtype=np.float32)
+  parts = rng.random((len(freq), 2), np.float32) - np.float32(0.5)
+  spectrum = gain * parts.view(np.complex64)[:, 0]
   return unit_rms(scipy.fft.irfft(spectrum, samples))
 
 

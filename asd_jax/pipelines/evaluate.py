@@ -16,6 +16,7 @@ from asd_jax.pipelines import (
   detector,
   features,
   members,
+  report_suspects,
   results,
   settings,
 )
@@ -145,7 +146,7 @@ class Runner:
     self.config = config
     self.system = build.build(config)
     self._progress = progress
-    self._score = features.scorer(self.system)
+    self.compiled = features.scorer(self.system)
     self._features = jax.jit(jax.vmap(self.system.features))
     self._fit = jax.jit(self.system.fit_scores)
     self._trainers = members.trainers(self.system)
@@ -220,7 +221,7 @@ class Runner:
     notes = []
     options = self._options(f"{machine} test clips", len(test))
     for rows, scores, by_seed, new in features.score(
-      self._score, section.state, test, **options
+      self.compiled, section.state, test, **options
     ):
       fused[rows] = scores
       for row, values in zip(rows, by_seed, strict=True):
@@ -307,5 +308,8 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     )
   seconds = time.perf_counter() - start
   found = results.collect(config, machines, scored, seconds)
-  results.write(out, config, scored, found)
+  suspects = report_suspects.find(
+    runner.system, runner.compiled, machines, scored, config
+  )
+  results.write(out, config, scored, found, suspects=suspects)
   return found

@@ -13,7 +13,7 @@ import numpy as np
 
 from asd_jax.data import clips, files, submission, submission_meta
 from asd_jax.metrics import official, uncertainty
-from asd_jax.pipelines import detector, report
+from asd_jax.pipelines import detector, report, report_suspects
 
 Config = dict[str, Any]
 
@@ -286,6 +286,8 @@ def write(
   config: Config,
   scored: dict[str, dict[str, Scored]],
   results: dict[str, Any],
+  *,
+  suspects: Sequence[report_suspects.Suspect] = (),
 ) -> None:
   """Writes scores, challenge files, report and, last, results.json.
 
@@ -294,11 +296,14 @@ def write(
     config: the run's config.
     scored: machine to section to scores.
     results: content of results.json.
+    suspects: what `report_suspects.find` returns.
   """
   for name, sections in scored.items():
     rows = [row for s in sections.values() for row in _rows(s)]
     files.atomic_write_text(out / "scores" / f"{name}.csv", scores_csv(rows))
   _write_submission(out, config, scored, results["machines"])
-  files.atomic_write_text(out / "report.html", report.page(results, scored))
+  files.atomic_write_text(
+    out / "report.html", report.page(results, scored, suspects=suspects)
+  )
   text = json.dumps(results, indent=2, allow_nan=False)
   files.atomic_write_text(out / "results.json", text + "\n")

@@ -226,12 +226,12 @@ def test_a_broken_tooth_strikes_once_a_turn_of_the_wheel():
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_plain_detector_finds_some_but_not_all_faults(machine, scenes):
-  settings = dict(num_source=60, num_target=6, num_test=12)
+  settings = dict(num_source=80, num_target=8, num_test=20)
   clips = synthetic.plan(machine, **settings)
   near = synthetic.record(scenes[machine], clips)[:, 0]
   frames = np.lib.stride_tricks.sliding_window_view(near, 1024, axis=-1)
   power = np.abs(np.fft.rfft(frames[:, ::512] * np.hanning(1024))) ** 2
-  edges = np.unique(np.geomspace(2, 512, 50).astype(int))
+  edges = np.unique(np.geomspace(2, 512, 32).astype(int))
   bands = np.add.reduceat(power, edges, axis=-1)
   levels = 10 * np.log10(bands + 1e-10)  # [B, T, M]
   emb = np.concatenate([levels.mean(1), levels.std(1)], axis=-1)

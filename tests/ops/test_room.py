@@ -191,7 +191,8 @@ def test_a_batch_of_rooms_equals_single_rooms_and_compiles_once():
     np.testing.assert_allclose(found[i], single, rtol=0, atol=1e-5)
 
 
-def test_displacements_are_bounded_and_move_the_direct_sound(key):
+def test_displacements_are_bounded_and_move_the_direct_sound():
+  key = jax.random.key(0, impl="rbg")  # compiles in a tenth of the time
   move = jax.jit(room.displace)(key, CELLS)
   assert move.shape == (5, *CELLS.shape)
   assert 0.07 < np.abs(move).max() <= 0.08
@@ -238,7 +239,8 @@ def test_rooms_keep_the_distances_of_the_report():
   assert np.all(np.abs(batch.snr_db) <= 10)
 
 
-def test_a_drawn_far_distance_can_be_measured_from_the_target(key):
+def test_a_drawn_far_distance_can_be_measured_from_the_target():
+  key = jax.random.key(0, impl="rbg")
   ranges = geometry.Ranges(far=(0.3, 0.3), far_from="target")
   draw = jax.jit(lambda key: geometry.sample(key, ranges=ranges))
   place = draw(key)

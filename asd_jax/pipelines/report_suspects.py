@@ -1,0 +1,254 @@
+"""The most suspicious clips of a run, with their sound and the reason."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from asd_jax.data import audio, clips
+from asd_jax.pipelines import report_reason
+from asd_jax.pipelines.build import System
+from asd_jax.pipelines.report_spectrogram import Reason
+
+PER_MACHINE = 3
+IN_ALL = 12
+_NUM_REFERENCES = 2
+_NUM_NEIGHBOURS = 2
+_NUM_SAMPLED = 24
+_BUDGET_SECONDS = 30.0
+
+
+class Pick(NamedTuple):
+  """A clip worth showing.
+
+  Attributes:
+    machine: its machine.
+    section: its section.
+    row: its position among the section's test clips.
+    excess: score above the median training score, in the spread of the
+      training scores; compares clips of different machines.
+  """
+
+  machine: str
+  section: str
+  row: int
+  excess: float
+
+
+class Suspect(NamedTuple):
+  """A suspicious clip.
+
+  Attributes:
+    machine: its machine.
+    section: its section.
+    clip: the file.
+    score: its score.
+    threshold: the one in force; may be infinite.
+    typical: median training score.
+    beaten: share of the training clips with a lower score.
+    wave: `[C, S]` samples in [-1, 1), or None if the file is gone.
+    rate: Hz.
+    reason: which parts raise the score, or None.
+    neighbours: nearest training clips of a bank and the score against each
+      alone.
+    references: names of the training clips that parts came from.
+    problem: why something is missing, or empty.
+  """
+
+  machine: str
+  section: str
+  clip: clips.Clip
+  score: float
+  threshold: float
+  typical: float
+  beaten: float
+  wave: np.ndarray | None = None
+  rate: int = audio.SAMPLE_RATE
+  reason: Reason | None = None
+  neighbours: tuple[tuple[str, float], ...] = ()
+  references: tuple[str, ...] = ()
+  problem: str = ""
+
+
+def choose(
+  scored: Mapping[str, Mapping[str, Any]],
+  *,
+  per_machine: int = PER_MACHINE,
+  in_all: int = IN_ALL,
+) -> list[Pick]:
+  """Picks the clips to show: every machine's worst first, then its second.
+
+  Args:
+    scored: machine to section to scores.
+    per_machine: clips of one machine at most.
+    in_all: clips at most.
+
+  Returns:
+    Picks, machines in the order of their worst clip, worst first.
+  """
+  ranked = []
+  for machine, sections in scored.items():
+    picks = []
+    for section, entry in sections.items():
+      typical = np.median(entry.train)
+      spread = np.subtract(*np.quantile(entry.train, (0.9, 0.1)))
+      excess = (np.asarray(entry.score) - typical) / max(spread, 1e-9)
+      picks += [
+        Pick(machine, section, i, float(e)) for i, e in enumerate(excess)
+      ]
+    picks.sort(key=lambda p: -p.excess)
+    if picks:
+      ranked.append(picks[:per_machine])
+  ranked.sort(key=lambda picks: -picks[0].excess)
+  by_place = sorted(
+    (place, -pick.excess, m)
+    for m, picks in enumerate(ranked)
+    for place, pick in enumerate(picks)
+  )
+  kept = {(m, place) for place, _, m in by_place[:in_all]}
+  return [
+    pick
+    for m, picks in enumerate(ranked)
+    for place, pick in enumerate(picks)
+    if (m, place) in kept
+  ]
+
+
+def _bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> Suspect:
+  entry = scored[pick.machine][pick.section]
+  score = float(entry.score[pick.row])
+  return Suspect(
+    pick.machine,
+    pick.section,
+    entry.clips[pick.row],
+    score,
+    entry.section.threshold,
+    float(np.median(entry.train)),
+    float(np.mean(entry.train < score)),
+  )
+
+
+class _Explainer:
+  """Explains clips of one run; compiled functions are kept.
+
+  Args:
+    system: the system.
+    compiled: what `features.scorer` returns.
+    batch_size: clips in a batch.
+    rate: Hz.
+  """
+
+  def __init__(
+    self, system: System, compiled: Callable, batch_size: int, rate: int
+  ) -> None:
+    self._compiled = compiled
+    self._bank = report_reason.bank_scorer(system)
+    self._batch_size = batch_size
+    self._rate = rate
+    self._sampled: dict[tuple[str, str], list[tuple[str, np.ndarray]]] = {}
+
+  def _read(self, clip: clips.Clip) -> np.ndarray:
+    return audio.read(clip.path, sample_rate=self._rate)[0]
+
+  def _by_spectrum(
+    self, key: tuple[str, str], wave: np.ndarray, train: Sequence[clips.Clip]
+  ) -> list[tuple[str, np.ndarray]]:
+    """The training clips of nearest spectrum, from a few spread evenly."""
+    if key not in self._sampled:
+      step = max(1, len(train) // _NUM_SAMPLED)
+      some = train[::step][:_NUM_SAMPLED]
+      self._sampled = {key: [(c.name, self._read(c)) for c in some]}
+    known = self._sampled[key]
+    near = report_reason.nearest_spectra(
+      wave, [x for _, x in known], self._rate, _NUM_REFERENCES
+    )
+    return [known[i] for i in near]
+
+  def explain(
+    self, suspect: Suspect, state: Any, train: Sequence[clips.Clip]
+  ) -> Suspect:
+    """Adds sound, neighbours and reason.
+
+    Args:
+      suspect: without them.
+      state: fitted state of its section.
+      train: training clips of its section.
+
+    Returns:
+      The same with them.
+    """
+    wave = self._read(suspect.clip)
+    neighbours = []
+    if report_reason.has_bank(state):
+      neighbours = report_reason.nearest_rows(
+        self._bank, state, wave, len(train), _NUM_NEIGHBOURS
+      )
+      near = [train[i] for i, _ in neighbours[:_NUM_REFERENCES]]
+      references = [(c.name, self._read(c)) for c in near]
+    else:
+      key = suspect.machine, suspect.section
+      references = self._by_spectrum(key, wave, train)
+    reason = None
+    if references:
+      reason = report_reason.explain(
+        lambda x: np.asarray(self._compiled(state, x)[0]),
+        wave,
+        [x for _, x in references],
+        batch_size=self._batch_size,
+        rate=self._rate,
+      )
+    return suspect._replace(
+      wave=audio.to_float(wave),
+      rate=self._rate,
+      reason=reason,
+      neighbours=tuple((train[i].name, s) for i, s in neighbours),
+      references=tuple(name for name, _ in references),
+    )
+
+
+def find(
+  system: System,
+  compiled: Callable,
+  machines: Sequence[clips.Machine],
+  scored: Mapping[str, Mapping[str, Any]],
+  config: Mapping[str, Any],
+  *,
+  seconds: float = _BUDGET_SECONDS,
+) -> list[Suspect]:
+  """Finds the most suspicious clips and why they are.
+
+  Args:
+    system: the system.
+    compiled: what `features.scorer` returns.
+    machines: what was read.
+    scored: machine to section to scores.
+    config: `batch_size` and `sample_rate`.
+    seconds: no further clip is explained after this time.
+
+  Returns:
+    Suspects in the order to show them.
+  """
+  rate = config["sample_rate"]
+  explainer = _Explainer(system, compiled, config["batch_size"], rate)
+  train = {m.name: m.train for m in machines}
+  start = time.perf_counter()
+  out = []
+  for pick in choose(scored):
+    suspect = _bare(pick, scored)
+    state = scored[pick.machine][pick.section].section.state
+    same = [c for c in train[pick.machine] if c.section == pick.section]
+    try:
+      if time.perf_counter() - start < seconds:
+        suspect = explainer.explain(suspect, state, same)
+      else:
+        wave, _ = audio.read(suspect.clip.path, sample_rate=rate)
+        suspect = suspect._replace(
+          wave=audio.to_float(wave),
+          rate=rate,
+          problem=f"No reason: explaining takes over {seconds:g} s here.",
+        )
+    except ValueError as error:  # changed or removed since it was scored
+      suspect = suspect._replace(problem=str(error))
+    out.append(suspect)
+  return out
