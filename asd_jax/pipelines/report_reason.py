@@ -203,25 +203,32 @@ def nearest_rows(
   return [(int(i), float(score[i])) for i in order if np.isfinite(score[i])]
 
 
+def mean_spectrum(wave: np.ndarray, rate: int) -> np.ndarray:
+  """Mean log-mel spectrum of each channel.
+
+  Args:
+    wave: `[C, S]` samples as decoded.
+    rate: Hz.
+
+  Returns:
+    `[C, M]` dB.
+  """
+  clean = audio.to_float(wave)
+  return np.stack([mel_spectrogram(c, rate).mean(axis=0) for c in clean])
+
+
 def nearest_spectra(
-  wave: np.ndarray, others: Sequence[np.ndarray], rate: int, num: int
+  here: np.ndarray, others: Sequence[np.ndarray], num: int
 ) -> list[int]:
   """The clips with the nearest mean log-mel spectrum, for lack of a bank.
 
   Args:
-    wave: `[C, S]` samples as decoded.
-    others: `[C, S']` each.
-    rate: Hz.
+    here: `[C, M]` mean spectrum.
+    others: `[C, M]` each.
     num: how many.
 
   Returns:
     Positions in `others`, nearest first.
   """
-
-  def mean(x: np.ndarray) -> np.ndarray:
-    clean = audio.to_float(x)
-    return np.stack([mel_spectrogram(c, rate).mean(axis=0) for c in clean])
-
-  here = mean(wave)
-  distance = [float(np.square(mean(x) - here).sum()) for x in others]
+  distance = [float(np.square(x - here).sum()) for x in others]
   return [int(i) for i in np.argsort(distance, kind="stable")[:num]]

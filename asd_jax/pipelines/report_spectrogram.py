@@ -1,5 +1,6 @@
 """Spectrograms of suspicious clips, with the reason along their edges."""
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
   from matplotlib.axes import Axes
 
 _TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000)
+
+
+@functools.lru_cache(maxsize=4)
+def _filters(num_mels: int, size: int, rate: int) -> np.ndarray:
+  return signal.slaney_filters(num_mels, fft_samples=size, sample_rate=rate)
 
 
 def mel_spectrogram(
@@ -32,7 +38,7 @@ def mel_spectrogram(
   padded = np.pad(wave, (0, max(0, size - len(wave))))
   frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
   power = np.abs(np.fft.rfft(frames * signal.periodic_hann(size))) ** 2  # [T,F]
-  filters = signal.slaney_filters(num_mels, fft_samples=size, sample_rate=rate)
+  filters = _filters(num_mels, size, rate)
   return 10 * np.log10(power @ filters + 1e-12)
 
 

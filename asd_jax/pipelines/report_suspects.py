@@ -146,7 +146,7 @@ class _Explainer:
     self._bank = report_reason.bank_scorer(system)
     self._batch_size = batch_size
     self._rate = rate
-    self._sampled: dict[tuple[str, str], list[tuple[str, np.ndarray]]] = {}
+    self._sampled: dict[tuple[str, str], tuple[list, list]] = {}
 
   def _read(self, clip: clips.Clip) -> np.ndarray:
     return audio.read(clip.path, sample_rate=self._rate)[0]
@@ -158,11 +158,12 @@ class _Explainer:
     if key not in self._sampled:
       step = max(1, len(train) // _NUM_SAMPLED)
       some = train[::step][:_NUM_SAMPLED]
-      self._sampled = {key: [(c.name, self._read(c)) for c in some]}
-    known = self._sampled[key]
-    near = report_reason.nearest_spectra(
-      wave, [x for _, x in known], self._rate, _NUM_REFERENCES
-    )
+      read = [(c.name, self._read(c)) for c in some]
+      mean = [report_reason.mean_spectrum(x, self._rate) for _, x in read]
+      self._sampled = {key: (read, mean)}
+    known, means = self._sampled[key]
+    here = report_reason.mean_spectrum(wave, self._rate)
+    near = report_reason.nearest_spectra(here, means, _NUM_REFERENCES)
     return [known[i] for i in near]
 
   def explain(

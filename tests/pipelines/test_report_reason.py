@@ -110,7 +110,8 @@ def test_a_state_without_rows_has_no_bank():
 
 def test_nearest_spectra_finds_the_clip_itself(rng):
   some = [noise(rng) * 2.0**i for i in range(5)]
-  near = report_reason.nearest_spectra(some[3], some, RATE, 2)
+  means = [report_reason.mean_spectrum(x, RATE) for x in some]
+  near = report_reason.nearest_spectra(means[3], means, 2)
   assert near[0] == 3
 
 
