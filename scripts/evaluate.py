@@ -22,7 +22,6 @@ def run(arguments: Sequence[str]) -> None:
     raise ValueError(
       "flags: expected --config=configs/<system>.py, found none."
     )
-  from asd_jax.data import synthetic
   from asd_jax.metrics import table
   from asd_jax.pipelines import evaluate, progress, settings
 
@@ -31,6 +30,8 @@ def run(arguments: Sequence[str]) -> None:
   made = config["synthetic"]
   given = config["data_dir"] or config["normal"] or config["test"]
   if made and not given and config["output_dir"]:
+    from asd_jax.data import synthetic  # a second to import
+
     config["data_dir"] = str(Path(config["output_dir"]) / "synthetic")
     synthetic.write(config["data_dir"], **made)
   with progress.Progress() as bars:
