@@ -1,6 +1,5 @@
 """Progress on standard error: bars on a terminal, sparse lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -83,8 +82,3 @@ class Progress:
       )
 
     return show
-
-
-def stderr(text: str) -> None:
-  """Prints a line on standard error."""
-  print(text, file=sys.stderr, flush=True)  # noqa: T201
