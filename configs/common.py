@@ -28,6 +28,8 @@ def run(system, arg=""):
   c.sample_rate = 16_000
   c.batch_size = 16
   c.seeds = (13711,)
+  c.members = ()  # (branch, seed) pairs; all branches with all seeds if empty
+  c.selection = ""  # or a file that names the members
   c.fusion = dict(name="weighted_mean")
   c.threshold = dict(name="conformal", false_alarm_rate=0.1)
   c.submission = dict(label="AsdJax_Local_task2_1", abbreviation="asd_jax")
@@ -40,6 +42,7 @@ def branch(**stages):
   """A branch: the plain choice at every stage that is not given."""
   plain = dict(
     channels=(0,),
+    denoise=dict(name="identity"),
     frontend=dict(name="log_mel"),
     encoder=dict(name="identity"),
     pooling=dict(name="mean_time"),
@@ -67,3 +70,58 @@ def official_autoencoder(arg=""):
   if arg == "smoke":
     recipe |= dict(batch_size=32, num_epochs=1)
   return dict(name="autoencoder", num_context=5, recipe=recipe)
+
+
+def katech(system, arg=""):
+  """Settings of a run of [KATECH26]: ten seeds, their scores averaged."""
+  c = run(system, arg)
+  c.seeds = (1, 2) if arg == "smoke" else tuple(range(1, 11))
+  return c
+
+
+def katech_branch(denoiser, arg="", *, backend=None):
+  """A denoised log-mel autoencoder and its scores [KATECH26].
+
+  Args:
+    denoiser: name of the front end's denoiser; "" takes the near channel.
+    arg: "smoke" shrinks it.
+    backend: the scores; those by domain, of the submitted systems, if None.
+  """
+  recipe = dict(
+    batch_size=256,
+    num_epochs=100,
+    learning_rate=1e-3,
+    weight_decay=1e-4,
+    valid_fraction=0.0,
+    checkpoint_every=10,
+  )
+  hidden = 512
+  if arg == "smoke":
+    recipe |= dict(batch_size=32, num_epochs=1)
+    hidden = 32
+  frontend = dict(name="log_mel", num_mels=128)
+  if denoiser:
+    frontend |= dict(denoiser=dict(name=denoiser))
+  by_domain = dict(
+    name="domain_residual_mahalanobis",
+    alpha=0.2,
+    percentile=95.0,
+    ridge=1e-3,
+    shrinkage=0.5,
+  )
+  return branch(
+    channels=(0, 1) if denoiser else (0,),
+    frontend=frontend,
+    encoder=dict(
+      name="residual_autoencoder",
+      num_context=5,
+      num_hidden=hidden,
+      num_bottleneck=16,
+      num_blocks=4,
+      recipe=recipe,
+    ),
+    pooling=dict(name="frames"),
+    backend=backend or by_domain,
+    calibration=dict(name="gamma"),
+    reference="in_sample",
+  )

@@ -25,8 +25,7 @@ def run(arguments: Sequence[str]) -> None:
   from asd_jax.metrics import table
   from asd_jax.pipelines import evaluate, progress, settings
 
-  config = _CONFIG.value.lock().to_dict()
-  settings.check(config)
+  config = settings.prepared(_CONFIG.value.lock().to_dict())
   made = config["synthetic"]
   given = config["data_dir"] or config["normal"] or config["test"]
   if made and not given and config["output_dir"]:

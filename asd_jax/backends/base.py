@@ -7,6 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from asd_jax.ops import statistics
 from asd_jax.typing import Array
 
 State = Any
@@ -24,6 +25,9 @@ class Bank(flax.struct.PyTreeNode):
     key: `[N, ...]` a second vector a row, for prototype selection, or None.
     covariance: `[2, M, M]` of source and target training frames, gathered by
       an encoder that was trained on them, or None.
+    moments: of all frames of the source and of the target clips, every array
+      with a leading axis of the two domains; None unless the backend works on
+      frames, which are not kept.
   """
 
   emb: Array
@@ -32,6 +36,7 @@ class Bank(flax.struct.PyTreeNode):
   group: Array
   key: Array | None = None
   covariance: Array | None = None
+  moments: statistics.Moments | None = None
 
 
 class Backend(NamedTuple):
@@ -43,14 +48,19 @@ class Backend(NamedTuple):
       another test clip; a batch is its `vmap`.
     self_score: `(State) -> [N]`, scores of the bank rows with the row and its
       group left out, or None where the backend has only in-sample scores.
+    over_frames: `emb` is the frames `[T, D]` of a clip, and `fit` gets their
+      moments instead of embeddings.
+    by_domain: source and target clips are fitted apart.
   """
 
   fit: Callable[[Bank], State]
   score: Callable[[State, Array], Array]
   self_score: Callable[[State], Array] | None = None
+  over_frames: bool = False
+  by_domain: bool = False
 
 
-def bank_of(emb: Array, is_target: Array, **fields: Array | None) -> Bank:
+def bank_of(emb: Array, is_target: Array, **fields: Any) -> Bank:
   """Makes a bank whose rows all count and are groups of their own.
 
   Args:
@@ -64,6 +74,22 @@ def bank_of(emb: Array, is_target: Array, **fields: Array | None) -> Bank:
   num = emb.shape[0]
   rows = jnp.arange(num, dtype=jnp.int32)
   return Bank(emb, is_target, jnp.ones(num, bool), rows, **fields)
+
+
+def domain_moments(
+  bank: Bank,
+) -> tuple[statistics.Moments, statistics.Moments]:
+  """Moments of the source frames and of the target frames.
+
+  Args:
+    bank: of a backend that works on frames.
+
+  Returns:
+    Source and target moments.
+  """
+  assert bank.moments is not None
+  one = lambda i: jax.tree.map(lambda x: x[i], bank.moments)
+  return one(0), one(1)
 
 
 def embedding() -> Backend:
@@ -94,7 +120,12 @@ def per_frequency(inner: Backend) -> Backend:
     assert inner.self_score is not None
     return jnp.mean(jax.vmap(inner.self_score)(state), axis=0)
 
-  return Backend(fit, score, self_score if inner.self_score else None)
+  return Backend(
+    fit,
+    score,
+    self_score if inner.self_score else None,
+    by_domain=inner.by_domain,
+  )
 
 
 def per_domain(inner: Backend) -> Backend:
@@ -131,7 +162,9 @@ def per_domain(inner: Backend) -> Backend:
     assert inner.self_score is not None
     return smallest(state, jax.vmap(inner.self_score)(state["state"]))
 
-  return Backend(fit, score, self_score if inner.self_score else None)
+  return Backend(
+    fit, score, self_score if inner.self_score else None, by_domain=True
+  )
 
 
 WRAPPERS = {"per_frequency": per_frequency, "per_domain": per_domain}

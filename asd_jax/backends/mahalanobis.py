@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax.backends import base
+from asd_jax.ops import linalg
 from asd_jax.typing import Array
 
 
@@ -13,11 +14,11 @@ class MahalanobisState(flax.struct.PyTreeNode):
 
   Attributes:
     mean: `[D]` mean.
-    factor: `[D, D]` lower Cholesky factor of the covariance.
+    whitener: `[D, D]` inverse lower Cholesky factor of the covariance.
   """
 
   mean: Array
-  factor: Array
+  whitener: Array
 
 
 def ledoit_wolf(x: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -62,11 +63,11 @@ def mahalanobis() -> base.Backend:
   def fit(bank: base.Bank) -> MahalanobisState:
     weight = bank.valid.astype(bank.emb.dtype)
     mean, cov, _ = ledoit_wolf(bank.emb, weight)
-    return MahalanobisState(mean, jnp.linalg.cholesky(cov))
+    return MahalanobisState(mean, linalg.whitener(cov))
 
   def score(state: MahalanobisState, emb: Array) -> Array:
-    white = jax.scipy.linalg.solve_triangular(
-      state.factor, emb - state.mean, lower=True
+    white = jnp.matmul(
+      state.whitener, emb - state.mean, precision=jax.lax.Precision.HIGHEST
     )
     return jnp.linalg.norm(white)
 
@@ -102,7 +103,7 @@ def selective_mahalanobis() -> base.Backend:
         "backend selective_mahalanobis: found an encoder that is not trained"
         " per machine, expected one (autoencoder)."
       )
-    return SelectiveState(jnp.linalg.inv(bank.covariance))
+    return SelectiveState(jax.vmap(linalg.inverse)(bank.covariance))
 
   def score(state: SelectiveState, emb: Array) -> Array:
     return jnp.min(selective_distances(state.precision, emb))

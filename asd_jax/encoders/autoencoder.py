@@ -1,15 +1,13 @@
 """The autoencoder of the official baseline, and its PyTorch weight layout."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.encoders import layers
-from asd_jax.ops import signal
-from asd_jax.typing import Array, Key
+from asd_jax.encoders import layers, trained
+from asd_jax.typing import Array
 
 Variables = Mapping[str, Any]
 
@@ -50,19 +48,6 @@ class Autoencoder(nn.Module):
         code = x
     out = layers.Dense(self.num_inputs, name=f"decoder_{self.num_layers}")
     return out(x), code
-
-
-def reconstruction_loss(recon: Array, x: Array) -> Array:
-  """Mean squared error over all elements.
-
-  Args:
-    recon: `[B, D]` reconstruction.
-    x: `[B, D]` input.
-
-  Returns:
-    `[]` loss.
-  """
-  return jnp.mean(jnp.square(recon - x))
 
 
 def _official_layers(params: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -146,32 +131,13 @@ def from_official(state: Mapping[str, np.ndarray]) -> tuple[dict, np.ndarray]:
   return {"params": params, "batch_stats": stats}, covariance
 
 
-class TrainedEncoder(NamedTuple):
-  """An encoder whose weights come from the training clips of one machine.
-
-  Attributes:
-    num_context: frames that one input window joins.
-    init: `(key, num_features) -> (params, extra)` for frames of that width.
-    loss: `(params, extra, x [B, D]) -> (loss, extra)`, training mode.
-    reconstruct: `(params, extra, x [B, D]) -> [B, D]`, evaluation mode.
-    apply: `(variables, frames [T, M]) -> [T - num_context + 1, D]`
-      reconstruction errors; `variables` has `params` and `extra`.
-  """
-
-  num_context: int
-  init: Callable[[Key, int], tuple[Any, Any]]
-  loss: Callable[[Any, Any, Array], tuple[Array, Any]]
-  reconstruct: Callable[[Any, Any, Array], Array]
-  apply: Callable[[Variables, Array], Array]
-
-
 def autoencoder(
   *,
   num_context: int = 5,
   num_hidden: int = 128,
   num_bottleneck: int = 8,
   num_layers: int = 4,
-) -> TrainedEncoder:
+) -> trained.TrainedEncoder:
   """The official baseline's autoencoder of context windows.
 
   Args:
@@ -185,33 +151,10 @@ def autoencoder(
 
   Source: [DCASE26base].
   """
-
-  def net(width: int) -> Autoencoder:
-    return Autoencoder(width, num_hidden, num_bottleneck, num_layers)
-
-  def init(key: Key, num_features: int) -> tuple[Any, Any]:
-    width = num_context * num_features
-    variables = net(width).init(key, jnp.zeros((2, width)), train=True)
-    return variables["params"], variables["batch_stats"]
-
-  def loss(params: Any, extra: Any, x: Array) -> tuple[Array, Any]:
-    (recon, _), new = net(x.shape[-1]).apply(
-      {"params": params, "batch_stats": extra},
-      x,
-      train=True,
-      mutable=["batch_stats"],
-    )
-    return reconstruction_loss(recon, x), new["batch_stats"]
-
-  def reconstruct(params: Any, extra: Any, x: Array) -> Array:
-    variables = {"params": params, "batch_stats": extra}
-    return net(x.shape[-1]).apply(variables, x, train=False)[0]
-
-  def apply(variables: Variables, frames: Array) -> Array:
-    x = signal.context_windows(frames, num_context=num_context)
-    return reconstruct(variables["params"], variables["extra"], x) - x
-
-  return TrainedEncoder(num_context, init, loss, reconstruct, apply)
+  make = lambda width: Autoencoder(
+    width, num_hidden, num_bottleneck, num_layers
+  )
+  return trained.of_network(make, num_context=num_context, standardise=False)
 
 
 ENCODERS = {"autoencoder": autoencoder}

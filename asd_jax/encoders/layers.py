@@ -42,19 +42,21 @@ class Dense(nn.Module):
 
 
 class BatchNorm(nn.Module):
-  """Batch normalisation over the rows, with PyTorch's running statistics.
+  """Batch normalisation over the rows.
 
-  PyTorch normalises with the biased variance and stores the unbiased one;
-  flax stores the biased one.
+  All normalise with the biased variance; PyTorch stores the unbiased one
+  (correction 1), flax the biased one (0).
 
   Attributes:
     momentum: weight of the new batch in the running statistics (PyTorch's
       meaning; flax calls one minus this number momentum).
     epsilon: added to the variance.
+    correction: subtracted from the count for the stored variance.
   """
 
   momentum: float = 0.1
   epsilon: float = 1e-5
+  correction: int = 1
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool) -> Array:
@@ -72,8 +74,8 @@ class BatchNorm(nn.Module):
     batch_var = jnp.mean(jnp.square(centred), axis=0)
     if not self.is_initializing():
       keep = 1.0 - self.momentum
-      unbiased = batch_var * (num / (num - 1))
+      stored = batch_var * (num / (num - self.correction))
       mean.value = keep * mean.value + self.momentum * batch_mean
-      var.value = keep * var.value + self.momentum * unbiased
+      var.value = keep * var.value + self.momentum * stored
     gain = scale * jax.lax.rsqrt(batch_var + self.epsilon)
     return centred * gain[None] + shift[None]

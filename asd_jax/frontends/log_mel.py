@@ -1,28 +1,42 @@
-"""Log-mel spectrograms."""
+"""Log-mel spectrograms, of a denoised near channel where asked for."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from asd_jax.frontends import denoise
 from asd_jax.ops import signal
 from asd_jax.typing import Array
 
+Tree = Any
+
 
 class FrontEnd(NamedTuple):
-  """Turns a waveform into the input of an encoder, nothing is learned.
+  """Turns a waveform into the input of an encoder.
+
+  Nothing is learned by gradient; statistics of the training clips may be
+  fitted.
 
   Attributes:
-    apply: `[..., S] -> [..., T, M]`.
+    measure: `[C, S]` one training clip to sums that add over clips and
+      devices; None where nothing is fitted.
+    fit: sums of all training clips to the state; None likewise.
+    apply: `(state, [C, S]) -> [C', T, M]`; the state is `{}` where nothing is
+      fitted.
     num_frames: `S -> T`, the number of frames.
     min_samples: `T -> S`, samples needed for `T` frames; at least one whole
       window.
+    num_channels: channels that it needs: 1, or 2 (near and far).
   """
 
-  apply: Callable[[Array], Array]
+  measure: Callable[[Array], Tree] | None
+  fit: Callable[[Tree], Tree] | None
+  apply: Callable[[Tree, Array], Array]
   num_frames: Callable[[int], int]
   min_samples: Callable[[int], int]
+  num_channels: int
 
 
 def log_mel(
@@ -33,6 +47,7 @@ def log_mel(
   low_hz: float = 0.0,
   high_hz: float | None = None,
   sample_rate: int = 16_000,
+  denoiser: denoise.Denoiser | None = None,
 ) -> FrontEnd:
   """Decibels of Slaney mel bands of centred Hann frames.
 
@@ -43,11 +58,15 @@ def log_mel(
     low_hz: lowest band edge, Hz.
     high_hz: highest band edge, Hz; half the sample rate if None.
     sample_rate: Hz.
+    denoiser: makes one channel of two: the near channel's power, denoised with
+      channel 1 as reference; every channel as it is if None.
 
   Returns:
-    `[..., S] -> [..., 1 + floor(S / hop_samples), M]` in dB.
+    `[C, S] -> [C', 1 + floor(S / hop_samples), M]` in dB, C' = 1 with a
+    denoiser.
 
   Source: [DCASE26base]; 128 bands of 0-8 kHz are the official features.
+  [KATECH26]: denoised power goes to the bands as it is.
   """
   filters = signal.slaney_filters(
     num_mels,
@@ -57,18 +76,28 @@ def log_mel(
     high_hz=high_hz,
   )
 
-  def apply(wave: Array) -> Array:
-    power = signal.power_spectrogram(
-      wave, fft_samples=fft_samples, hop_samples=hop_samples
-    )
+  def spectra_of(wave: Array) -> Array:  # [C, T, F]
+    return signal.stft(wave, fft_samples=fft_samples, hop_samples=hop_samples)
+
+  def power_of(state: Tree, wave: Array) -> Array:
+    if denoiser is None:
+      return signal.power(spectra_of(wave))
+    return denoiser.power(state, spectra_of(wave[:2]))[None]
+
+  def apply(state: Tree, wave: Array) -> Array:
+    power = power_of(state, wave)
     bank = jnp.asarray(filters, power.dtype)
     mel = jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
     return signal.decibel(mel)
 
+  measure = denoiser.measure if denoiser else None
   return FrontEnd(
+    measure and (lambda wave: measure(spectra_of(wave[:2]))),
+    denoiser.fit if denoiser else None,
     apply,
     lambda num: signal.num_centred_frames(num, hop_samples),
     lambda num: max(fft_samples, (num - 1) * hop_samples),
+    2 if denoiser else 1,
   )
 
 

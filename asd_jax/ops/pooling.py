@@ -5,6 +5,18 @@ import jax.numpy as jnp
 from asd_jax.typing import Array
 
 
+def frames(frames: Array) -> Array:
+  """Keeps all frames, for backends that score frames.
+
+  Args:
+    frames: `[T, ...]` frames of one channel.
+
+  Returns:
+    `[T, ...]`, unchanged.
+  """
+  return frames
+
+
 def mean_time(frames: Array) -> Array:
   """Averages over time.
 
@@ -61,6 +73,7 @@ def mean_frame(frames: Array, *, num_blocks: int = 5) -> Array:
 
 
 POOLINGS = {
+  "frames": frames,
   "mean_time": mean_time,
   "mean_std": mean_std,
   "mean_square": mean_square,

@@ -1,7 +1,6 @@
 """From a config to a system: its floats, and pure functions of them."""
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,37 +8,20 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from asd_jax.backends import base, knn, mahalanobis, transform
 from asd_jax.data import audio
-from asd_jax.encoders import autoencoder
-from asd_jax.frontends import log_mel
-from asd_jax.ops import pooling, views
-from asd_jax.scores import calibration, fusion, threshold
+from asd_jax.pipelines.branch import (
+  FITTED,
+  Branch,
+  Hypers,
+  OverClips,
+  build_branch,
+  resolve,
+)
+from asd_jax.scores import fusion, threshold
 from asd_jax.training import reconstruction
 from asd_jax.typing import Array
 
 Tree = Any
-Hypers = dict[str, Any]
-
-# Stage (config key) -> name -> function. A system is a choice at each stage.
-TABLES: dict[str, dict[str, Callable]] = {
-  "frontend": log_mel.FRONTENDS,
-  "encoder": {"identity": lambda: None, **autoencoder.ENCODERS},
-  "pooling": pooling.POOLINGS,
-  "view": views.VIEWS,
-  "transform": transform.TRANSFORMS,
-  "bank": {"plain": lambda bank: bank},
-  "backend": {
-    "embedding": base.embedding,
-    **knn.BACKENDS,
-    **mahalanobis.BACKENDS,
-  },
-  "calibration": calibration.CALIBRATORS,
-}
-# Stages whose floats are hyperparameters: traced, so that vmap sweeps them.
-SWEPT = ("view", "transform", "bank", "backend", "calibration")
-OTHER_KEYS = ("channels", "wrappers", "reference", "weight")
-REFERENCES = ("loo", "in_sample")
 THRESHOLDS = {"conformal": threshold.conformal, "gamma": threshold.gamma}
 
 
@@ -47,46 +29,33 @@ class Normals(flax.struct.PyTreeNode):
   """The training clips of one machine and section.
 
   Attributes:
+    front: `{branch: {stage: state}}` of the stages that were fitted first.
     features: for each clip length, `{branch: [n, C, ...]}`.
     order: `[N]` place of each clip in the concatenation of `features`.
     is_target: `[N]` True for target-domain clips.
     trained: `{branch: Trained}` of branches that train an encoder.
   """
 
+  front: Tree
   features: tuple[dict[str, Array], ...]
   order: Array
   is_target: Array
   trained: dict[str, reconstruction.Trained]
 
 
-class Branch(NamedTuple):
-  """One path from a clip to a score; see `System` for the functions.
+class Scores(NamedTuple):
+  """Scores of one clip.
 
   Attributes:
-    hypers: `{stage: {name: value}}`.
-    channels: channels of the clip, in the order the stages see them.
-    frontend: the front end.
-    encoder: an encoder to train, or None.
-    recipe: how to train it.
-    reference: where training scores come from, `"loo"` or `"in_sample"`.
-    features: `[C, S] -> [C, ...]`.
-    fit: `(hypers, over_clips, is_target, Trained | None) -> (state, [N])`;
-      `over_clips` maps a function of features over the training clips, the
-      second result is their scores.
-    score: `(hypers, state, features) -> []`.
-    backend: `hypers -> Backend`.
+    fused: `[]`, the system's score.
+    seeds: `[K]` the same seed by seed; of a system that lists its members,
+      member by member.
+    members: `{branch: [K]}` calibrated scores before fusion.
   """
 
-  hypers: Hypers
-  channels: tuple[int, ...]
-  frontend: log_mel.FrontEnd
-  encoder: autoencoder.TrainedEncoder | None
-  recipe: reconstruction.Recipe
-  reference: str
-  features: Callable[[Array], Array]
-  fit: Callable[..., Tree]
-  score: Callable[[Hypers, Tree, Array], Array]
-  backend: Callable[[Hypers], base.Backend]
+  fused: Array
+  seeds: Array
+  members: dict[str, Array]
 
 
 class System(NamedTuple):
@@ -95,214 +64,92 @@ class System(NamedTuple):
   Attributes:
     hypers: `{branch: {stage: {name: value}}, "weight": {branch: value},
       "fusion": {name: value}}`.
+    stages: stages that gather statistics of the training clips, in order.
+    front: what `measure` and `features` need before any stage is fitted.
+    measure: `(stage, front, [C, S]) -> sums`, to be added over training clips.
+    fit_front: `(stage, front, sums) -> front` with that stage fitted.
+    features: `(front, [C, S]) -> {branch: [C', ...]}`, what comes before the
+      encoders that are trained; int16 or float32 samples.
     fit: `(hypers, Normals) -> state`; every array of a branch's state has a
       leading seed axis, of length one where nothing is drawn.
-    score: `(hypers, state, features) -> []`, of one clip.
     fit_scores: `fit`, and `[N]` scores of the training clips.
-    score_seeds: `score`, and `[K]` the same seed by seed.
-    features: `[C, S] -> {branch: [C, ...]}`, what comes before every fitted
-      stage; int16 or float32 samples.
+    fit_branch: `(branch, hypers, Normals) -> (state, [K, N])` of one branch.
+    join: `(hypers, Normals, {branch: what fit_branch returns}) -> fit_scores`.
+    score: `(hypers, state, features) -> []`, of one clip.
+    scores: the same with seeds and members, `Scores`.
     branches: the branches by name.
+    seeds: seeds of each branch.
     num_channels: channels that a clip must have.
     min_samples: samples that a clip must have.
   """
 
   hypers: Hypers
+  stages: tuple[str, ...]
+  front: Tree
+  measure: Callable[[str, Tree, Array], Tree]
+  fit_front: Callable[[str, Tree, Tree], Tree]
+  features: Callable[[Tree, Array], dict[str, Array]]
   fit: Callable[[Hypers, Normals], Tree]
-  score: Callable[[Hypers, Tree, Tree], Array]
   fit_scores: Callable[[Hypers, Normals], tuple[Tree, Array]]
-  score_seeds: Callable[[Hypers, Tree, Tree], tuple[Array, Array]]
-  features: Callable[[Array], dict[str, Array]]
+  fit_branch: Callable[[str, Hypers, Normals], tuple[Tree, Array]]
+  join: Callable[[Hypers, Normals, Tree], tuple[Tree, Array]]
+  score: Callable[[Hypers, Tree, Tree], Array]
+  scores: Callable[[Hypers, Tree, Tree], Scores]
   branches: dict[str, Branch]
+  seeds: dict[str, tuple[int, ...]]
   num_channels: int
   min_samples: int
 
 
-def resolve(
-  stage: str, spec: Mapping[str, Any], table: Mapping[str, Callable]
-) -> tuple[Callable, dict[str, float]]:
-  """Looks up one stage and splits its settings.
-
-  Args:
-    stage: its config key, for messages.
-    spec: `name` and the keyword arguments of the named function.
-    table: name to function.
-
-  Returns:
-    The function with its static settings bound, and the float settings.
-
-  Raises:
-    ValueError: if the name or a keyword is not known.
-  """
-  kwargs = dict(spec)
-  name = kwargs.pop("name", None)
-  if name not in table:
-    raise ValueError(
-      f"config: {stage}: found {name!r}, expected one of {sorted(table)}."
-    )
-  known = {
-    p.name
-    for p in inspect.signature(table[name]).parameters.values()
-    if p.kind is p.KEYWORD_ONLY
-  }
-  if extra := sorted(set(kwargs) - known):
-    raise ValueError(
-      f"config: {stage} {name}: found {extra}, expected some of"
-      f" {sorted(known)}."
-    )
-  floats = {k: v for k, v in kwargs.items() if isinstance(v, float)}
-  static = {k: v for k, v in kwargs.items() if k not in floats}
-  return functools.partial(table[name], **static), floats
-
-
-def _check_branch(name: str, spec: Mapping[str, Any]) -> None:
-  known = (*TABLES, *OTHER_KEYS)
-  if extra := sorted(set(spec) - set(known)):
-    raise ValueError(
-      f"config: branch {name}: found {extra}, expected some of {known}."
-    )
-  if missing := [k for k in known if k not in spec]:
-    raise ValueError(f"config: branch {name}: missing {missing}.")
-  if spec["reference"] not in REFERENCES:
-    raise ValueError(
-      f"config: branch {name}: reference {spec['reference']!r}, expected one"
-      f" of {REFERENCES}."
-    )
-
-
-def _recipe(name: str, spec: Mapping[str, Any]) -> reconstruction.Recipe:
-  known = reconstruction.Recipe._fields
-  if extra := sorted(set(spec) - set(known)):
-    raise ValueError(
-      f"config: branch {name}: recipe: found {extra}, expected some of {known}."
-    )
-  return reconstruction.Recipe(**spec)
-
-
-def _make_backend(fn: Callable, wrappers: list[Callable]) -> Callable:
-  def backend(h: Hypers) -> base.Backend:
-    out = fn(**h["backend"])
-    for wrap in wrappers:
-      out = wrap(out)
-    return out
-
-  return backend
-
-
-def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
-  """Makes the functions of one branch.
-
-  Args:
-    name: name of the branch, for messages.
-    spec: settings, a key for each stage and `OTHER_KEYS`.
-
-  Returns:
-    The branch.
-
-  Raises:
-    ValueError: if a name, keyword or combination is not known.
-  """
-  _check_branch(name, spec)
-  spec = {**spec, "encoder": dict(spec["encoder"])}
-  recipe = _recipe(name, spec["encoder"].pop("recipe", {}))
-  stages = {s: resolve(s, spec[s], table) for s, table in TABLES.items()}
-  fns = {
-    s: fn if s in SWEPT else functools.partial(fn, **floats)
-    for s, (fn, floats) in stages.items()
-  }
-  hypers = {s: stages[s][1] for s in SWEPT}
-  frontend, encoder = fns["frontend"](), fns["encoder"]()
-  wrappers = [
-    resolve("wrappers", {"name": w}, base.WRAPPERS)[0] for w in spec["wrappers"]
-  ]
-  backend = _make_backend(fns["backend"], wrappers)
-  if spec["reference"] == "loo" and backend(hypers).self_score is None:
-    raise ValueError(
-      f"config: branch {name}: backend {spec['backend']['name']} has no"
-      " leave-one-out scores, set reference='in_sample'."
-    )
-  channels = tuple(spec["channels"])
-
-  def features(wave: Array) -> Array:  # [C, S]
-    out = frontend.apply(wave[jnp.array(channels)])  # [C, T, M]
-    return out if encoder else jax.vmap(fns["pooling"])(out)
-
-  def embed(h: Hypers, state: Tree, x: Array) -> Array:
-    if encoder:
-      errors = jax.vmap(lambda f: encoder.apply(state["encoder"], f))(x)
-      x = jax.vmap(fns["pooling"])(errors)
-    return fns["view"](x, **h["view"])
-
-  def emb_of(h: Hypers, state: Tree, x: Array) -> Array:
-    change = fns["transform"](**h["transform"])
-    return change.apply(state["transform"], embed(h, state, x))
-
-  def raw(h: Hypers, state: Tree, x: Array) -> Array:
-    return backend(h).score(state["backend"], emb_of(h, state, x))
-
-  def raw_self(h: Hypers, state: Tree, over_clips: Callable) -> Array:
-    if spec["reference"] == "loo":
-      return backend(h).self_score(state["backend"])  # pyrefly: ignore
-    return over_clips(lambda x: raw(h, state, x))
-
-  def fit(
-    h: Hypers,
-    over_clips: Callable,
-    is_target: Array,
-    trained: reconstruction.Trained | None,
-  ) -> tuple[Tree, Array]:
-    state: dict[str, Tree] = {"encoder": {}}
-    if trained:
-      state["encoder"] = {"params": trained.params, "extra": trained.extra}
-    covariance = trained.covariance if trained else None
-    emb = over_clips(lambda x: embed(h, state, x))
-    change = fns["transform"](**h["transform"])
-    state["transform"] = change.fit(emb, is_target)
-    emb = jax.vmap(lambda e: change.apply(state["transform"], e))(emb)
-    bank = base.bank_of(emb, is_target, covariance=covariance)
-    state["backend"] = backend(h).fit(fns["bank"](bank, **h["bank"]))
-    refs = raw_self(h, state, over_clips)
-    cal = fns["calibration"](**h["calibration"])
-    state["calibration"] = cal.fit(refs)
-    own = jax.vmap(lambda s: cal.apply(state["calibration"], s))(refs)
-    return state, own
-
-  def score(h: Hypers, state: Tree, x: Array) -> Array:
-    cal = fns["calibration"](**h["calibration"])
-    return cal.apply(state["calibration"], raw(h, state, x))
-
-  return Branch(
-    hypers=hypers,
-    channels=channels,
-    frontend=frontend,
-    encoder=encoder,
-    recipe=recipe,
-    reference=spec["reference"],
-    features=features,
-    fit=fit,
-    score=score,
-    backend=backend,
-  )
-
-
-def _over_clips(normals: Normals, name: str) -> Callable:
-  """Maps a function of one clip's features over all training clips."""
+def _over_clips(normals: Normals, name: str) -> OverClips:
+  """Ways to go through one branch's features of all training clips."""
+  groups = [group[name] for group in normals.features]
 
   def over(fn: Callable[[Array], Array]) -> Array:
-    parts = [
-      jax.lax.map(fn, group[name], batch_size=min(16, len(group[name])))
-      for group in normals.features
-    ]
+    parts = [jax.lax.map(fn, g, batch_size=min(16, len(g))) for g in groups]
     return jnp.concatenate(parts)[normals.order]
 
-  return over
+  def fold(step: Callable[[Tree, Array, Array], Tree], carry: Tree) -> Tree:
+    is_target = jnp.zeros_like(normals.is_target)
+    is_target = is_target.at[normals.order].set(normals.is_target)
+    start = 0
+    for g in groups:
+      rows = (g, is_target[start : start + len(g)])
+      carry, _ = jax.lax.scan(lambda c, r: (step(c, *r), None), carry, rows)
+      start += len(g)
+    return carry
+
+  return OverClips(over, fold, groups[0][0])
+
+
+def _seeds(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+  """Seeds of each branch: all, or those that the config's members name."""
+  seeds = tuple(config["seeds"])
+  if not config.get("members"):
+    return dict.fromkeys(config["branches"], seeds)
+  out: dict[str, tuple[int, ...]] = {}
+  for member in config["members"]:
+    try:
+      branch, seed = member
+    except (TypeError, ValueError):
+      branch, seed = member, None
+    if branch not in config["branches"] or seed not in seeds:
+      raise ValueError(
+        f"config: members: found {member!r}, expected pairs of a branch of"
+        f" {sorted(config['branches'])} and a seed of {seeds}."
+      )
+    if seed in out.get(branch, ()):
+      raise ValueError(f"config: members: found {member!r} twice.")
+    out[branch] = (*out.get(branch, ()), seed)
+  return out
 
 
 def build(config: Mapping[str, Any]) -> System:
   """Makes the functions of a whole system.
 
   Args:
-    config: `branches`, `fusion`, `seeds`; other keys are not read here.
+    config: `branches`, `fusion`, `seeds`, `members`; other keys are not read
+      here.
 
   Returns:
     The system.
@@ -311,12 +158,18 @@ def build(config: Mapping[str, Any]) -> System:
     ValueError: if a name or a keyword is not known.
   """
   config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-  branches = {n: build_branch(n, b) for n, b in config["branches"].items()}
-  if not branches:
+  if not config["branches"]:
     raise ValueError("config: branches: found none, expected one or more.")
+  seeds = _seeds(config)
+  branches = {n: build_branch(n, config["branches"][n]) for n in seeds}
   fuse_fn, fuse_floats = resolve("fusion", config["fusion"], fusion.FUSIONS)
   hypers: Hypers = {n: b.hypers for n, b in branches.items()}
-  weights = {n: float(b["weight"]) for n, b in config["branches"].items()}
+  # A mean over members: a branch counts once for each of its own.
+  chosen = bool(config.get("members"))
+  weights = {
+    n: float(config["branches"][n]["weight"]) * (len(s) if chosen else 1)
+    for n, s in seeds.items()
+  }
   hypers |= {"weight": weights, "fusion": fuse_floats}
 
   def fuse(h: Hypers, scores: dict[str, Array]) -> Array:
@@ -324,45 +177,112 @@ def build(config: Mapping[str, Any]) -> System:
     weight = jnp.stack([jnp.asarray(h["weight"][n]) for n in branches])
     return fuse_fn(stacked, weight, **h["fusion"])
 
-  def fit_scores(h: Hypers, normals: Normals) -> tuple[Tree, Array]:
-    def one(name: str, branch: Branch) -> tuple[Tree, Array]:
-      over = _over_clips(normals, name)
-      member = lambda t: branch.fit(h[name], over, normals.is_target, t)
-      if branch.encoder:
-        return jax.vmap(member)(normals.trained[name])
-      return jax.tree.map(lambda x: x[None], member(None))
+  def fit_branch(name: str, h: Hypers, normals: Normals) -> tuple[Tree, Array]:
+    branch, clips = branches[name], _over_clips(normals, name)
+    member = lambda t: branch.fit(h[name], clips, normals.is_target, t)
+    if branch.encoder:
+      return jax.vmap(member)(normals.trained[name])
+    return jax.tree.map(lambda x: x[None], member(None))
 
-    fitted = {n: one(n, b) for n, b in branches.items()}
+  def join(h: Hypers, normals: Normals, fitted: Tree) -> tuple[Tree, Array]:
     state = {n: f[0] for n, f in fitted.items()}
-    return state, fuse(h, {n: f[1].mean(0) for n, f in fitted.items()})
+    own = fuse(h, {n: f[1].mean(0) for n, f in fitted.items()})
+    return {"front": normals.front, "branches": state}, own
 
-  def score_seeds(h: Hypers, state: Tree, x: Tree) -> tuple[Array, Array]:
-    scores = {
-      n: jax.vmap(lambda s, n=n, b=b: b.score(h[n], s, x[n]))(state[n])
+  def fit_scores(h: Hypers, normals: Normals) -> tuple[Tree, Array]:
+    return join(h, normals, {n: fit_branch(n, h, normals) for n in branches})
+
+  def scores(h: Hypers, state: Tree, x: Tree) -> Scores:
+    members = {
+      n: jax.vmap(lambda s, n=n, b=b: b.score(h[n], s, x[n]))(
+        state["branches"][n]
+      )
       for n, b in branches.items()
     }
-    num = max(s.shape[0] for s in scores.values())
-    wide = {n: jnp.broadcast_to(s, (num,)) for n, s in scores.items()}
-    fused = fuse(h, {n: s.mean(0) for n, s in scores.items()})
-    return fused, jax.vmap(lambda s: fuse(h, s))(wide)
-
-  def features(wave: Array) -> dict[str, Array]:
-    wave = audio.to_float(wave)
-    return {n: b.features(wave) for n, b in branches.items()}
+    fused = fuse(h, {n: s.mean(0) for n, s in members.items()})
+    if chosen:
+      return Scores(fused, jnp.concatenate(list(members.values())), members)
+    num = max(s.shape[0] for s in members.values())
+    wide = {n: jnp.broadcast_to(s, (num,)) for n, s in members.items()}
+    return Scores(fused, jax.vmap(lambda s: fuse(h, s))(wide), members)
 
   return System(
     hypers=hypers,
+    **_front_of(branches),
     fit=lambda h, normals: fit_scores(h, normals)[0],
-    score=lambda h, state, x: score_seeds(h, state, x)[0],
     fit_scores=fit_scores,
-    score_seeds=score_seeds,
-    features=features,
+    fit_branch=fit_branch,
+    join=join,
+    score=lambda h, state, x: scores(h, state, x).fused,
+    scores=scores,
     branches=branches,
-    num_channels=1 + max(max(b.channels) for b in branches.values()),
-    min_samples=max(_min_samples(b) for b in branches.values()),
+    seeds={n: s if branches[n].encoder else s[:1] for n, s in seeds.items()},
+    num_channels=max(b.num_channels for b in branches.values()),
+    min_samples=max(b.min_samples for b in branches.values()),
   )
 
 
-def _min_samples(branch: Branch) -> int:
-  need = branch.encoder.num_context if branch.encoder else 1
-  return branch.frontend.min_samples(need)
+def compiled_fit(
+  system: System,
+) -> Callable[[Hypers, Normals], tuple[Tree, Array]]:
+  """Compiles `fit_scores`, a program a branch.
+
+  Branches in one program run at the same time on a CPU, and their
+  factorisations then wait for each other: twenty times slower, and now and
+  then for ever (jaxlib 0.10.2, two cores).
+
+  Args:
+    system: the system.
+
+  Returns:
+    The same as `fit_scores`.
+  """
+  fits = {
+    n: jax.jit(functools.partial(system.fit_branch, n)) for n in system.branches
+  }
+
+  def fit(h: Hypers, normals: Normals) -> tuple[Tree, Array]:
+    done = {n: jax.block_until_ready(f(h, normals)) for n, f in fits.items()}
+    return system.join(h, normals, done)
+
+  return fit
+
+
+def _front_of(branches: dict[str, Branch]) -> dict[str, Any]:
+  """Fields of `System` about what comes before the encoders."""
+
+  def measure(stage: str, front: Tree, wave: Array) -> Tree:
+    wave = audio.to_float(wave)
+    return {
+      n: b.measure[stage](front[n], wave)
+      for n, b in branches.items()
+      if stage in b.measure
+    }
+
+  def fit_front(stage: str, front: Tree, sums: Tree) -> Tree:
+    out = dict(front)
+    for n, s in sums.items():
+      out[n] = {**front[n], stage: branches[n].fit_front[stage](s)}
+    return out
+
+  def features(front: Tree, wave: Array) -> dict[str, Array]:
+    wave = audio.to_float(wave)
+    return {n: b.features(front[n], wave) for n, b in branches.items()}
+
+  used = [s for s in FITTED if any(s in b.measure for b in branches.values())]
+  return {
+    "stages": tuple(used),
+    "front": {n: {s: {} for s in FITTED} for n in branches},
+    "measure": measure,
+    "fit_front": fit_front,
+    "features": features,
+  }
+
+
+def has_batch_values(system: System) -> bool:
+  """Whether the official rule has values: one autoencoder, scored by clips."""
+  if len(system.branches) > 1:
+    return False
+  ((name, branch),) = system.branches.items()
+  frames = branch.backend(system.hypers[name]).over_frames
+  return branch.encoder is not None and not frames

@@ -18,7 +18,7 @@ from asd_jax.data import files
 from asd_jax.pipelines import build, members
 
 Tree = Any
-FORMAT = 1
+FORMAT = 2
 
 
 class Section(NamedTuple):
@@ -126,7 +126,7 @@ def load(folder: Path) -> Detector:
     config = index["config"]
     system = build.build(config)
     sections = {
-      name: _load_section(Path(folder), entry, system, config)
+      name: _load_section(Path(folder), entry, system)
       for name, entry in index["sections"].items()
     }
     if not sections or any(v.threshold is None for v in sections.values()):
@@ -144,7 +144,6 @@ def _load_section(
   folder: Path,
   entry: Mapping[str, Any],
   system: build.System,
-  config: Mapping[str, Any],
 ) -> Section:
   path = folder / entry["file"]
   try:
@@ -155,9 +154,7 @@ def _load_section(
     ) from None
   if hashlib.sha256(data).hexdigest() != entry["sha256"]:
     raise ValueError(f"{path}: found other bytes than detector.json names.")
-  normals = members.abstract_normals(
-    system, len(config["seeds"]), entry["num_samples"]
-  )
+  normals = members.abstract_normals(system, entry["num_samples"])
   like = jax.eval_shape(system.fit, system.hypers, normals)
   try:
     flat = safetensors.numpy.load(data)

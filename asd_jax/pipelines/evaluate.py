@@ -16,6 +16,7 @@ from asd_jax.pipelines import (
   detector,
   features,
   members,
+  report_denoise,
   report_suspects,
   results,
   settings,
@@ -102,7 +103,7 @@ def thresholds(
       train_scores, **given.get("conformal", {})
     )
   }
-  if len(system.branches) == 1 and normals.trained:
+  if build.has_batch_values(system):
     values = batch_values(system, state, normals)
     out["gamma"] = build.THRESHOLDS["gamma"](values, **given.get("gamma", {}))
   return out
@@ -126,12 +127,38 @@ def batch_values(
   """
   ((name, branch),) = system.branches.items()
   trained = normals.trained[name]
-  first = jax.tree.map(lambda x: x[0], state[name]["backend"])
+  first = jax.tree.map(lambda x: x[0], state["branches"][name]["backend"])
   if not jax.tree.leaves(first):
     return np.asarray(trained.batch_loss[0])
   backend = branch.backend(system.hypers[name])
   score = jax.vmap(lambda r: backend.score(first, r))
   return np.asarray(score(trained.batch_residual[0]))
+
+
+def domain_notes(
+  system: build.System, label: str, train: Sequence[clips.Clip]
+) -> list[str]:
+  """Says so where a system that fits domains apart has one domain only.
+
+  Args:
+    system: the system.
+    label: machine and section.
+    train: training clips.
+
+  Returns:
+    Notes.
+  """
+  apart = any(
+    b.backend(system.hypers[n]).by_domain for n, b in system.branches.items()
+  )
+  target = [c.domain == "target" for c in train]
+  if not apart or (any(target) and not all(target)):
+    return []
+  domain = "source" if any(target) else "target"
+  return [
+    f"{label}: found no training clips of the {domain} domain; terms by domain"
+    " are those of all clips"
+  ]
 
 
 class Runner:
@@ -147,8 +174,9 @@ class Runner:
     self.system = build.build(config)
     self._progress = progress
     self.compiled = features.scorer(self.system)
-    self._features = jax.jit(jax.vmap(self.system.features))
-    self._fit = jax.jit(self.system.fit_scores)
+    self._features = jax.jit(jax.vmap(self.system.features, in_axes=(None, 0)))
+    self._fit_front = features.front_fitter(self.system)
+    self._fit = build.compiled_fit(self.system)
     self._trainers = members.trainers(self.system)
 
   def _options(self, label: str, total: int) -> dict[str, Any]:
@@ -174,7 +202,11 @@ class Runner:
     label = f"{machine} {section}"
     features.check(self.system, train, self.config["sample_rate"])
     options = self._options(f"{label} training clips", len(train))
-    normals, notes = features.collect(self._features, train, **options)
+    front = self._fit_front(
+      train, batch_size=options["batch_size"], rate=options["rate"]
+    )
+    normals, notes = features.collect(self._features, front, train, **options)
+    notes += domain_notes(self.system, label, train)
     folder = self.config["training_dir"]
     normals = members.train(
       self._trainers,
@@ -213,21 +245,21 @@ class Runner:
 
   def score(
     self, machine: str, test: Sequence[clips.Clip], section: detector.Section
-  ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Scores clips with a fitted section: `[Q]`, `[Q, K]` and notes."""
+  ) -> tuple[build.Scores, list[str]]:
+    """Scores clips with a fitted section: leading axis Q, and notes."""
     features.check(self.system, test, self.config["sample_rate"])
-    fused = np.zeros(len(test), np.float32)
-    seeds: list[Any] = [None] * len(test)
-    notes = []
+    parts, order, notes = [], [], []
     options = self._options(f"{machine} test clips", len(test))
-    for rows, scores, by_seed, new in features.score(
+    for rows, scores, new in features.score(
       self.compiled, section.state, test, **options
     ):
-      fused[rows] = scores
-      for row, values in zip(rows, by_seed, strict=True):
-        seeds[row] = values
+      parts.append(scores)
+      order.append(rows)
       notes += new
-    return fused, np.array(seeds), notes
+    if not parts:
+      return build.Scores(np.zeros(0), np.zeros((0, 1)), {}), notes
+    back = np.argsort(np.concatenate(order))
+    return jax.tree.map(lambda *x: np.concatenate(x)[back], *parts), notes
 
 
 def _sections(some: Iterable[clips.Clip]) -> list[str]:
@@ -264,10 +296,10 @@ def run_machine(
     train = _of(machine.train, section)
     test = _of(machine.test, section)
     fitted, train_scores, notes = runner.fit(machine.name, train, section)
-    score, seeds, more = runner.score(machine.name, test, fitted)
-    decision = score > fitted.threshold
+    scores, more = runner.score(machine.name, test, fitted)
+    decision = scores.fused > fitted.threshold
     out[section] = results.Scored(
-      test, score, seeds, decision, train_scores, fitted, notes + more
+      test, scores, decision, train_scores, fitted, notes + more
     )
   return out
 
@@ -286,7 +318,7 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     ValueError: for bad input; nothing is half-written.
   """
   start = time.perf_counter()
-  settings.check(config)
+  config = settings.prepared(config)
   if not config["output_dir"]:
     raise ValueError("config: expected --config.output_dir=OUT, found none.")
   out = Path(config["output_dir"])
@@ -307,9 +339,12 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
       detector.Detector(name, config, runner.system, fitted),
     )
   seconds = time.perf_counter() - start
-  found = results.collect(config, machines, scored, seconds)
+  found = results.collect(config, runner.system, machines, scored, seconds)
   suspects = report_suspects.find(
     runner.system, runner.compiled, machines, scored, config
   )
-  results.write(out, config, scored, found, suspects=suspects)
+  denoised = report_denoise.find(runner.system, scored, config)
+  results.write(
+    out, config, scored, found, suspects=suspects, denoised=denoised
+  )
   return found

@@ -1,5 +1,7 @@
 """From clips to features and scores, batch by batch in constant memory."""
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -7,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import configs
 from asd_jax.data import audio, clips
-from asd_jax.pipelines.build import Normals, System
+from asd_jax.pipelines.build import Normals, Scores, System
 
 Tree = Any
 Advance = Callable[[int], None]
@@ -16,6 +19,20 @@ Advance = Callable[[int], None]
 
 def _ignore(num: int) -> None:
   del num
+
+
+def mono_systems() -> list[str]:
+  """Names the configs in `configs/` that work on one channel."""
+  names = (m.name for m in pkgutil.iter_modules(configs.__path__))
+  out = []
+  for name in names:
+    module = importlib.import_module(f"configs.{name}")
+    if not hasattr(module, "get_config"):
+      continue
+    branches = module.get_config().branches.values()
+    if all(tuple(b.channels) == (0,) for b in branches):
+      out.append(name)
+  return out
 
 
 def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
@@ -34,7 +51,8 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
     if head.num_channels < system.num_channels:
       raise ValueError(
         f"{clip.path}: found {head.num_channels} channel, this system expects"
-        f" {system.num_channels} (near and far)."
+        f" {system.num_channels} (near and far); systems that need one channel:"
+        f" {', '.join(mono_systems())}."
       )
     num = head.num_samples * rate // head.sample_rate
     if num < system.min_samples:
@@ -44,8 +62,44 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
       )
 
 
+def front_fitter(system: System) -> Callable:
+  """Compiles what gathers statistics of training clips before all else.
+
+  Args:
+    system: the system.
+
+  Returns:
+    `(clips, *, batch_size, rate) -> front`, in one pass a fitted stage and in
+    memory that does not grow with the number of clips.
+  """
+
+  def add(front: Tree, total: Tree, wave: jax.Array, keep: jax.Array) -> dict:
+    out = {}
+    for stage, before in total.items():
+      one = lambda w, stage=stage: system.measure(stage, front, w)
+      sums = jax.tree.map(
+        lambda x: jnp.tensordot(keep.astype(x.dtype), x, 1), jax.vmap(one)(wave)
+      )
+      out[stage] = jax.tree.map(jnp.add, before, sums) if before else sums
+    return out
+
+  added = jax.jit(add)
+
+  def fit(some: Sequence[clips.Clip], *, batch_size: int, rate: int) -> Tree:
+    front = system.front
+    for stage in system.stages:
+      total: dict = {stage: {}}
+      for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
+        total = added(front, total, batch.audio, batch.index >= 0)
+      front = system.fit_front(stage, front, total[stage])
+    return front
+
+  return fit
+
+
 def collect(
   compute: Callable,
+  front: Tree,
   some: Sequence[clips.Clip],
   *,
   batch_size: int,
@@ -55,7 +109,8 @@ def collect(
   """Computes the features of the training clips of one section.
 
   Args:
-    compute: compiled `[B, C, S] -> {branch: [B, C, ...]}`.
+    compute: compiled `(front, [B, C, S]) -> {branch: [B, C, ...]}`.
+    front: fitted stages, see `front_fitter`.
     some: training clips.
     batch_size: clips in a batch.
     rate: sample rate, Hz.
@@ -68,7 +123,8 @@ def collect(
   notes = []
   for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
     keep = batch.index >= 0
-    feats = jax.tree.map(lambda x: np.asarray(x)[keep], compute(batch.audio))  # noqa: B023
+    found = compute(front, batch.audio)
+    feats = jax.tree.map(lambda x: np.asarray(x)[keep], found)  # noqa: B023
     shape = tuple(x.shape[1:] for x in jax.tree.leaves(feats))
     rows, parts = groups.setdefault(shape, ([], []))
     rows.extend(batch.index[keep])
@@ -83,14 +139,14 @@ def collect(
   is_target = np.array([c.domain == "target" for c in some])
   return (
     Normals(
-      features, jnp.asarray(np.argsort(rows)), jnp.asarray(is_target), {}
+      front, features, jnp.asarray(np.argsort(rows)), jnp.asarray(is_target), {}
     ),
     notes,
   )
 
 
-def scorer(system: System) -> Callable[[Tree, np.ndarray], tuple]:
-  """Compiles scoring: `(state, [B, C, S]) -> ([B], [B, K])`.
+def scorer(system: System) -> Callable[[Tree, np.ndarray], Scores]:
+  """Compiles scoring: `(state, [B, C, S]) -> Scores`, each with a batch axis.
 
   A batch is `vmap` over clips, so no score can depend on another clip.
 
@@ -98,12 +154,12 @@ def scorer(system: System) -> Callable[[Tree, np.ndarray], tuple]:
     system: the system, at the hyperparameters of its config.
 
   Returns:
-    A function of a fitted state and a batch of samples to fused scores and
-    scores seed by seed.
+    A function of a fitted state and a batch of samples.
   """
 
-  def one(state: Tree, wave: jax.Array) -> tuple:
-    return system.score_seeds(system.hypers, state, system.features(wave))
+  def one(state: Tree, wave: jax.Array) -> Scores:
+    x = system.features(state["front"], wave)
+    return system.scores(system.hypers, state, x)
 
   return jax.jit(jax.vmap(one, in_axes=(None, 0)))
 
@@ -116,7 +172,7 @@ def score(
   batch_size: int,
   rate: int,
   advance: Advance = _ignore,
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]]:
+) -> Iterator[tuple[np.ndarray, Scores, list[str]]]:
   """Scores clips, batch by batch.
 
   Args:
@@ -128,18 +184,19 @@ def score(
     advance: called with the number of clips done, after each batch.
 
   Yields:
-    Positions `[n]` in `some`, scores `[n]`, scores by seed `[n, K]`, notes.
+    Positions `[n]` in `some`, scores with leading axis n, notes.
 
   Raises:
     ValueError: if a score is not finite.
   """
   for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
     keep = batch.index >= 0
-    fused, seeds = (np.asarray(x)[keep] for x in compiled(state, batch.audio))
+    found = compiled(state, batch.audio)
+    scores = jax.tree.map(lambda x: np.asarray(x)[keep], found)  # noqa: B023
     rows = batch.index[keep]
-    if not np.isfinite(fused).all():
-      bad = some[rows[np.argmin(np.isfinite(fused))]]
+    if not np.isfinite(scores.fused).all():
+      bad = some[rows[np.argmin(np.isfinite(scores.fused))]]
       raise ValueError(f"{bad.path}: found a score that is not finite.")
     notes = [f"{some[i].path.name}: {text}" for i, text in batch.notes]
     advance(int(keep.sum()))
-    yield rows, fused, seeds, notes
+    yield rows, scores, notes

@@ -15,7 +15,8 @@ import numpy as np
 import safetensors.numpy
 
 from asd_jax.data import files
-from asd_jax.pipelines.build import Branch, Normals, System
+from asd_jax.pipelines.branch import Branch
+from asd_jax.pipelines.build import Normals, System
 from asd_jax.training import reconstruction, windows
 from asd_jax.typing import Key
 
@@ -33,7 +34,7 @@ def trainers(system: System) -> dict[str, Callable]:
   def one(branch: Branch) -> Callable:
     e = branch.encoder
     assert e is not None
-    network = reconstruction.Network(e.init, e.loss, e.reconstruct)
+    network = reconstruction.Network(e.init, e.loss, e.errors)
     return reconstruction.trainer(network, branch.recipe)
 
   return {n: one(b) for n, b in system.branches.items() if b.encoder}
@@ -81,14 +82,15 @@ def train(
 ) -> Normals:
   """Trains every encoder of the system that learns from these clips.
 
-  A finished run in `folder` with the same settings and data is read back
-  instead, and an interrupted one goes on where it stopped.
+  A network in `folder` with the same seed, settings and data is read back
+  instead, whatever other seeds were trained with it, and an interrupted
+  training goes on where it stopped.
 
   Args:
     fits: what `trainers` returns.
     system: the system.
     normals: training clips of one section.
-    config: the system's config, for `seeds` and the branches' settings.
+    config: the system's config, for the branches' settings.
     folder: where results and checkpoints go; None keeps none.
     on_epoch: called with (branch, epochs done, metrics).
 
@@ -101,54 +103,83 @@ def train(
   trained = {}
   for name, fit in fits.items():
     data = training_windows(system.branches[name], name, normals)
-    mark = fingerprint(
-      [config["branches"][name]["encoder"], list(config["seeds"])], data
-    )
+    seeds = system.seeds[name]
     fit = functools.partial(
       fit,
-      seed_keys(config["seeds"]),
-      data,
+      windows=data,
       on_epoch=lambda unit, m, name=name: on_epoch(name, unit, m),
     )
-    recipe = system.branches[name].recipe
-    trained[name] = _kept(folder / mark, recipe, fit) if folder else fit()
+    if folder is None:
+      trained[name] = fit(seed_keys(seeds))
+      continue
+    mark = fingerprint(config["branches"][name]["encoder"], data)
+    kept = Kept(folder, mark, system.branches[name].recipe)
+    trained[name] = kept.get(seeds, fit)
   return normals.replace(trained=trained)
 
 
-def _kept(
-  place: Path, recipe: reconstruction.Recipe, fit: Callable
-) -> reconstruction.Trained:
-  """Reads a finished training, or runs it with checkpoints and keeps it."""
-  result = place.with_suffix(".safetensors")
-  if result.exists():
-    flat = safetensors.numpy.load(result.read_bytes())
-    return reconstruction.Trained(
-      **flax.traverse_util.unflatten_dict(flat, sep="/")
+class Kept:
+  """Trained networks on disk, a file a seed.
+
+  Args:
+    folder: made if missing.
+    mark: name of the settings and data.
+    recipe: how networks are trained.
+  """
+
+  def __init__(
+    self, folder: Path, mark: str, recipe: reconstruction.Recipe
+  ) -> None:
+    self._folder, self._mark, self._recipe = folder, mark, recipe
+
+  def _file(self, seed: int) -> Path:
+    return self._folder / f"{self._mark}-{seed}.safetensors"
+
+  def get(self, seeds: Sequence[int], fit: Callable) -> reconstruction.Trained:
+    """Reads the networks of some seeds; those that are missing are trained.
+
+    Args:
+      seeds: seeds K.
+      fit: `(keys, *, checkpoints) -> Trained`.
+
+    Returns:
+      Networks in the order of the seeds, leading axis K.
+    """
+    missing = [s for s in seeds if not self._file(s).exists()]
+    if missing:
+      self._train(missing, fit)
+    read = [safetensors.numpy.load(self._file(s).read_bytes()) for s in seeds]
+    flat = jax.tree.map(lambda *x: np.stack(x), *read)
+    nested = flax.traverse_util.unflatten_dict(flat, sep="/")
+    return reconstruction.Trained(**nested)
+
+  def _train(self, seeds: Sequence[int], fit: Callable) -> None:
+    # Orbax takes a second to import, and scoring does not need it.
+    from asd_jax.training import checkpoint
+
+    text = "-".join([self._mark, *map(str, seeds)])
+    place = self._folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+    checkpoints = checkpoint.OrbaxCheckpoints(
+      place,
+      num_units=self._recipe.num_epochs,
+      every=self._recipe.checkpoint_every,
     )
-  # Orbax takes a second to import, and scoring does not need it.
-  from asd_jax.training import checkpoint
-
-  checkpoints = checkpoint.OrbaxCheckpoints(
-    place, num_units=recipe.num_epochs, every=recipe.checkpoint_every
-  )
-  trained = fit(checkpoints=checkpoints)
-  checkpoints.close()
-  fields = {f: getattr(trained, f) for f in trained.__dataclass_fields__}
-  flat = flax.traverse_util.flatten_dict(fields, sep="/")
-  flat = {k: np.ascontiguousarray(v) for k, v in flat.items()}
-  files.atomic_write_bytes(result, safetensors.numpy.save(flat))
-  shutil.rmtree(place)
-  return trained
+    trained = fit(seed_keys(seeds), checkpoints=checkpoints)
+    checkpoints.close()
+    fields = {f: getattr(trained, f) for f in trained.__dataclass_fields__}
+    flat = flax.traverse_util.flatten_dict(fields, sep="/")
+    arrays = {k: np.asarray(v) for k, v in flat.items()}
+    for i, seed in enumerate(seeds):
+      one = {k: np.ascontiguousarray(v[i]) for k, v in arrays.items()}
+      files.atomic_write_bytes(self._file(seed), safetensors.numpy.save(one))
+    shutil.rmtree(place)
 
 
-def abstract_normals(
-  system: System, num_seeds: int, num_samples: int
-) -> Normals:
+def abstract_normals(system: System, num_samples: int) -> Normals:
   """Shapes of `Normals` of two clips, to rebuild the structure of a state.
 
   Args:
     system: the system.
-    num_seeds: seeds K.
     num_samples: samples in a clip.
 
   Returns:
@@ -157,17 +188,24 @@ def abstract_normals(
 
   def blank() -> Normals:
     wave = jnp.zeros((2, system.num_channels, num_samples), jnp.int16)
-    features = jax.vmap(system.features)(wave)
+    front = system.front
+    for stage in system.stages:
+      front = system.fit_front(
+        stage, front, system.measure(stage, front, wave[0])
+      )
+    features = jax.vmap(lambda w: system.features(front, w))(wave)
     trained = {}
     for name, branch in system.branches.items():
       if branch.encoder:
+        encoder, seeds = branch.encoder, system.seeds[name]
         width = features[name].shape[-1]
-        init = jax.vmap(lambda k, e=branch.encoder: e.init(k, width))  # noqa: B023
-        cov = jnp.zeros((num_seeds, 2, width, width))
+        mean = jnp.zeros(encoder.num_context * width)
+        init = jax.vmap(encoder.init, in_axes=(0, None, None))
+        cov = jnp.zeros((len(seeds), 2, width, width))
         trained[name] = reconstruction.Trained(
-          *init(seed_keys(range(num_seeds))), cov, cov, cov
+          *init(seed_keys(seeds), mean, mean), cov, cov, cov
         )
     rows = jnp.arange(2, dtype=jnp.int32)
-    return Normals((features,), rows, rows > 0, trained)
+    return Normals(front, (features,), rows, rows > 0, trained)
 
   return jax.eval_shape(blank)

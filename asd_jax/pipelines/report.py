@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from asd_jax.pipelines import report_clips, report_style, report_tables
+from asd_jax.pipelines import (
+  report_clips,
+  report_denoise,
+  report_seeds,
+  report_style,
+  report_tables,
+)
 from asd_jax.pipelines import report_figures as figures
 from asd_jax.pipelines import report_text as text
 from asd_jax.pipelines.report_suspects import Suspect
@@ -91,6 +97,7 @@ def page(
   scored: Mapping[str, Mapping[str, Any]],
   *,
   suspects: Sequence[Suspect] = (),
+  denoised: Sequence[report_denoise.Picture] = (),
 ) -> str:
   """Makes the page.
 
@@ -98,6 +105,7 @@ def page(
     results: content of results.json.
     scored: machine to section to scores.
     suspects: what `report_suspects.find` returns.
+    denoised: what `report_denoise.find` returns.
 
   Returns:
     HTML of at most 10 MB that needs nothing else.
@@ -112,7 +120,8 @@ def page(
     ),
     ("Suspicious clips", report_clips.section(suspects, num)),
     ("Curves and scores", _pictures(results, scored)),
-    ("Seeds", report_tables.seeds(results)),
+    ("Denoising", report_denoise.section(denoised)),
+    ("Seeds", report_seeds.section(results)),
     ("Notes", report_tables.notes(results)),
     ("This run", report_tables.facts(results)),
   ]

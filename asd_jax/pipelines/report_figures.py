@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -256,34 +256,3 @@ def histogram(clips: Clips, name: str) -> str | None:
     grid[-1].set_xlabel(f"anomaly score{dashed}")
     where = f"; threshold {limit:.4g}" if np.isfinite(limit) else ""
     return svg(fig, f"Histograms of the scores of {name}{where}")
-
-
-def seeds(rows: Sequence[tuple[str, Sequence[float]]]) -> str | None:
-  """One dot a seed, with the mean and one standard deviation each way.
-
-  Args:
-    rows: label and one fraction a seed.
-
-  Returns:
-    SVG, or None without rows.
-  """
-  if not rows:
-    return None
-  with drawing():
-    fig = figure(5.2, 0.8 + 0.3 * len(rows), left=1.9, right=0.2)
-    axes = fig.subplots()
-    for y, (_, values) in enumerate(rows):
-      points = 100 * np.asarray(values)
-      axes.plot(points, np.full(len(points), y), "o", ms=4.5, mfc="none",
-                mec=NORMAL, mew=1.2)  # fmt: skip
-      mean, std = points.mean(), points.std(ddof=1) if len(points) > 1 else 0
-      axes.plot([mean - std, mean + std], [y, y], color=INK, lw=1)
-      axes.plot([mean], [y], "|", ms=12, mec=INK, mew=1.6)
-    names = [text.visible(n) for n, _ in rows]
-    names = [n if len(n) <= 28 else n[:27] + "…" for n in names]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("score (%)")
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=FAINT, lw=0.4)
-    return svg(fig, "Scores seed by seed; the numbers are in the table")

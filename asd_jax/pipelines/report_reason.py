@@ -164,7 +164,7 @@ def bank_scorer(system: System) -> Callable[[Tree, Array, Array], Array]:
   """
 
   def all_rows(state: Tree, wave: Array, number: Array) -> Array:
-    feats = system.features(wave)
+    feats = system.features(state["front"], wave)
 
     def one(n: Array) -> Array:
       def only(node: Any) -> Any:

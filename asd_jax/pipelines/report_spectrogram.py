@@ -1,6 +1,7 @@
 """Spectrograms of suspicious clips, with the reason along their edges."""
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -51,6 +52,38 @@ def _mel_ticks(axes: "Axes", rate: int) -> None:
   )
 
 
+def panel(
+  axes: "Axes",
+  spectrum: np.ndarray,
+  rate: int,
+  *,
+  seconds: float,
+  limits: tuple[float, float],
+) -> None:
+  """Draws one spectrogram over time and a mel axis with ticks in kHz.
+
+  Args:
+    axes: where.
+    spectrum: `[T, M]` dB.
+    rate: Hz; the top of the axis is half of it.
+    seconds: length of the clip.
+    limits: dB of the darkest and the brightest colour.
+  """
+  axes.imshow(
+    spectrum.T, origin="lower", aspect="auto", interpolation="none",
+    cmap="magma", vmin=limits[0], vmax=limits[1], extent=(0, seconds, 0, 1),
+  )  # fmt: skip
+  _mel_ticks(axes, rate)
+
+
+def limits_of(spectra: Sequence[np.ndarray]) -> tuple[float, float]:
+  """Colour limits that some `[T, M]` spectrograms share, dB."""
+  low, high = np.percentile(
+    np.concatenate([s.ravel() for s in spectra]), (5, 99.7)
+  )
+  return max(low, high - 70), high
+
+
 def _bars(
   axes: "Axes", edges: np.ndarray, drop: np.ndarray, *, sideways: bool
 ) -> None:
@@ -94,8 +127,7 @@ def clip(wave: np.ndarray, rate: int, reason: Reason | None, name: str) -> str:
     SVG.
   """
   spectra = [mel_spectrogram(x, rate) for x in wave]
-  low, high = np.percentile(np.concatenate(spectra), (5, 99.7))
-  low = max(low, high - 70)
+  low, high = limits_of(spectra)
   length = wave.shape[1] / rate
   with figures.drawing():
     first = 1 if reason else 0
@@ -113,11 +145,7 @@ def clip(wave: np.ndarray, rate: int, reason: Reason | None, name: str) -> str:
     names = ("near", "far") if len(wave) > 1 else ("spectrogram",)
     for i, (spectrum, title) in enumerate(zip(spectra, names, strict=False)):
       axes = fig.add_subplot(grid[i + first, 0])
-      axes.imshow(
-        spectrum.T, origin="lower", aspect="auto", interpolation="none",
-        cmap="magma", vmin=low, vmax=high, extent=(0, length, 0, 1),
-      )  # fmt: skip
-      _mel_ticks(axes, rate)
+      panel(axes, spectrum, rate, seconds=length, limits=(low, high))
       axes.set_ylabel(f"{title}, kHz")
       if i + 1 < len(wave):
         axes.tick_params(labelbottom=False)

@@ -193,7 +193,7 @@ class _Explainer:
     reason = None
     if references:
       reason = report_reason.explain(
-        lambda x: np.asarray(self._compiled(state, x)[0]),
+        lambda x: np.asarray(self._compiled(state, x).fused),
         wave,
         [x for _, x in references],
         batch_size=self._batch_size,

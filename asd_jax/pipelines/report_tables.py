@@ -1,15 +1,13 @@
-"""Numbers of the report: summary, machines, seeds, notes and run facts."""
+"""Numbers of the report: summary, machines, notes and run facts."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from asd_jax.metrics import official
-from asd_jax.pipelines import report_figures as figures
 from asd_jax.pipelines import report_text as text
 
 MAX_NOTES = 200
-_MAX_SEED_ROWS = 30
 _KEYS = (*official.RANKED, "score")
 _TITLES = {
   "auc": ("AUC", "Area under the ROC curve of all clips"),
@@ -188,48 +186,6 @@ def _foot(results: Results, keys: Sequence[str]) -> list[str]:
   return [
     "all (harmonic mean)", *map(text.percent, means), *map(str, counts), "",
   ]  # fmt: skip
-
-
-def seeds(results: Results) -> str:
-  """How far the score moves from seed to seed; "" without scores."""
-  runs = [s for s in results["per_seed"] if s["official_score"] is not None]
-  if not runs:
-    return ""
-  start = '<section id="seeds"><h2>Spread over seeds</h2>'
-  if len(runs) == 1:
-    return (
-      f"{start}<p>One seed ({text.escape(runs[0]['seed'])}), or nothing in this"
-      " system is drawn at random: no spread to show.</p></section>"
-    )
-  rows = [("official score", [s["official_score"] for s in runs])]
-  for name in results["machines"]:
-    found = [s["machines"].get(name, {}).get("score") for s in runs]
-    if None not in found:
-      rows.append((name, found))
-  left_out = len(rows) - 1 - _MAX_SEED_ROWS
-  shown = rows[: _MAX_SEED_ROWS + 1]
-  note = f" {left_out} more machines are in the table." if left_out > 0 else ""
-  picture = figures.seeds(shown)
-  columns = [
-    text.Column("score of one seed"),
-    *(text.Column(f"seed {text.escape(s['seed'])}") for s in runs),
-    text.Column("mean"),
-    text.Column("std", "K - 1 in the denominator"),
-  ]
-  cells = [_seed_cells(name, values) for name, values in rows]
-  table = text.table("Percent.", columns, cells, name="seed-table")
-  return (
-    f"{start}<figure>{picture}<figcaption>A circle a seed; bar: mean, line:"
-    f" one standard deviation each way.{note}</figcaption></figure>"
-    f"<details><summary>Numbers</summary>{table}</details></section>"
-  )
-
-
-def _seed_cells(name: str, values: Sequence[float]) -> list[str]:
-  mean = sum(values) / len(values)
-  spread = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
-  numbers = [*values, mean, spread**0.5]
-  return [text.escape(name), *map(text.percent, numbers)]
 
 
 def notes(results: Results) -> str:

@@ -4,16 +4,22 @@ import importlib.metadata
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from asd_jax.data import clips, files, submission, submission_meta
+from asd_jax.data import clips, files, names, submission, submission_meta
 from asd_jax.metrics import official, uncertainty
-from asd_jax.pipelines import detector, report, report_suspects
+from asd_jax.pipelines import (
+  build,
+  detector,
+  report,
+  report_denoise,
+  report_suspects,
+)
 
 Config = dict[str, Any]
 
@@ -23,8 +29,7 @@ class Scored(NamedTuple):
 
   Attributes:
     clips: the test clips.
-    score: `[Q]` fused scores.
-    seeds: `[Q, K]` scores seed by seed.
+    scores: their scores, leading axis Q.
     decision: `[Q]` bool.
     train: `[N]` training scores that the threshold came from.
     section: fitted state and thresholds.
@@ -32,12 +37,21 @@ class Scored(NamedTuple):
   """
 
   clips: Sequence[clips.Clip]
-  score: np.ndarray
-  seeds: np.ndarray
+  scores: build.Scores
   decision: np.ndarray
   train: np.ndarray
   section: detector.Section
   notes: list[str]
+
+  @property
+  def score(self) -> np.ndarray:
+    """`[Q]` fused scores."""
+    return np.asarray(self.scores.fused)
+
+  @property
+  def seeds(self) -> np.ndarray:
+    """`[Q, K]` scores seed by seed."""
+    return np.asarray(self.scores.seeds)
 
 
 def flags_of(
@@ -114,46 +128,90 @@ def finite(value: float) -> float | None:
   return value if math.isfinite(value) else None
 
 
+def _entry_of(
+  scored: dict[str, dict[str, Scored]], pick: Callable[[Scored], np.ndarray]
+) -> dict[str, Any]:
+  """Metrics of one seed or member on every machine."""
+  entries = {
+    name: [section_metrics(s, pick(s)) for s in sections.values() if s.clips]
+    for name, sections in scored.items()
+  }
+  ranked = official.ranked_values(e for m in entries.values() for e in m)
+  machines = {
+    name: {
+      **{
+        k: official.official_score([e[k] for e in m]) for k in official.RANKED
+      },
+      "score": official.machine_score(m),
+    }
+    for name, m in entries.items()
+  }
+  return {
+    "official_score": official.official_score(ranked),
+    "machines": machines,
+  }
+
+
 def _seed_entries(
-  config: Config, scored: dict[str, dict[str, Scored]]
-) -> list[dict[str, Any]]:
-  """Metrics seed by seed; one entry where nothing is drawn."""
-  num = max(
-    (s.seeds.shape[1] for m in scored.values() for s in m.values() if s.clips),
-    default=0,
-  )
-  out = []
-  for k in range(num):
-    machines = {}
-    for name, sections in scored.items():
-      entries = [
-        section_metrics(s, s.seeds[:, k]) for s in sections.values() if s.clips
-      ]
-      machines[name] = {"sections": entries}
-    ranked = official.ranked_values(
-      e for m in machines.values() for e in m["sections"]
-    )
-    out.append(
-      {
-        "seed": config["seeds"][k] if num > 1 else config["seeds"][0],
-        "official_score": official.official_score(ranked),
-        "machines": {
-          n: {
-            **{
-              k: official.official_score([e[k] for e in m["sections"]])
-              for k in official.RANKED
-            },
-            "score": official.machine_score(m["sections"]),
-          }
-          for n, m in machines.items()
-        },
-      }
-    )
-  return out
+  system: build.System, scored: dict[str, dict[str, Scored]], *, chosen: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+  """Metrics seed by seed, and branch by branch within each seed.
+
+  A system of `chosen` members has no seeds beside them; one that draws
+  nothing has one entry, and one of a single branch no members.
+  """
+  if not any(s.clips for m in scored.values() for s in m.values()):
+    return [], []
+  members = [
+    {
+      "branch": branch,
+      "seed": seed,
+      **_entry_of(scored, lambda s: np.asarray(s.scores.members[branch])[:, k]),  # noqa: B023
+    }
+    for branch, seeds in system.seeds.items()
+    for k, seed in enumerate(seeds)
+    if len(system.branches) > 1
+  ]
+  if chosen and members:
+    return members, members
+  seeds = max(system.seeds.values(), key=len)
+  by_seed = [
+    {"seed": seed, **_entry_of(scored, lambda s: s.seeds[:, k])}  # noqa: B023
+    for k, seed in enumerate(seeds)
+  ]
+  return by_seed, members
+
+
+def labels_from(scored: dict[str, dict[str, Scored]]) -> str | None:
+  """Where the test clips' labels come from.
+
+  Args:
+    scored: machine to section to scores.
+
+  Returns:
+    `"names"` (a development set: file names say normal or anomaly),
+    `"ground_truth"` (a labelled evaluation set), `"mixed"`, or None without
+    labels.
+  """
+  kinds = {
+    _label_source(c)
+    for m in scored.values()
+    for s in m.values()
+    for c in s.clips
+  }
+  return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else None
+
+
+def _label_source(clip: clips.Clip) -> str | None:
+  if clip.label is None:
+    return None
+  name = names.parse(clip.name)
+  return "names" if name and name.label else "ground_truth"
 
 
 def collect(
   config: Config,
+  system: build.System,
   machines: Sequence[clips.Machine],
   scored: dict[str, dict[str, Scored]],
   seconds: float,
@@ -162,6 +220,7 @@ def collect(
 
   Args:
     config: the run's config.
+    system: what was built from it.
     machines: what was read.
     scored: machine to section to scores.
     seconds: duration of the run.
@@ -173,7 +232,8 @@ def collect(
   ranked = official.ranked_values(
     e for m in entries.values() for e in m["sections"].values()
   )
-  per_seed = _seed_entries(config, scored)
+  chosen = bool(config["members"])
+  per_seed, per_member = _seed_entries(system, scored, chosen=chosen)
   seed_scores = [s["official_score"] for s in per_seed]
   known = [s for s in seed_scores if s is not None]
   notes = [f"{m.name}: {note}" for m in machines for note in m.notes]
@@ -187,6 +247,8 @@ def collect(
     "machines": entries,
     "official_score": official.official_score(ranked),
     "per_seed": per_seed,
+    "per_member": per_member,
+    "labels_from": labels_from(scored),
     "seed_summary": uncertainty.seed_summary(known) if known else None,
     "published": config.get("published"),
     "notes": notes,
@@ -288,6 +350,7 @@ def write(
   results: dict[str, Any],
   *,
   suspects: Sequence[report_suspects.Suspect] = (),
+  denoised: Sequence[report_denoise.Picture] = (),
 ) -> None:
   """Writes scores, challenge files, report and, last, results.json.
 
@@ -297,13 +360,13 @@ def write(
     scored: machine to section to scores.
     results: content of results.json.
     suspects: what `report_suspects.find` returns.
+    denoised: what `report_denoise.find` returns.
   """
   for name, sections in scored.items():
     rows = [row for s in sections.values() for row in _rows(s)]
     files.atomic_write_text(out / "scores" / f"{name}.csv", scores_csv(rows))
   _write_submission(out, config, scored, results["machines"])
-  files.atomic_write_text(
-    out / "report.html", report.page(results, scored, suspects=suspects)
-  )
+  page = report.page(results, scored, suspects=suspects, denoised=denoised)
+  files.atomic_write_text(out / "report.html", page)
   text = json.dumps(results, indent=2, allow_nan=False)
   files.atomic_write_text(out / "results.json", text + "\n")

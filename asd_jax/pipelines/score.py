@@ -175,7 +175,7 @@ class Scorer:
     notes: list[str] = []
     for part in sorted({c.section for c in some}):
       rows = np.array([i for i, c in enumerate(some) if c.section == part])
-      for index, fused, _, new in features.score(
+      for index, scores, new in features.score(
         self._compiled,
         self.detector.sections[part].state,
         [some[i] for i in rows],
@@ -183,7 +183,7 @@ class Scorer:
         rate=self.detector.config["sample_rate"],
         advance=advance,
       ):
-        score[rows[index]] = fused
+        score[rows[index]] = scores.fused
         notes += new
     return score, notes
 

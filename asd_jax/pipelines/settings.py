@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asd_jax.data import submission
-from asd_jax.pipelines import build
+from asd_jax.pipelines import branch, build, selection
 
 # Settings of a run, beside those of the system itself.
 KEYS = (
@@ -22,6 +22,8 @@ KEYS = (
   "sample_rate",
   "batch_size",
   "seeds",
+  "members",
+  "selection",
   "branches",
   "fusion",
   "threshold",
@@ -29,6 +31,23 @@ KEYS = (
   "published",
   "synthetic",
 )
+
+
+def prepared(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Completes a config and refuses one that a run could not finish with.
+
+  Args:
+    config: plain data, see `configs/common.py`.
+
+  Returns:
+    The config, with the members of its selection file.
+
+  Raises:
+    ValueError: for an unknown, missing or impossible setting.
+  """
+  config = selection.applied(config)
+  check(config)
+  return config
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -71,13 +90,12 @@ def check(config: Mapping[str, Any]) -> None:
 def _check_threshold(config: Mapping[str, Any]) -> None:
   """The rule exists, its settings are known and the system can use it."""
   spec = config["threshold"]
-  rule, floats = build.resolve("threshold", spec, build.THRESHOLDS)
+  rule, floats = branch.resolve("threshold", spec, build.THRESHOLDS)
   del rule
   if spec["name"] == "conformal":
     build.THRESHOLDS["conformal"](np.zeros(1), **floats)
   system = build.build(config)
-  trained = any(b.encoder for b in system.branches.values())
-  if spec["name"] == "gamma" and not (trained and len(system.branches) == 1):
+  if spec["name"] == "gamma" and not build.has_batch_values(system):
     raise ValueError(
       "config: threshold: found 'gamma', which needs a system of one trained"
       " autoencoder; expected 'conformal'."

@@ -11,34 +11,50 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from asd_jax.ops import statistics
 from asd_jax.training import loop
 from asd_jax.training import state as train_state
 from asd_jax.training.windows import Windows
 from asd_jax.typing import Array, Key
 
 Tree = Any
+# A train state above this is trained seed after seed on a CPU.
+_LARGE_BYTES = 16e6
 
 
 class Network(NamedTuple):
   """What training needs of a reconstruction network.
 
   Attributes:
-    init: `(key, num_features) -> (params, extra)` for frames of that width.
+    init: `(key, mean [D], std [D]) -> (params, extra)`; mean and standard
+      deviation of the windows.
     loss: `(params, extra, x [B, D]) -> (loss, extra)`, training mode.
-    reconstruct: `(params, extra, x [B, D]) -> [B, D]`, evaluation mode.
+    errors: `(params, extra, x [B, D]) -> [B, D]` reconstruction minus input,
+      evaluation mode.
   """
 
-  init: Callable[[Key, int], tuple[Tree, Tree]]
+  init: Callable[[Key, Array, Array], tuple[Tree, Tree]]
   loss: Callable[[Tree, Tree, Array], tuple[Array, Tree]]
-  reconstruct: Callable[[Tree, Tree, Array], Array]
+  errors: Callable[[Tree, Tree, Array], Array]
 
 
 class Recipe(NamedTuple):
-  """Settings of the training, static."""
+  """Settings of the training, static.
+
+  Attributes:
+    batch_size: windows in a batch.
+    num_epochs: passes over the training windows.
+    learning_rate: of Adam.
+    weight_decay: added to the gradient before Adam's moments, times the
+      parameter (L2; not AdamW).
+    valid_fraction: share of the windows that is held out.
+    checkpoint_every: epochs between two checkpoints.
+  """
 
   batch_size: int = 256
   num_epochs: int = 100
   learning_rate: float = 1e-3
+  weight_decay: float = 0.0
   valid_fraction: float = 0.1
   checkpoint_every: int = 10
 
@@ -78,20 +94,6 @@ def split(key: Key, num_rows: int, *, fraction: float) -> tuple[Array, Array]:
   num_valid = math.ceil(fraction * num_rows)
   order = jax.random.permutation(key, num_rows)
   return jnp.sort(order[num_valid:]), jnp.sort(order[:num_valid])
-
-
-def residual_frames(x: Array, recon: Array, *, block: int) -> Array:
-  """Residuals cut into frames.
-
-  Args:
-    x: `[B, D]` windows.
-    recon: `[B, D]` reconstructions.
-    block: width M of a frame; divides D.
-
-  Returns:
-    `[B * D / M, M]` reconstruction minus input.
-  """
-  return (recon - x).reshape(-1, block)
 
 
 def batch_scatter(frames: Array, member: Array) -> tuple[Array, Array]:
@@ -146,8 +148,8 @@ def _padded(order: Array, batch_size: int) -> tuple[Array, Array]:
   return rows.reshape(num, batch_size), weight.reshape(num, batch_size)
 
 
-def statistics(
-  reconstruct: Callable[[Array], Array],
+def evaluate(
+  errors: Callable[[Array], Array],
   windows: Windows,
   order: Array,
   others: Array,
@@ -157,7 +159,7 @@ def statistics(
   """One pass in evaluation mode over batches of windows.
 
   Args:
-    reconstruct: `[B, D] -> [B, D]`.
+    errors: `[B, D] -> [B, D]` reconstruction minus input.
     windows: all windows.
     order: `[V]` window numbers, cut into batches.
     others: `[U]` more window numbers, cut into batches of their own that the
@@ -175,8 +177,7 @@ def statistics(
 
   def step(total: tuple, batch: tuple) -> tuple[tuple, tuple]:
     index, weight, count = batch
-    x = windows.take(index)
-    error = residual_frames(x, reconstruct(x), block=block)
+    error = errors(windows.take(index)).reshape(-1, block)  # [B * c, M]
     target = windows.is_target[index].astype(weight.dtype)
     member = jnp.stack([1.0 - target, target]) * weight[None] * count
     scatter, num = batch_scatter(error, member)
@@ -189,6 +190,30 @@ def statistics(
   zero = (jnp.zeros((2, block, block)), jnp.zeros(2))
   total, (mean, loss) = jax.lax.scan(step, zero, (rows, weight, counts))
   return covariances(*total), mean, loss
+
+
+def mean_and_std(windows: Windows, *, batch_size: int) -> tuple[Array, Array]:
+  """Mean and standard deviation (ddof 0) of each dimension over all windows.
+
+  Args:
+    windows: all windows.
+    batch_size: windows in a piece.
+
+  Returns:
+    `[D]` and `[D]`.
+  """
+  num = windows.start.shape[0]
+  full = num // batch_size * batch_size
+  piece = lambda rows: statistics.diagonal_moments(windows.take(rows))
+  width = windows.frames.shape[1] * windows.num_context
+  total, _ = jax.lax.scan(
+    lambda m, rows: (statistics.merge(m, piece(rows)), None),
+    statistics.no_moments((width,)),
+    jnp.arange(full).reshape(-1, batch_size),
+  )
+  if full < num:
+    total = statistics.merge(total, piece(jnp.arange(full, num)))
+  return total.mean, jnp.sqrt(statistics.covariance(total, ddof=0.0))
 
 
 def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
@@ -212,17 +237,17 @@ def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
   init, step = train_state.make_train(_loss_fn(network), _adam(recipe))
   scan = functools.partial(train_state.scan_order, batch_size=recipe.batch_size)
 
-  def start(key: Key, num_features: int) -> train_state.TrainState:
+  def start(key: Key, mean: Array, std: Array) -> train_state.TrainState:
     ks = _member_keys(key)
-    return init(ks["train"], *network.init(ks["init"], num_features))
+    return init(ks["train"], *network.init(ks["init"], mean, std))
 
   def epoch(state: Any, order: Array, windows: Windows) -> tuple:
     return scan(step, state, order, take=windows.take)
 
   def finish(key: Key, state: Any, index: tuple, windows: Windows) -> tuple:
     order = jax.random.permutation(_member_keys(key)["statistics"], index[0])
-    cov, mean, loss = statistics(
-      lambda x: network.reconstruct(state.params, state.extra, x),
+    cov, mean, loss = evaluate(
+      lambda x: network.errors(state.params, state.extra, x),
       windows,
       order,
       index[1],
@@ -237,9 +262,17 @@ def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
     return jax.vmap(draw)(keys)
 
   splits = jax.jit(split_all, static_argnums=1)
-  starts = jax.jit(jax.vmap(start, in_axes=(0, None)), static_argnums=1)
-  epochs = jax.jit(jax.vmap(epoch, in_axes=(0, 0, None)), donate_argnums=0)
-  finishes = jax.jit(jax.vmap(finish, in_axes=(0, 0, 0, None)))
+  starts = jax.jit(jax.vmap(start, in_axes=(0, None, None)))
+  spread = jax.jit(mean_and_std, static_argnames="batch_size")
+  epochs = jax.jit(
+    lambda state, order, windows: _each_seed(epoch, windows)(state, order),
+    donate_argnums=0,
+  )
+  finishes = jax.jit(
+    lambda keys, state, index, windows: _each_seed(finish, windows)(
+      keys, state, index
+    )
+  )
 
   def fit(
     keys: Key,
@@ -261,7 +294,7 @@ def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
       ]
     )
     state, metrics = loop.run(
-      starts(keys, windows.frames.shape[1]),
+      starts(keys, *spread(windows, batch_size=recipe.batch_size)),
       lambda unit, s: epochs(s, order(unit), windows),
       num_units=recipe.num_epochs,
       checkpoints=checkpoints,
@@ -274,13 +307,37 @@ def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
   return fit
 
 
+def _each_seed(fn: Callable, windows: Windows) -> Callable:
+  """Maps `fn(*args, windows)` over the seed axis of all arguments.
+
+  All seeds at once, except for large networks on a CPU: there, one seed's
+  parameters, moments and activations stay in the cache, ten seeds' do not.
+  """
+
+  def mapped(*args: Any) -> Any:
+    leaves = [x for x in jax.tree.leaves(args) if not _is_key(x)]
+    seed_bytes = sum(x.nbytes for x in leaves) / leaves[0].shape[0]
+    if jax.default_backend() == "cpu" and seed_bytes > _LARGE_BYTES:
+      return jax.lax.map(lambda a: fn(*a, windows), args)
+    return jax.vmap(lambda *a: fn(*a, windows))(*args)
+
+  return mapped
+
+
+def _is_key(x: Array) -> bool:
+  return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 def _member_keys(key: Key) -> dict[str, Key]:
   names = ("init", "split", "train", "statistics")
   return dict(zip(names, jax.random.split(key, len(names)), strict=True))
 
 
 def _adam(recipe: Recipe) -> optax.GradientTransformation:
-  return optax.adam(recipe.learning_rate)
+  adam = optax.adam(recipe.learning_rate)
+  if not recipe.weight_decay:
+    return adam
+  return optax.chain(optax.add_decayed_weights(recipe.weight_decay), adam)
 
 
 def _loss_fn(network: Network) -> train_state.LossFn:

@@ -53,7 +53,7 @@ def network_of(z, prefix="param/"):
   state = {"cov_source": zero, "cov_target": zero, **state}
   variables, covariance = autoencoder.from_official(state)
   variables = jax.tree.map(jnp.asarray, variables)
-  params, extra = variables["params"], variables["batch_stats"]
+  params, extra = variables["params"], {"batch_stats": variables["batch_stats"]}
   return params, extra, jnp.asarray(covariance)
 
 
@@ -85,9 +85,9 @@ def recordings(path):
 
 
 def frames_of(folder, machine, split, names):
-  frontend = jax.jit(log_mel.log_mel().apply)
+  frontend = jax.jit(lambda wave: log_mel.log_mel().apply({}, wave[:1])[0])
   read = lambda n: audio.to_float(audio.read(folder / machine / split / n)[0])
-  return [np.asarray(frontend(read(n)[0])) for n in names]
+  return [np.asarray(frontend(read(n))) for n in names]
 
 
 def training_set(path, machine, z):
@@ -131,8 +131,8 @@ def test_statistics_pass_equals_the_official_one(path, machine):
   data = training_set(path, machine, z)
   params, extra, covariance = network_of(z)
   run = jax.jit(
-    lambda order: reconstruction.statistics(
-      lambda x: NETWORK.reconstruct(params, extra, x),
+    lambda order: reconstruction.evaluate(
+      lambda x: NETWORK.errors(params, extra, x),
       data,
       order,
       jnp.asarray(z["valid_index"]),

@@ -30,11 +30,16 @@ def waves(num, samples=6000, seed=0):
 
 def normals_of(system, config, groups):
   """Training clips of one or more lengths, with trained encoders."""
-  compute = jax.jit(jax.vmap(system.features))
-  feats = tuple(compute(g) for g in groups)
+  front = system.front
+  for stage in system.stages:
+    sums = [system.measure(stage, front, w) for g in groups for w in g]
+    total = jax.tree.map(lambda *x: sum(x), *sums)
+    front = system.fit_front(stage, front, total)
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, 0)))
+  feats = tuple(compute(front, g) for g in groups)
   num = sum(len(g) for g in groups)
   rows = jnp.arange(num)
-  normals = build.Normals(feats, rows, rows >= num - 4, {})
+  normals = build.Normals(front, feats, rows, rows >= num - 4, {})
   return members.train(
     members.trainers(system),
     system,
@@ -51,8 +56,13 @@ def fitted(stem, seeds=(1,), groups=None, change=lambda c: c):
   config = change(config).to_dict()
   system = build.build(config)
   normals = normals_of(system, config, groups or [waves(12)])
-  state, own = jax.jit(system.fit_scores)(system.hypers, normals)
+  state, own = build.compiled_fit(system)(system.hypers, normals)
   return system, normals, state, own
+
+
+def score_of(system, state, wave):
+  x = system.features(state["front"], wave)
+  return system.score(system.hypers, state, x)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -76,7 +86,7 @@ def test_a_config_says_how_to_run_itself(path):
 def test_a_clip_alone_has_the_bytes_it_has_in_any_batch(path):
   system, _, state, own = fitted(path.stem, seeds=(1, 2))
   test = waves(7, seed=1)
-  one = lambda s, w: system.score(system.hypers, s, system.features(w))
+  one = lambda s, w: score_of(system, s, w)
   run = jax.jit(jax.vmap(one, in_axes=(None, 0)))
   together = np.asarray(run(state, test))
   assert np.isfinite(together).all()
@@ -94,9 +104,10 @@ def test_scores_do_not_depend_on_the_order_of_training_clips():
   clips = waves(12)
   system, normals, state, _ = fitted("plain_knn", groups=[clips])
   perm = np.random.default_rng(0).permutation(12)
-  feats = jax.jit(jax.vmap(system.features))(clips[perm])
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, 0)))
+  feats = compute(normals.front, clips[perm])
   other = normals.replace(features=(feats,), order=jnp.argsort(perm))
-  state2, _ = jax.jit(system.fit_scores)(system.hypers, other)
+  state2, _ = build.compiled_fit(system)(system.hypers, other)
   for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(state2), strict=True):
     np.testing.assert_array_equal(a, b)
 
@@ -107,7 +118,7 @@ def test_training_clips_may_differ_in_length(stem):
     stem, groups=[waves(8), waves(5, samples=7000, seed=3)]
   )
   assert own.shape == (13,)
-  x = system.features(waves(1, samples=7000, seed=3)[0])
+  x = system.features(state["front"], waves(1, samples=7000, seed=3)[0])
   # Training clip 8 is the first of the second length; it scores as it did.
   got = system.score(system.hypers, state, x)
   np.testing.assert_allclose(got, own[8], rtol=1e-4)
@@ -123,7 +134,7 @@ def two_branches(config):
 
 def test_a_swept_weight_equals_a_loop_and_traces_once():
   system, _, state, _ = fitted("plain_knn", change=two_branches)
-  x = system.features(waves(1, seed=1)[0])
+  x = system.features(state["front"], waves(1, seed=1)[0])
   traces = []
 
   def score(weight):
@@ -145,11 +156,12 @@ def test_a_swept_weight_equals_a_loop_and_traces_once():
 
 def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
   system, _, state, _ = fitted("baseline_mse", seeds=(1, 2, 3))
-  x = system.features(waves(1, seed=1)[0])
-  score, seeds = system.score_seeds(system.hypers, state, x)
+  x = system.features(state["front"], waves(1, seed=1)[0])
+  score, seeds, _ = system.scores(system.hypers, state, x)
   assert seeds.shape == (3,)
   np.testing.assert_allclose(score, seeds.mean(), rtol=1e-6)
-  one = jax.tree.map(lambda a: a[1:2], state)
+  one = jax.tree.map(lambda a: a[1:2], state["branches"])
+  one = {**state, "branches": one}
   np.testing.assert_allclose(
     system.score(system.hypers, one, x), seeds[1], rtol=1e-5
   )
@@ -160,7 +172,7 @@ def test_far_channel_is_used_where_channels_say_so():
   system, _, state, _ = fitted("plain_knn", change=change)
   assert system.num_channels == 2
   wave = waves(1, seed=1)[0]
-  score = lambda w: system.score(system.hypers, state, system.features(w))
+  score = lambda w: score_of(system, state, w)
   near_silent = wave.copy()
   near_silent[0] = 0
   assert score(near_silent) == score(wave)

@@ -82,8 +82,11 @@ def bank():
   draws = np.random.default_rng(1)
   system = build.build(plain_knn.get_config().to_dict())
   waves = np.stack([noise(draws) * (1 + i) for i in range(7)])
-  feats = jax.jit(jax.vmap(system.features))(jnp.asarray(waves))
-  normals = build.Normals((feats,), jnp.arange(7), jnp.zeros(7, bool), {})
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, 0)))
+  feats = compute(system.front, jnp.asarray(waves))
+  normals = build.Normals(
+    system.front, (feats,), jnp.arange(7), jnp.zeros(7, bool), {}
+  )
   return system, jax.jit(system.fit)(system.hypers, normals), waves
 
 
@@ -93,8 +96,10 @@ def test_nearest_training_clips_are_those_of_the_bank(rng, bank):
   assert report_reason.has_bank(state)
   clip = noise(rng) * 3.4
   found = report_reason.nearest_rows(compiled, state, clip, len(waves), 7)
-  feats = system.features(jnp.asarray(clip))
-  fitted = jax.tree.map(lambda x: np.asarray(x[0]), state["log_mel"])
+  feats = system.features(state["front"], jnp.asarray(clip))
+  fitted = jax.tree.map(
+    lambda x: np.asarray(x[0]), state["branches"]["log_mel"]
+  )
   change = fitted["transform"]
   emb = (np.asarray(feats["log_mel"][0]) - change["mean"]) / change["std"]
   wanted = np.linalg.norm(fitted["backend"].emb - emb[None], axis=1)

@@ -1,0 +1,399 @@
+"""The far channel as noise reference of the near one."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from asd_jax.ops import coherence, signal
+from asd_jax.typing import Array
+
+Tree = Any
+
+
+class Denoiser(NamedTuple):
+  """Denoises the near channel with the far one as noise reference.
+
+  Attributes:
+    measure: `[2, T, F]` complex spectra of one training clip to sums that add
+      over clips and devices; None where nothing is fitted.
+    fit: sums of all training clips to the state; None likewise.
+    power: `(state, [2, T, F]) -> [T, F]` denoised power of the near channel;
+      the state is `{}` where nothing is fitted.
+  """
+
+  measure: Callable[[Array], Tree] | None
+  fit: Callable[[Tree], Tree] | None
+  power: Callable[[Tree, Array], Array]
+
+
+class WaveFilter(NamedTuple):
+  """Turns a waveform into a cleaner one before any front end.
+
+  Attributes:
+    measure: `[C, S]` one training clip to sums that add over clips and
+      devices; None where nothing is fitted.
+    fit: sums of all training clips to the state; None likewise.
+    apply: `(state, [C, S]) -> [C', S]`; the state is `{}` where nothing is
+      fitted.
+    num_channels: channels that it needs.
+  """
+
+  measure: Callable[[Array], Tree] | None
+  fit: Callable[[Tree], Tree] | None
+  apply: Callable[[Tree, Array], Array]
+  num_channels: int
+
+
+def measure_floors(spectra: Array, *, percentile: float = 20.0) -> Tree:
+  """Noise floors of one training clip, to be added over clips.
+
+  Args:
+    spectra: `[2, T, F]` complex spectra of near and far.
+    percentile: percent of the frames that lie below the floor.
+
+  Returns:
+    `near` and `far`, `[F]` percentiles over time of the power, and `count` 1.
+
+  Source: [KATECH26]; interpolating linearly is our choice.
+  """
+  power = signal.power(spectra)
+  floors = signal.percentile_over_time(power, percentile)  # [2, F]
+  count = jnp.ones((), floors.dtype)
+  return {"near": floors[0], "far": floors[1], "count": count}
+
+
+def fit_transfer(sums: Tree, *, eps: float = 1e-12) -> dict[str, Array]:
+  """Noise transfer from far to near: the ratio of the mean floors.
+
+  Args:
+    sums: added results of `measure_floors`.
+    eps: added to both means.
+
+  Returns:
+    `transfer`, `[F]` power ratio G.
+
+  Source: [KATECH26].
+  """
+  near, far = sums["near"] / sums["count"], sums["far"] / sums["count"]
+  return {"transfer": (near + eps) / (far + eps)}
+
+
+def _with_transfer(
+  rule: Callable[[Array, Array, Array], Array], percentile: float, eps: float
+) -> Denoiser:
+  """Denoiser whose `rule` takes near power, noise power and the spectra."""
+
+  def power(state: Tree, spectra: Array) -> Array:
+    near, far = signal.power(spectra)
+    return rule(near, state["transfer"][None] * far, spectra)
+
+  return Denoiser(
+    lambda spectra: measure_floors(spectra, percentile=percentile),
+    lambda sums: fit_transfer(sums, eps=eps),
+    power,
+  )
+
+
+def ref_sub(
+  *,
+  oversubtraction: float = 1.5,
+  floor: float = 0.1,
+  percentile: float = 20.0,
+  eps: float = 1e-12,
+) -> Denoiser:
+  """RefSub: subtracts the transferred far power.
+
+  Args:
+    oversubtraction: factor of the noise power.
+    floor: least share of the near power that stays.
+    percentile: of the noise floors.
+    eps: of the noise transfer.
+
+  Returns:
+    The denoiser; its state is `transfer`, `[F]`.
+
+  Source: [KATECH26].
+  """
+
+  def rule(near: Array, noise: Array, _: Array) -> Array:
+    return jnp.maximum(near - oversubtraction * noise, floor * near)
+
+  return _with_transfer(rule, percentile, eps)
+
+
+def ada_sub(
+  *,
+  offset: float = 3.0,
+  slope: float = 0.1,
+  low: float = 1.0,
+  high: float = 4.0,
+  floor: float = 0.1,
+  percentile: float = 20.0,
+  eps: float = 1e-12,
+) -> Denoiser:
+  """AdaSub: subtracts more where the near channel is mostly noise.
+
+  Args:
+    offset: factor of the noise power at 0 dB.
+    slope: fall of the factor in a decibel.
+    low: least factor.
+    high: largest factor.
+    floor: least share of the near power that stays.
+    percentile: of the noise floors.
+    eps: of the noise transfer and the ratio.
+
+  Returns:
+    The denoiser; its state is `transfer`, `[F]`.
+
+  Source: [KATECH26].
+  """
+
+  def rule(near: Array, noise: Array, _: Array) -> Array:
+    factor = coherence.adaptive_factor(
+      near, noise, offset=offset, slope=slope, low=low, high=high, eps=eps
+    )
+    return jnp.maximum(near - factor * noise, floor * near)
+
+  return _with_transfer(rule, percentile, eps)
+
+
+def coh_gate(
+  *,
+  smoothing: float = 0.9,
+  floor: float = 0.1,
+  gate_domain: str = "amplitude",
+  eps: float = 1e-12,
+) -> Denoiser:
+  """CohGate: attenuates what both channels share; nothing is fitted.
+
+  Args:
+    smoothing: of the moving averages.
+    floor: least gain.
+    gate_domain: what the gain multiplies, `"amplitude"` or `"power"`.
+    eps: its square is added to the product of the powers.
+
+  Returns:
+    The denoiser; its state is `{}`.
+
+  Raises:
+    ValueError: for another domain.
+
+  Source: [KATECH26]; the domain is our choice.
+  """
+  if gate_domain not in {"amplitude", "power"}:
+    raise ValueError(
+      f"gate_domain {gate_domain!r}, expected amplitude or power."
+    )
+
+  def power(_: Tree, spectra: Array) -> Array:
+    gain, _ = coherence.coherence_gain(
+      spectra, smoothing=smoothing, floor=floor, eps=eps
+    )
+    gain = jnp.square(gain) if gate_domain == "amplitude" else gain
+    return gain * signal.power(spectra[0])
+
+  return Denoiser(None, None, power)
+
+
+def coh_sub(
+  *,
+  oversubtraction: float = 1.5,
+  smoothing: float = 0.9,
+  floor: float = 0.1,
+  percentile: float = 20.0,
+  eps: float = 1e-12,
+) -> Denoiser:
+  """CohSub: RefSub times the gain of CohGate.
+
+  Args:
+    oversubtraction: factor of the noise power.
+    smoothing: of the moving averages.
+    floor: least gain, and least share of the near power that stays.
+    percentile: of the noise floors.
+    eps: of the noise transfer and the coherence.
+
+  Returns:
+    The denoiser; its state is `transfer`, `[F]`.
+
+  Source: [KATECH26] names it only; this form is our choice.
+  """
+
+  def rule(near: Array, noise: Array, spectra: Array) -> Array:
+    gain, _ = coherence.coherence_gain(
+      spectra, smoothing=smoothing, floor=floor, eps=eps
+    )
+    cut = gain * (near - oversubtraction * noise)
+    return jnp.maximum(cut, floor * near)
+
+  return _with_transfer(rule, percentile, eps)
+
+
+def _decided(
+  gain: Callable[[Array, Array], Array],
+  memory: float,
+  lowest_db: float,
+  floor: float,
+) -> Callable[[Array, Array, float], Array]:
+  """Rule of a gain with a decision-directed prior ratio."""
+
+  def rule(near: Array, noise: Array, eps: float) -> Array:
+    post = coherence.posterior_snr(near, noise, eps=eps)
+    out = coherence.decision_directed(
+      post, gain, memory=memory, lowest_db=lowest_db
+    )
+    return jnp.maximum(jnp.square(out), floor) * near
+
+  return rule
+
+
+def wiener(
+  *,
+  memory: float = 0.98,
+  lowest_db: float = -25.0,
+  floor: float = 0.1,
+  percentile: float = 20.0,
+  eps: float = 1e-12,
+) -> Denoiser:
+  """Wiener filter with a decision-directed prior ratio.
+
+  Args:
+    memory: weight of the last frame in the prior ratio.
+    lowest_db: least prior ratio, dB.
+    floor: least power gain.
+    percentile: of the noise floors.
+    eps: of the noise transfer and the posterior ratio.
+
+  Returns:
+    The denoiser; its state is `transfer`, `[F]`.
+
+  Source: [KATECH26] names it only; this form is our choice.
+  """
+  rule = _decided(coherence.wiener_gain, memory, lowest_db, floor)
+  return _with_transfer(lambda n, v, _: rule(n, v, eps), percentile, eps)
+
+
+def mmse_lsa(
+  *,
+  memory: float = 0.98,
+  lowest_db: float = -25.0,
+  floor: float = 0.1,
+  percentile: float = 20.0,
+  eps: float = 1e-12,
+) -> Denoiser:
+  """Log-amplitude estimator with a decision-directed prior ratio.
+
+  Args:
+    memory: weight of the last frame in the prior ratio.
+    lowest_db: least prior ratio, dB.
+    floor: least power gain.
+    percentile: of the noise floors.
+    eps: of the noise transfer and the posterior ratio.
+
+  Returns:
+    The denoiser; its state is `transfer`, `[F]`.
+
+  Source: [KATECH26] names it only; this form is our choice.
+  """
+  rule = _decided(coherence.log_amplitude_gain, memory, lowest_db, floor)
+  return _with_transfer(lambda n, v, _: rule(n, v, eps), percentile, eps)
+
+
+def coherence_mask(
+  *,
+  smoothing: float = 0.9,
+  slope: float = 5.0,
+  weight: float = 0.7,
+  floor: float = 0.2,
+  eps: float = 1e-10,
+  initial: str = "first",
+) -> Denoiser:
+  """Coherence-weighted power-ratio mask; nothing is fitted.
+
+  Args:
+    smoothing: of the moving averages.
+    slope: of the sigmoid of the log power ratio.
+    weight: how much full coherence takes away.
+    floor: least amplitude mask.
+    eps: added to powers and to their product.
+    initial: first value of the averages, `"first"`, `"zero"` or `"mean"`.
+
+  Returns:
+    The denoiser; its state is `{}`.
+
+  Source: [KonicaMinolta26].
+  """
+
+  def power(_: Tree, spectra: Array) -> Array:
+    mask, _ = coherence.coherence_mask(
+      spectra,
+      smoothing=smoothing,
+      slope=slope,
+      weight=weight,
+      floor=floor,
+      eps=eps,
+      initial=initial,
+    )
+    return jnp.square(mask) * signal.power(spectra[0])
+
+  return Denoiser(None, None, power)
+
+
+def spectral(
+  *,
+  denoiser: Denoiser,
+  fft_samples: int = 1024,
+  hop_samples: int = 512,
+  pad_mode: str = "constant",
+) -> WaveFilter:
+  """A denoiser whose gains act on the near channel's spectra.
+
+  Args:
+    denoiser: what gives the denoised power.
+    fft_samples: window and transform length, samples.
+    hop_samples: hop, samples.
+    pad_mode: edges of the transform, `"constant"` (zeros) or `"reflect"`.
+
+  Returns:
+    The filter, `[C, S] -> [1, S]`: near channel only, same length; channels 0
+    (near) and 1 (far) are used.
+  """
+
+  def spectra_of(wave: Array) -> Array:
+    return signal.stft(
+      wave[:2],
+      fft_samples=fft_samples,
+      hop_samples=hop_samples,
+      pad_mode=pad_mode,
+    )
+
+  def apply(state: Tree, wave: Array) -> Array:
+    spectra = spectra_of(wave)  # [2, T, F]
+    near = signal.power(spectra[0])
+    gain = coherence.amplitude_gain(denoiser.power(state, spectra), near)
+    return signal.istft(
+      gain[None] * spectra[:1],
+      num_samples=wave.shape[-1],
+      hop_samples=hop_samples,
+    )
+
+  measure = denoiser.measure and (lambda x: denoiser.measure(spectra_of(x)))
+  return WaveFilter(measure, denoiser.fit, apply, 2)
+
+
+def identity() -> WaveFilter:
+  """Leaves the waveform and all its channels as they are."""
+  return WaveFilter(None, None, lambda state, wave: wave, 1)
+
+
+DENOISERS = {
+  "ref_sub": ref_sub,
+  "ada_sub": ada_sub,
+  "coh_gate": coh_gate,
+  "coh_sub": coh_sub,
+  "wiener": wiener,
+  "mmse_lsa": mmse_lsa,
+  "coherence_mask": coherence_mask,
+}
+
+WAVE_FILTERS = {"identity": identity, "spectral": spectral}

@@ -1,0 +1,229 @@
+"""Mel bands of other toolkits: torchaudio's MelSpectrogram and Kaldi."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asd_jax.ops import signal
+from asd_jax.typing import Array
+
+# Smallest mel power before Kaldi's logarithm: float32 epsilon.
+KALDI_FLOOR = float(np.finfo(np.float32).eps)
+PRE_EMPHASIS = 0.97
+POVEY_POWER = 0.85
+INT16_SCALE = 2.0**15
+
+
+def _triangles(points: np.ndarray, edge: np.ndarray) -> np.ndarray:
+  rise = (points[:, None] - edge[None, :-2]) / np.diff(edge)[None, :-1]
+  fall = (edge[None, 2:] - points[:, None]) / np.diff(edge)[None, 1:]
+  return np.maximum(0.0, np.minimum(rise, fall))
+
+
+def htk_filters(
+  num_mels: int,
+  *,
+  fft_samples: int,
+  sample_rate: int,
+  low_hz: float = 0.0,
+  high_hz: float | None = None,
+) -> np.ndarray:
+  """Triangular filters of equal height, straight in Hz, on the HTK scale.
+
+  Args:
+    num_mels: number of filters M.
+    fft_samples: transform length.
+    sample_rate: Hz.
+    low_hz: lowest edge, Hz.
+    high_hz: highest edge, Hz; half the sample rate if None.
+
+  Returns:
+    `[fft_samples // 2 + 1, M]` float64 weights, as torchaudio's
+    MelSpectrogram has them by default.
+  """
+  high_hz = sample_rate / 2 if high_hz is None else high_hz
+  ends = 2595.0 * np.log10(1.0 + np.array([low_hz, high_hz]) / 700.0)
+  mel = np.linspace(ends[0], ends[1], num_mels + 2)
+  edge = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+  freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
+  return _triangles(freq, edge)
+
+
+def kaldi_filters(
+  num_mels: int,
+  *,
+  fft_samples: int,
+  sample_rate: int,
+  low_hz: float = 20.0,
+  high_hz: float | None = None,
+) -> np.ndarray:
+  """Triangular filters of equal height, straight in mel.
+
+  Narrow filters may hold no bin at all; they stay empty.
+
+  Args:
+    num_mels: number of filters M.
+    fft_samples: transform length.
+    sample_rate: Hz.
+    low_hz: lowest edge, Hz.
+    high_hz: highest edge, Hz; half the sample rate if None.
+
+  Returns:
+    `[fft_samples // 2 + 1, M]` float64 weights; the last bin's are zero.
+  """
+  high_hz = sample_rate / 2 if high_hz is None else high_hz
+  mel_of = lambda hz: 1127.0 * np.log1p(hz / 700.0)
+  edge = np.linspace(mel_of(low_hz), mel_of(high_hz), num_mels + 2)
+  freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
+  weights = _triangles(mel_of(freq), edge)
+  weights[-1] = 0.0
+  return weights
+
+
+def decibel_in_range(
+  power: Array, *, top_db: float = 120.0, floor: float = 1e-10
+) -> Array:
+  """`10 log10` of a clip's mel powers, at most `top_db` below its largest.
+
+  Args:
+    power: `[..., T, M]` power; each `[T, M]` has a maximum of its own.
+    top_db: largest distance from the maximum, dB.
+    floor: smallest power before the logarithm.
+
+  Returns:
+    `[..., T, M]` dB.
+  """
+  level = 10.0 * jnp.log10(jnp.maximum(power, floor))
+  top = jnp.max(level, axis=(-2, -1), keepdims=True)
+  return jnp.maximum(level, top - top_db)
+
+
+def num_whole_frames(
+  num_samples: int, *, frame_samples: int = 400, hop_samples: int = 160
+) -> int:
+  """Counts the frames of `kaldi_fbank`: `1 + floor((S - frame) / hop)`.
+
+  Args:
+    num_samples: samples S of a clip.
+    frame_samples: length of a frame.
+    hop_samples: from one frame to the next, samples.
+
+  Returns:
+    The number of frames.
+
+  Raises:
+    ValueError: for a clip shorter than one frame.
+  """
+  if num_samples < frame_samples:
+    raise ValueError(
+      f"found {num_samples} samples, one frame needs {frame_samples}."
+    )
+  return 1 + (num_samples - frame_samples) // hop_samples
+
+
+def kaldi_window(num_samples: int, *, window: str = "povey") -> np.ndarray:
+  """Symmetric window of Kaldi's frames.
+
+  Args:
+    num_samples: length.
+    window: `"hanning"`, or `"povey"`, its 0.85th power.
+
+  Returns:
+    `[num_samples]` float64.
+
+  Raises:
+    ValueError: for another window.
+  """
+  if window not in {"povey", "hanning"}:
+    raise ValueError(f"window {window!r}, expected povey or hanning.")
+  hann = np.hanning(num_samples)
+  return hann**POVEY_POWER if window == "povey" else hann
+
+
+def kaldi_fbank(
+  wave: Array,
+  *,
+  num_mels: int = 128,
+  window: str = "povey",
+  sample_rate: int = 16_000,
+  low_hz: float = 20.0,
+  high_hz: float | None = None,
+) -> Array:
+  """Logarithms of Kaldi's mel bands of 25 ms every 10 ms, without dither.
+
+  Args:
+    wave: `[..., S]` waveform, one frame or longer; only whole frames count.
+    num_mels: bands M.
+    window: see `kaldi_window`.
+    sample_rate: Hz.
+    low_hz: lowest edge, Hz.
+    high_hz: highest edge, Hz; half the sample rate if None.
+
+  Returns:
+    `[..., T, M]` natural logarithms; an empty band is at `ln(KALDI_FLOOR)`.
+  """
+  size, hop = sample_rate * 25 // 1000, sample_rate // 100
+  fft_samples = 1 << (size - 1).bit_length()
+  num = num_whole_frames(wave.shape[-1], frame_samples=size, hop_samples=hop)
+  x = signal.frame(wave, num, frame_samples=size, hop_samples=hop)
+  x -= jnp.mean(x, axis=-1, keepdims=True)
+  before = jnp.concatenate([x[..., :1], x[..., :-1]], axis=-1)
+  x -= PRE_EMPHASIS * before
+  taper = jnp.asarray(kaldi_window(size, window=window), x.dtype)
+  x *= taper.reshape((1,) * (x.ndim - 1) + (-1,))
+  power = signal.power(jnp.fft.rfft(x, fft_samples))  # [..., T, F]
+  weights = kaldi_filters(
+    num_mels,
+    fft_samples=fft_samples,
+    sample_rate=sample_rate,
+    low_hz=low_hz,
+    high_hz=high_hz,
+  )
+  bank = jnp.asarray(weights, power.dtype)
+  mel = jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
+  return jnp.log(jnp.maximum(mel, KALDI_FLOOR))
+
+
+def fit_frames(fbank: Array, num_frames: int) -> Array:
+  """Cuts the end off, or puts zeros there, before normalisation.
+
+  Args:
+    fbank: `[..., T, M]` bands.
+    num_frames: frames wanted.
+
+  Returns:
+    `[..., num_frames, M]` bands.
+  """
+  fbank = fbank[..., :num_frames, :]
+  fill = num_frames - fbank.shape[-2]
+  return jnp.pad(fbank, [(0, 0)] * (fbank.ndim - 2) + [(0, fill), (0, 0)])
+
+
+def beats_fbank(wave: Array) -> Array:
+  """Normalised bands as BEATs takes them.
+
+  Args:
+    wave: `[..., S]` waveform, full scale 1.
+
+  Returns:
+    `[..., T, 128]` bands.
+  """
+  fbank = kaldi_fbank(wave * INT16_SCALE, window="povey")
+  return (fbank - 15.41663) / (2.0 * 6.55582)
+
+
+def eat_fbank(wave: Array, *, num_frames: int | None = None) -> Array:
+  """Normalised bands as EAT and SSLAM take them.
+
+  Args:
+    wave: `[..., S]` waveform, full scale 1; its mean is taken off.
+    num_frames: frames wanted; missing ones are zero before normalisation. All
+      there are if None.
+
+  Returns:
+    `[..., T, 128]` bands.
+  """
+  wave -= jnp.mean(wave, axis=-1, keepdims=True)
+  fbank = kaldi_fbank(wave, window="hanning")
+  fbank = fbank if num_frames is None else fit_frames(fbank, num_frames)
+  return (fbank + 4.268) / (2.0 * 4.569)

@@ -1,0 +1,40 @@
+"""Matrix factorisations, a matrix at a time.
+
+A batched factorisation on a CPU waits in the thread pool of the program for
+tasks of the same pool: two of them at once wait for ever (jaxlib 0.10.2, two
+cores). Under `vmap` these functions loop over the batch instead; the matrices
+are few and large.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from asd_jax.typing import Array
+
+
+@jax.custom_batching.sequential_vmap
+def whitener(cov: Array) -> Array:
+  """Inverse of the lower Cholesky factor: `whitener @ x` is white.
+
+  Args:
+    cov: `[D, D]` positive definite.
+
+  Returns:
+    `[D, D]` lower triangular.
+  """
+  factor = jnp.linalg.cholesky(cov)
+  eye = jnp.eye(cov.shape[0], dtype=cov.dtype)
+  return jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+
+
+@jax.custom_batching.sequential_vmap
+def inverse(x: Array) -> Array:
+  """Inverse.
+
+  Args:
+    x: `[D, D]`.
+
+  Returns:
+    `[D, D]`.
+  """
+  return jnp.linalg.inv(x)

@@ -1,0 +1,104 @@
+"""Mean and scatter of rows that arrive in pieces."""
+
+import flax.struct
+import jax.numpy as jnp
+
+from asd_jax.typing import Array
+
+
+class Moments(flax.struct.PyTreeNode):
+  """Count, mean and scatter of rows; pieces are put together by `merge`.
+
+  Attributes:
+    num: `[]` rows.
+    mean: `[D]` mean.
+    scatter: sum of squared deviations from the mean, `[D, D]` of all pairs or
+      `[D]` dimension by dimension.
+  """
+
+  num: Array
+  mean: Array
+  scatter: Array
+
+
+def _centred(x: Array) -> tuple[Array, Array, Array]:
+  mean = jnp.mean(x, axis=0)
+  return jnp.asarray(x.shape[0], x.dtype), mean, x - mean[None]
+
+
+def moments(x: Array) -> Moments:
+  """Moments with the scatter of all pairs of dimensions.
+
+  Args:
+    x: `[n, D]` rows.
+
+  Returns:
+    Moments, scatter `[D, D]`.
+  """
+  num, mean, centred = _centred(x)
+  scatter = jnp.matmul(centred.T, centred, precision="highest")
+  return Moments(num, mean, scatter)
+
+
+def diagonal_moments(x: Array) -> Moments:
+  """Moments of each dimension by itself.
+
+  Args:
+    x: `[n, D]` rows.
+
+  Returns:
+    Moments, scatter `[D]`.
+  """
+  num, mean, centred = _centred(x)
+  return Moments(num, mean, jnp.sum(jnp.square(centred), axis=0))
+
+
+def no_moments(scatter_shape: tuple[int, ...]) -> Moments:
+  """Moments of no rows, what `merge` leaves others unchanged by.
+
+  Args:
+    scatter_shape: `(D, D)` or `(D,)`.
+
+  Returns:
+    Zeros.
+  """
+  zero = jnp.zeros
+  return Moments(zero(()), zero(scatter_shape[-1:]), zero(scatter_shape))
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+  """Moments of the rows of both; stable, and the order hardly matters.
+
+  Args:
+    a: moments.
+    b: moments of the same dimensions.
+
+  Returns:
+    Moments of all rows.
+
+  Source: [Chan83].
+  """
+  num = a.num + b.num
+  share = b.num / jnp.maximum(num, 1.0)
+  delta = b.mean - a.mean
+  cross = delta * delta
+  if a.scatter.ndim == 2:
+    cross = delta[:, None] * delta[None, :]
+  return Moments(
+    num,
+    a.mean + delta * share,
+    a.scatter + b.scatter + cross * (a.num * share),
+  )
+
+
+def covariance(m: Moments, *, ddof: float = 1.0) -> Array:
+  """Covariance (variance, for a diagonal scatter) of the rows.
+
+  Args:
+    m: moments.
+    ddof: subtracted from the count; the divisor is at least one.
+
+  Returns:
+    The scatter's shape.
+  """
+  return m.scatter / jnp.maximum(m.num - ddof, 1.0)

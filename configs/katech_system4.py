@@ -1,0 +1,24 @@
+"""KATECH system 4: ten chosen (front end, seed) members. Published 65.34.
+
+The members are chosen on a labelled development set, in two steps: evaluate
+all twenty there (this config as it is), choose, then score with the choice.
+
+Run: python scripts/evaluate.py --config=configs/katech_system4.py
+  --config.data_dir=DEV --config.output_dir=ALL
+python scripts/select_members.py --results=ALL --num=10 --output=members.json
+python scripts/evaluate.py --config=configs/katech_system4.py
+  --config.selection=members.json --config.data_dir=DIR --config.output_dir=OUT
+"""
+
+from configs import common
+
+
+def get_config(arg=""):
+  """Builds the config; `arg="smoke"` shrinks it."""
+  c = common.katech("katech_system4", arg)
+  c.published = dict(development=0.6534, evaluation=0.0, source="[KATECH26]")
+  c.branches = dict(
+    ada_sub=common.katech_branch("ada_sub", arg),
+    ref_sub=common.katech_branch("ref_sub", arg),
+  )
+  return c

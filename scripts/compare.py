@@ -1,0 +1,54 @@
+"""Compares two runs of evaluate.py over their seeds.
+
+Run: python scripts/compare.py A/results.json B/results.json
+or:  python scripts/compare.py A B --output=compare.html
+
+A folder stands for the results.json in it. Differences are B - A.
+"""
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.pipelines import cli
+
+_OUTPUT = flags.DEFINE_string("output", None, "page to write")
+
+
+def _write(path: str, text: str, inputs: Sequence[Path]) -> None:
+  """Writes the page, never over what was read."""
+  from asd_jax.data import files
+
+  if Path(path).resolve() in [file.resolve() for file in inputs]:
+    raise ValueError(
+      f"{path}: found one of the two runs, expected a new file for --output."
+    )
+  files.atomic_write_text(path, text)
+
+
+def run(arguments: Sequence[str]) -> None:
+  """Compares the two runs of the command line."""
+  if len(arguments) != 2 or _OUTPUT.value == "":
+    raise ValueError(
+      f"flags: found {len(arguments)} paths and output={_OUTPUT.value!r},"
+      " expected two runs, each a results.json or its folder, and"
+      " --output=FILE or none."
+    )
+  from asd_jax.pipelines import compare
+
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="backslashreplace")
+  a, b = map(compare.read, arguments)
+  found = compare.compare(a, b)
+  if _OUTPUT.value:
+    _write(_OUTPUT.value, compare.page(found), [a.file, b.file])
+  print("\n".join(compare.console(found)))
+  if _OUTPUT.value:
+    print(f"page: {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+  cli.main(run)

@@ -1,0 +1,91 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.encoders import residual_autoencoder
+from asd_jax.training import reconstruction, windows
+
+
+def network(z):
+  spec = json.loads(str(z["config_json"]))["ae"]
+  net = residual_autoencoder.ResidualAutoencoder(
+    spec["input"], spec["width"], spec["bottleneck"], spec["blocks"]
+  )
+  variables = {"params": {}, "batch_stats": {}}
+  for key in z.files:
+    if key.startswith("ae/"):
+      _, layer, name = key.split("/")
+      part = "batch_stats" if name in ("mean", "var") else "params"
+      variables[part].setdefault(layer, {})[name] = jnp.asarray(z[key])
+  return net, variables
+
+
+@pytest.mark.golden
+def test_output_and_code_equal_the_reference(golden):
+  z = golden("frontends")
+  net, variables = network(z)
+  recon, code = net.apply(variables, jnp.asarray(z["ae_x"]), train=False)
+  np.testing.assert_allclose(recon, z["ae_eval"], atol=5e-5)
+  np.testing.assert_allclose(code, z["ae_eval_z"], atol=5e-5)
+
+
+@pytest.mark.golden
+def test_a_training_step_equals_the_reference(golden):
+  z = golden("frontends")
+  net, variables = network(z)
+  (recon, code), new = net.apply(
+    variables, jnp.asarray(z["ae_x"]), train=True, mutable=["batch_stats"]
+  )
+  np.testing.assert_allclose(recon, z["ae_train"], atol=2e-4)
+  np.testing.assert_allclose(code, z["ae_train_z"], atol=2e-4)
+  after = [k for k in z.files if k.startswith("ae_after/")]
+  assert len(after) == 2 * len(variables["batch_stats"])
+  for key in after:
+    _, layer, name = key.split("/")
+    got = new["batch_stats"][layer][name]
+    np.testing.assert_allclose(got, z[key], atol=2e-4, err_msg=key)
+
+
+def test_the_full_size_has_the_published_number_of_parameters():
+  encoder = residual_autoencoder.residual_autoencoder()
+  one = jax.ShapeDtypeStruct((640,), jnp.float32)
+  params, extra = jax.eval_shape(encoder.init, jax.random.key(0), one, one)
+  assert sum(x.size for x in jax.tree.leaves(params)) == 4_894_352
+  assert params["enc_out"]["kernel"].shape == (512, 16)
+  assert extra["mean"].shape == (640,)
+
+
+def test_windows_are_standardised_with_the_training_statistics():
+  encoder = residual_autoencoder.residual_autoencoder(num_hidden=8)
+  rng = np.random.default_rng(0)
+  clips = [rng.normal(-40, 9, (n, 6)).astype(np.float32) for n in (30, 17)]
+  data = windows.from_clips(clips, np.array([False, True]), num_context=5)
+  every = np.asarray(data.take(jnp.arange(len(data.start))))
+  mean, std = reconstruction.mean_and_std(data, batch_size=16)
+  np.testing.assert_allclose(mean, every.mean(0), rtol=1e-5)
+  np.testing.assert_allclose(std, every.std(0), rtol=1e-4)
+  params, extra = encoder.init(jax.random.key(0), mean, std)
+  got = encoder.errors(params, extra, jnp.asarray(every))
+  zero = jnp.zeros_like(mean)
+  plain = {**extra, "mean": zero, "std": zero + 1.0}
+  x = (jnp.asarray(every) - mean[None]) / std[None]
+  np.testing.assert_allclose(got, encoder.errors(params, plain, x), atol=1e-4)
+  loss, new = encoder.loss(params, extra, jnp.asarray(every))
+  assert 0.5 < float(loss) < 3.0
+  assert set(new) == set(extra)
+
+
+def test_a_constant_dimension_stays_finite():
+  encoder = residual_autoencoder.residual_autoencoder(num_hidden=8)
+  clips = [np.full((30, 6), -156.5, np.float32)]
+  data = windows.from_clips(clips, np.array([False]), num_context=5)
+  stats = reconstruction.mean_and_std(data, batch_size=16)
+  params, extra = encoder.init(jax.random.key(0), *stats)
+  errors = encoder.apply(
+    {"params": params, "extra": extra}, jnp.asarray(clips[0])
+  )
+  assert errors.shape == (26, 30)
+  assert np.isfinite(errors).all()
