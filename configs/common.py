@@ -95,10 +95,10 @@ def katech_branch(denoiser, arg="", *, backend=None):
     valid_fraction=0.0,
     checkpoint_every=10,
   )
-  hidden = 512
+  hidden, blocks = 512, 4
   if arg == "smoke":
     recipe |= dict(batch_size=32, num_epochs=1)
-    hidden = 32
+    hidden, blocks = 32, 1
   frontend = dict(name="log_mel", num_mels=128)
   if denoiser:
     frontend |= dict(denoiser=dict(name=denoiser))
@@ -117,7 +117,7 @@ def katech_branch(denoiser, arg="", *, backend=None):
       num_context=5,
       num_hidden=hidden,
       num_bottleneck=16,
-      num_blocks=4,
+      num_blocks=blocks,
       recipe=recipe,
     ),
     pooling=dict(name="frames"),

@@ -200,10 +200,7 @@ def _one(picture: Picture) -> str:
       f"<figure>{_curve(picture)}<figcaption>Noise transfer, median"
       f" G&nbsp;=&nbsp;{text.number(median)}</figcaption></figure>"
     )
-  return (
-    f'<div class="machine-pictures"><h3>{name}</h3>'
-    f'<div class="pair">{body}{curves}</div></div>\n'
-  )
+  return f'<div class="machine-pictures"><h3>{name}</h3>{body}{curves}</div>\n'
 
 
 def section(pictures: Sequence[Picture]) -> str:

@@ -240,6 +240,8 @@ def test_ground_truth_labels_anonymous_clips(
   results = done(evaluate(*args), tmp_path / "out")
   assert all(0 <= results["machines"]["Sander"][key] <= 1 for key in METRICS)
   assert plain["official_score"] is None
+  assert plain["labels_from"] is None
+  assert results["labels_from"] == "ground_truth"
   path = Path("scores") / "Sander.csv"
   first, second = (tmp_path / p / path for p in ("plain", "out"))
   assert first.read_bytes() == second.read_bytes()

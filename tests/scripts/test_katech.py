@@ -1,0 +1,271 @@
+"""KATECH's systems as a user runs them, with tiny networks."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd_jax.pipelines import members
+from tests.scripts.conftest import ROOT, TRAIN
+
+S1, S4 = (ROOT / "configs" / f"katech_system{i}.py:smoke" for i in (1, 4))
+HEAD = "section_00_source_train_normal_0000_spd_0.wav"
+
+
+@pytest.fixture(scope="module")
+def whole(run, put_machine, tmp_path_factory):
+  """All members of system 4 on one development machine; read only."""
+  root = tmp_path_factory.mktemp("katech")
+  put_machine(root / "data" / "fan")
+  end = run(
+    "evaluate.py",
+    f"--config={S4}",
+    f"--config.data_dir={root / 'data'}",
+    f"--config.output_dir={root / 'out'}",
+  )
+  assert end.status == 0, end.err
+  return root
+
+
+def results_of(folder):
+  return json.loads((folder / "results.json").read_text())
+
+
+def scores_of(folder, machine="fan"):
+  lines = (folder / "scores" / f"{machine}.csv").read_text().splitlines()[1:]
+  return {n: float(s) for n, s, _ in (line.split(",") for line in lines)}
+
+
+def test_every_member_has_its_own_numbers(whole):
+  found = results_of(whole / "out")
+  assert found["labels_from"] == "names"
+  named = {(m["branch"], m["seed"]) for m in found["per_member"]}
+  assert named == {(b, s) for b in ("ada_sub", "ref_sub") for s in (1, 2)}
+  assert [s["seed"] for s in found["per_seed"]] == [1, 2]
+  page = (whole / "out" / "report.html").read_text()
+  assert 'id="denoising"' in page
+  assert "median G" in page
+  assert 'id="seeds"' in page
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+  def refuse(*_):
+    pytest.fail("a network was trained again")
+
+  monkeypatch.setattr(members.Kept, "_train", refuse)
+
+
+def again(evaluate, whole, out, config, *args):
+  end = evaluate(
+    f"--config.training_dir={whole / 'out' / 'training'}",
+    *args,
+    config=config,
+    out=out,
+    data=whole / "data",
+  )
+  assert end.status == 0, end.err
+  return scores_of(out)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_scoring_again_never_trains(evaluate, whole, tmp_path):
+  first = again(evaluate, whole, tmp_path / "a", S1)
+  name = "--config.branches.ada_sub.backend"
+  other = again(
+    evaluate,
+    whole,
+    tmp_path / "b",
+    S1,
+    f"{name}.alpha=0.9",
+    f"{name}.percentile=50.0",
+    f"{name}.shrinkage=0.0",
+    f"{name}.ridge=0.1",
+  )
+  assert first.keys() == other.keys()
+  assert first != other
+
+
+@pytest.mark.usefixtures("no_training")
+def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
+  file = tmp_path / "members.json"
+  end = run(
+    "select_members.py",
+    f"--results={whole / 'out'}",
+    "--num=3",
+    f"--output={file}",
+  )
+  assert end.status == 0, end.err
+  chosen = json.loads(file.read_text())
+  ranked = [m["official_score"] for m in chosen["members"]]
+  ranked += [m["official_score"] for m in chosen["left_out"]]
+  assert ranked == sorted(ranked, reverse=True)
+  out = tmp_path / "out"
+  fused = again(evaluate, whole, out, S4, f"--config.selection={file}")
+  found = results_of(out)
+  assert len(found["config"]["members"]) == 3
+  assert found["config"]["selection"] == ""
+  file.unlink()  # the detector does not need it
+  end = run(
+    "score.py",
+    f"--detector={out / 'detectors' / 'fan'}",
+    whole / "data" / "fan" / "test",
+  )
+  assert end.status == 0, end.err
+  rows = [line.split(",") for line in end.out.splitlines()[1:]]
+  for path, score, _ in rows:
+    assert float(score) == pytest.approx(fused[os.path.basename(path)])
+  single = []
+  for member in chosen["members"]:
+    pair = f"(('{member['branch']}', {member['seed']}),)"
+    here = tmp_path / f"{member['branch']}{member['seed']}"
+    single.append(again(evaluate, whole, here, S4, f"--config.members={pair}"))
+  for name, score in fused.items():
+    want = np.mean([s[name] for s in single])
+    assert score == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("change", "text"),
+  [
+    (dict(labels_from="ground_truth"), "labels of an evaluation set"),
+    (dict(labels_from="mixed"), "mixed"),
+    (dict(labels_from=None), "no labels"),
+    (dict(per_member=[]), "no members"),
+  ],
+)
+def test_members_are_not_chosen_on_an_evaluation_set(
+  run, whole, tmp_path, change, text
+):
+  found = results_of(whole / "out") | change
+  (tmp_path / "results.json").write_text(json.dumps(found))
+  output = tmp_path / "members.json"
+  line = run(
+    "select_members.py", f"--results={tmp_path}", f"--output={output}"
+  ).refused()
+  assert text in line
+  assert not output.exists()
+
+
+@pytest.mark.parametrize(
+  ("args", "texts"),
+  [
+    (["--config.selection=nowhere.json"], ["nowhere.json", "no readable"]),
+    (["--config.members=(('ada_sub', 7),)"], ["members", "7"]),
+    (["--config.members=(('no_sub', 1),)"], ["no_sub", "ada_sub"]),
+    (["--config.members=(('ada_sub', 1), ('ada_sub', 1))"], ["twice"]),
+    (["--config.members=('ada_sub',)"], ["members", "pairs"]),
+  ],
+)
+def test_wrong_members_are_refused(evaluate, whole, tmp_path, args, texts):
+  line = evaluate(
+    *args, config=S4, data=whole / "data", out=tmp_path / "out"
+  ).refused()
+  assert all(t in line for t in texts), line
+  assert not (tmp_path / "out").exists()
+
+
+def test_another_file_is_no_selection(evaluate, whole, tmp_path):
+  file = tmp_path / "odd.json"
+  for content, text in (("[]", "object"), ("{", "JSON"), ("{}", "another")):
+    file.write_text(content)
+    line = evaluate(
+      f"--config.selection={file}", config=S4, data=whole / "data"
+    ).refused()
+    assert str(file) in line
+    assert text in line
+
+
+def test_mono_clips_name_the_systems_that_take_them(
+  evaluate, put_machine, tmp_path
+):
+  put_machine(tmp_path / "data" / "fan", channels=1)
+  line = evaluate(config=S1).refused()
+  assert "found 1 channel" in line
+  assert "plain_knn" in line
+  assert "baseline_mahala" in line
+  assert "katech_system1" not in line
+
+
+def change_far(folder, change):
+  for path in folder.rglob("*.wav"):
+    wave, rate = soundfile.read(path, dtype="int16")
+    wave[:, 1] = change(wave[:, 0], wave[:, 1])
+    soundfile.write(path, wave, rate)
+
+
+@pytest.mark.parametrize("far", ["identical", "silent", "loud", "once_silent"])
+def test_odd_far_channels_give_finite_scores(
+  evaluate, put_machine, tmp_path, far
+):
+  machine = put_machine(tmp_path / "data" / "fan")
+  if far == "once_silent":
+    first = machine / "train" / HEAD
+    wave, rate = soundfile.read(first, dtype="int16")
+    wave[:, 1] = 0
+    soundfile.write(first, wave, rate)
+  else:
+    change_far(
+      machine,
+      {
+        "identical": lambda near, far: near,
+        "silent": lambda near, far: 0,
+        "loud": lambda near, far: np.clip(11 * far.astype(int), -32768, 32767),
+      }[far],
+    )
+    if far == "loud":  # a near channel that hardly moves
+      for path in machine.rglob("*.wav"):
+        wave, rate = soundfile.read(path, dtype="int16")
+        wave[:, 0] //= 500
+        soundfile.write(path, wave, rate)
+  end = evaluate(config=S1)
+  assert end.status == 0, end.err
+  assert np.isfinite(list(scores_of(tmp_path / "out").values())).all()
+  notes = " ".join(results_of(tmp_path / "out")["notes"])
+  assert ("channel 1 is silent" in notes) == ("silent" in far)
+
+
+def test_without_target_clips_domains_fall_together_with_a_note(
+  evaluate, whole, tmp_path
+):
+  shutil.copytree(whole / "data", tmp_path / "data")
+  for name in TRAIN:
+    if "target" in name:
+      (tmp_path / "data" / "fan" / "train" / name).unlink()
+  end = evaluate(config=S1)
+  assert end.status == 0, end.err
+  notes = results_of(tmp_path / "out")["notes"]
+  assert any("found no training clips of the target domain" in n for n in notes)
+
+
+def test_the_ladder_refuses_wrong_flags(run, tmp_path):
+  out = f"--output={tmp_path / 'out'}"
+  for args in (
+    [out],
+    [out, "--smoke", "--data_dir=somewhere"],
+    [out, "--smoke", "--rungs=ladder"],
+    ["--smoke"],
+  ):
+    line = run("katech_ablation.py", *args).refused()
+    assert "--output=OUT" in line
+  assert not (tmp_path / "out").exists()
+
+
+def test_the_ladder_prints_each_rung_beside_the_published(run, tmp_path):
+  end = run(
+    "katech_ablation.py",
+    f"--output={tmp_path / 'out'}",
+    "--smoke",
+    "--rungs=ada_sub,ada_sub_domain",
+  )
+  assert end.status == 0, end.err
+  table = end.out.splitlines()[-2:]
+  assert table[0].split()[:2] == ["+", "AdaSub"]
+  assert "63.70 +- 0.62" in table[0]
+  assert "65.44" in table[1]
+  # The rungs hear the same sound: two machines, two seeds, trained once.
+  kept = list((tmp_path / "out" / "training").glob("*.safetensors"))
+  assert len(kept) == 4
