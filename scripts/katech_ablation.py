@@ -16,7 +16,7 @@ from asd_jax.pipelines import cli
 from configs import katech_ablation
 
 _DATA = flags.DEFINE_string("data_dir", "", "challenge folders")
-_OUTPUT = flags.DEFINE_string("output", None, "folder for everything")
+_OUTPUT = flags.DEFINE_string("output", "", "folder for everything")
 _RUNGS = flags.DEFINE_list("rungs", list(katech_ablation.LADDER), "which")
 _SEEDS = flags.DEFINE_integer("seeds", 10, "networks a rung")
 _EPOCHS = flags.DEFINE_integer("epochs", 0, "epochs; the config's if 0")

@@ -129,15 +129,14 @@ def _seeds(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return dict.fromkeys(config["branches"], seeds)
   out: dict[str, tuple[int, ...]] = {}
   for member in config["members"]:
-    try:
-      branch, seed = member
-    except (TypeError, ValueError):
-      branch, seed = member, None
-    if branch not in config["branches"] or seed not in seeds:
+    pair = tuple(member) if isinstance(member, list | tuple) else ()
+    known = len(pair) == 2 and pair[0] in config["branches"]
+    if not known or pair[1] not in seeds:
       raise ValueError(
         f"config: members: found {member!r}, expected pairs of a branch of"
         f" {sorted(config['branches'])} and a seed of {seeds}."
       )
+    branch, seed = pair
     if seed in out.get(branch, ()):
       raise ValueError(f"config: members: found {member!r} twice.")
     out[branch] = (*out.get(branch, ()), seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.data import clips, files
@@ -257,7 +258,7 @@ class Runner:
       order.append(rows)
       notes += new
     if not parts:
-      return build.Scores(np.zeros(0), np.zeros((0, 1)), {}), notes
+      return build.Scores(jnp.zeros(0), jnp.zeros((0, 1)), {}), notes
     back = np.argsort(np.concatenate(order))
     return jax.tree.map(lambda *x: np.concatenate(x)[back], *parts), notes
 
@@ -297,7 +298,7 @@ def run_machine(
     test = _of(machine.test, section)
     fitted, train_scores, notes = runner.fit(machine.name, train, section)
     scores, more = runner.score(machine.name, test, fitted)
-    decision = scores.fused > fitted.threshold
+    decision = np.asarray(scores.fused) > fitted.threshold
     out[section] = results.Scored(
       test, scores, decision, train_scores, fitted, notes + more
     )

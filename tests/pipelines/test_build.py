@@ -154,6 +154,57 @@ def test_a_swept_weight_equals_a_loop_and_traces_once():
   assert got[0] != got[-1]
 
 
+def test_floats_of_residual_scores_are_swept_in_one_program():
+  system, normals, _, _ = fitted("katech_system1", seeds=(1, 2))
+  assert system.hypers["ada_sub"]["backend"].keys() == {
+    "alpha",
+    "percentile",
+    "ridge",
+    "shrinkage",
+  }
+  x = system.features(normals.front, waves(1, seed=1)[0])
+  traces = []
+
+  def score(change):
+    traces.append(1)
+    branch = system.hypers["ada_sub"]
+    swept = {**branch, "backend": {**branch["backend"], **change}}
+    h = {**system.hypers, "ada_sub": swept}
+    return system.score(h, system.fit(h, normals), x)
+
+  grid = dict(
+    alpha=jnp.array([0.2, 0.9, 0.2, 0.2, 0.2]),
+    percentile=jnp.array([95.0, 95.0, 50.0, 95.0, 95.0]),
+    ridge=jnp.array([1e-3, 1e-3, 1e-3, 0.5, 1e-3]),
+    shrinkage=jnp.array([0.5, 0.5, 0.5, 0.5, 0.0]),
+  )
+  swept = jax.jit(jax.vmap(score))
+  got = np.asarray(swept(grid))
+  swept(jax.tree.map(lambda v: 0.9 * v, grid))
+  assert len(traces) == 1
+  one = jax.jit(score)
+  want = [one(jax.tree.map(lambda v: v[i], grid)) for i in range(5)]  # noqa: B023
+  np.testing.assert_allclose(got, want, rtol=1e-3)
+  assert len(set(got.round(4).tolist())) == 5
+
+
+def test_a_denoiser_before_any_front_end_works_on_waveforms():
+  def change(config):
+    config.branches.log_mel.channels = (0, 1)
+    config.branches.log_mel.denoise = dict(
+      name="spectral", denoiser=dict(name="ada_sub", floor=0.2)
+    )
+    return config
+
+  system, _, state, _ = fitted("plain_knn", change=change)
+  transfer = state["front"]["log_mel"]["denoise"]["transfer"]
+  assert transfer.shape == (513,)
+  wave = waves(1, seed=1)[0]
+  louder = wave.copy()
+  louder[1] *= 3
+  assert score_of(system, state, wave) != score_of(system, state, louder)
+
+
 def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
   system, _, state, _ = fitted("baseline_mse", seeds=(1, 2, 3))
   x = system.features(state["front"], waves(1, seed=1)[0])
@@ -188,6 +239,20 @@ def test_far_channel_is_used_where_channels_say_so():
     (dict(wrappers=("per_band",)), r"per_band.*per_frequency"),
     (dict(backend=dict(name="mahalanobis")), r"leave-one-out"),
     (dict(backend=dict(name="knn", k=0)), r"at least 1"),
+    (
+      dict(frontend=dict(name="log_mel", denoiser=dict(name="ada_sub"))),
+      r"frontend needs 2 channels.*found 1",
+    ),
+    (
+      dict(frontend=dict(name="log_mel", denoiser=dict(name="sub"))),
+      r"frontend\.denoiser.*'sub'.*ada_sub",
+    ),
+    (
+      dict(denoise=dict(name="spectral", denoiser=dict(name="ada_sub", lo=1))),
+      r"denoise\.denoiser ada_sub.*'lo'.*oversubtraction|low",
+    ),
+    (dict(backend=dict(name="residual_mahalanobis")), r"leave-one-out"),
+    (dict(pooling=dict(name="frames")), r"found all frames"),
   ],
 )
 def test_bad_configs_are_refused_before_any_data(change, message):
