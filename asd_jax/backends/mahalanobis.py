@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax.backends import base
-from asd_jax.ops import linalg
+from asd_jax.ops import linalg, statistics
 from asd_jax.typing import Array
 
 
@@ -15,44 +15,22 @@ class MahalanobisState(flax.struct.PyTreeNode):
   Attributes:
     mean: `[D]` mean.
     whitener: `[D, D]` inverse lower Cholesky factor of the covariance.
+    usable: `[]` False for a bank that is too small or without variance.
   """
 
   mean: Array
   whitener: Array
+  usable: Array
 
 
-def ledoit_wolf(x: Array, weight: Array) -> tuple[Array, Array, Array]:
-  """Covariance shrunk towards a multiple of the identity.
-
-  Args:
-    x: `[N, D]` rows.
-    weight: `[N]` one for rows that count, else zero.
-
-  Returns:
-    `[D]` mean, `[D, D]` covariance and `[]` shrinkage.
-
-  Source: [LedoitWolf04]; scikit-learn's `LedoitWolf`.
-  """
-  dim = x.shape[1]
-  num = jnp.maximum(jnp.sum(weight), 1.0)
-  mean = weight @ x / num
-  centred = (x - mean[None]) * weight[:, None]
-  cov = jnp.matmul(centred.T, centred, precision="highest") / num
-  mu = jnp.trace(cov) / dim
-  eye = jnp.eye(dim, dtype=x.dtype)
-  delta = jnp.sum(jnp.square(cov - mu * eye)) / dim
-  fourth = jnp.sum(jnp.square(jnp.sum(jnp.square(centred), axis=1))) / num
-  beta = (fourth - jnp.sum(jnp.square(cov))) / (num * dim)
-  beta = jnp.clip(beta, 0.0, delta)
-  tiny = (delta <= 0.0) | (dim == 1)
-  shrinkage = jnp.where(tiny, 0.0, beta / jnp.where(tiny, 1.0, delta))
-  return mean, (1.0 - shrinkage) * cov + shrinkage * mu * eye, shrinkage
+MIN_ROWS = 3
 
 
 def mahalanobis() -> base.Backend:
   """Mahalanobis distance with a Ledoit-Wolf covariance of all bank rows.
 
-  Training rows have in-sample scores only.
+  Training rows have in-sample scores only. A bank of fewer than three rows, or
+  without variance, gives infinite scores: its distances would be near zero.
 
   Returns:
     A backend on `[D]` embeddings.
@@ -62,14 +40,17 @@ def mahalanobis() -> base.Backend:
 
   def fit(bank: base.Bank) -> MahalanobisState:
     weight = bank.valid.astype(bank.emb.dtype)
-    mean, cov, _ = ledoit_wolf(bank.emb, weight)
-    return MahalanobisState(mean, linalg.whitener(cov))
+    mean, cov, _ = statistics.ledoit_wolf(bank.emb, weight)
+    level = jnp.trace(cov)
+    usable = (jnp.sum(weight) >= MIN_ROWS) & (level > 0.0)
+    safe = jnp.where(usable, cov, jnp.eye(cov.shape[0], dtype=cov.dtype))
+    return MahalanobisState(mean, linalg.whitener(safe), usable)
 
   def score(state: MahalanobisState, emb: Array) -> Array:
     white = jnp.matmul(
       state.whitener, emb - state.mean, precision=jax.lax.Precision.HIGHEST
     )
-    return jnp.linalg.norm(white)
+    return jnp.where(state.usable, jnp.linalg.norm(white), jnp.inf)
 
   return base.Backend(fit, score)
 

@@ -38,3 +38,22 @@ def inverse(x: Array) -> Array:
     `[D, D]`.
   """
   return jnp.linalg.inv(x)
+
+
+@jax.custom_batching.sequential_vmap
+def inverse_root(cov: Array, ridge: Array) -> Array:
+  """Symmetric inverse square root of `cov + ridge I`.
+
+  Args:
+    cov: `[D, D]` covariance; eigenvalues that rounding made negative count as
+      zero.
+    ridge: `[]` above zero.
+
+  Returns:
+    `[D, D]` symmetric.
+  """
+  values, vectors = jnp.linalg.eigh(cov)
+  gain = jax.lax.rsqrt(jnp.maximum(values, 0.0) + ridge)
+  return jnp.matmul(
+    vectors * gain[None], vectors.T, precision=jax.lax.Precision.HIGHEST
+  )

@@ -72,10 +72,116 @@ def mean_frame(frames: Array, *, num_blocks: int = 5) -> Array:
   return jnp.mean(jnp.mean(frames, axis=0).reshape(num_blocks, -1), axis=0)
 
 
+def maximum(frames: Array) -> Array:
+  """Largest value over time, dimension by dimension.
+
+  Args:
+    frames: `[T, ...]` frames or token grid of one channel.
+
+  Returns:
+    `[...]` maximum.
+  """
+  return jnp.max(frames, axis=0)
+
+
+def ranked_mean(frames: Array, *, decay: float = 0.9) -> Array:
+  """Weighted mean of the values over time, the largest first.
+
+  Args:
+    frames: `[T, ...]` frames or token grid of one channel.
+    decay: weight of a rank relative to the one above; 1 is the mean, 0 the
+      maximum.
+
+  Returns:
+    `[...]` global weighted ranking pooling.
+  """
+  falling = jnp.flip(jnp.sort(frames, axis=0), axis=0)
+  weight = jnp.power(decay, jnp.arange(frames.shape[0], dtype=frames.dtype))
+  return jnp.tensordot(weight / jnp.sum(weight), falling, axes=1)
+
+
+def relative_deviation_weights(frames: Array, *, gamma: float = 4.0) -> Array:
+  """Weights that favour the frames furthest from the mean over time.
+
+  Args:
+    frames: `[T, ..., D]` frames or token grid of one channel.
+    gamma: 0 weighs all frames alike.
+
+  Returns:
+    `[T, ...]` weights, one for each frame and frequency; they add up to 1 over
+    time.
+
+  Source: [RDP26].
+  """
+  gap = frames - jnp.mean(frames, axis=0, keepdims=True)
+  square = jnp.sum(jnp.square(gap), axis=-1)  # [T, ...]
+  # The root has no gradient at zero, where the weight does not need one.
+  far = jnp.where(square > 0.0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+  top = jnp.max(far, axis=0, keepdims=True)
+  share = jnp.where(top > 1e-8, far / jnp.where(top > 1e-8, top, 1.0), 0.0)
+  weight = jnp.power(1.0 + share, gamma)
+  return weight / jnp.sum(weight, axis=0, keepdims=True)
+
+
+def relative_deviation(frames: Array, *, gamma: float = 4.0) -> Array:
+  """Mean over time that favours the frames furthest from the plain mean.
+
+  Args:
+    frames: `[T, ..., D]` frames or token grid of one channel.
+    gamma: see `relative_deviation_weights`.
+
+  Returns:
+    `[..., D]` pooled.
+
+  Source: [RDP26], [MERL26] with gamma 4, frequency by frequency.
+  """
+  weight = relative_deviation_weights(frames, gamma=gamma)
+  return jnp.sum(weight[..., None] * frames, axis=0)
+
+
+def generalised_mean(frames: Array, *, power: float = 3.0) -> Array:
+  """Power mean over time of what is above zero.
+
+  Args:
+    frames: `[T, ...]` frames or token grid of one channel.
+    power: 1 is the mean, large powers go to the maximum.
+
+  Returns:
+    `[...]` pooled.
+  """
+  raised = jnp.mean(jnp.power(jnp.maximum(frames, 0.0), power), axis=0)
+  return jnp.power(raised, 1.0 / power)
+
+
+def relative_deviation_generalised(
+  frames: Array, *, gamma: float = 4.0, power: float = 3.0
+) -> Array:
+  """Power mean with the weights of `relative_deviation_weights`.
+
+  Args:
+    frames: `[T, ..., D]` frames or token grid of one channel.
+    gamma: of the weights.
+    power: of the mean.
+
+  Returns:
+    `[..., D]` pooled.
+
+  Source: [RDP26].
+  """
+  weight = relative_deviation_weights(frames, gamma=gamma)
+  raised = jnp.power(jnp.maximum(frames, 0.0), power)
+  return jnp.power(jnp.sum(weight[..., None] * raised, axis=0), 1.0 / power)
+
+
 POOLINGS = {
   "frames": frames,
   "mean_time": mean_time,
   "mean_std": mean_std,
   "mean_square": mean_square,
   "mean_frame": mean_frame,
+  "maximum": maximum,
+  "ranked_mean": ranked_mean,
+  "relative_deviation": relative_deviation,
+  "generalised_mean": generalised_mean,
+  "relative_deviation_generalised": relative_deviation_generalised,
 }

@@ -102,3 +102,31 @@ def covariance(m: Moments, *, ddof: float = 1.0) -> Array:
     The scatter's shape.
   """
   return m.scatter / jnp.maximum(m.num - ddof, 1.0)
+
+
+def ledoit_wolf(x: Array, weight: Array) -> tuple[Array, Array, Array]:
+  """Covariance shrunk towards a multiple of the identity.
+
+  Args:
+    x: `[N, D]` rows.
+    weight: `[N]` one for rows that count, else zero.
+
+  Returns:
+    `[D]` mean, `[D, D]` covariance and `[]` shrinkage.
+
+  Source: [LedoitWolf04]; scikit-learn's `LedoitWolf`.
+  """
+  dim = x.shape[1]
+  num = jnp.maximum(jnp.sum(weight), 1.0)
+  mean = weight @ x / num
+  centred = (x - mean[None]) * weight[:, None]
+  cov = jnp.matmul(centred.T, centred, precision="highest") / num
+  mu = jnp.trace(cov) / dim
+  eye = jnp.eye(dim, dtype=x.dtype)
+  delta = jnp.sum(jnp.square(cov - mu * eye)) / dim
+  fourth = jnp.sum(jnp.square(jnp.sum(jnp.square(centred), axis=1))) / num
+  beta = (fourth - jnp.sum(jnp.square(cov))) / (num * dim)
+  beta = jnp.clip(beta, 0.0, delta)
+  tiny = (delta <= 0.0) | (dim == 1)
+  shrinkage = jnp.where(tiny, 0.0, beta / jnp.where(tiny, 1.0, delta))
+  return mean, (1.0 - shrinkage) * cov + shrinkage * mu * eye, shrinkage

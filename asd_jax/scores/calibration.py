@@ -27,6 +27,12 @@ class Calibrator(NamedTuple):
   apply: Callable[[State, Array], Array]
 
 
+def _deviation(scores: Array) -> Array:
+  """Standard deviation (ddof 0), one where it is zero."""
+  std = jnp.std(scores - scores[0])  # equal scores give exactly zero
+  return jnp.where(std <= 1e-12, 1.0, std)
+
+
 def identity() -> Calibrator:
   """Leaves scores as they are."""
   return Calibrator(lambda scores: {}, lambda state, score: score)
@@ -41,11 +47,7 @@ def zscore() -> Calibrator:
   """
 
   def fit(scores: Array) -> State:
-    std = jnp.std(scores)
-    return {
-      "mean": jnp.mean(scores),
-      "std": jnp.where(std <= 1e-12, 1.0, std),
-    }
+    return {"mean": jnp.mean(scores), "std": _deviation(scores)}
 
   def apply(state: State, score: Array) -> Array:
     return (score - state["mean"]) / state["std"]
@@ -99,4 +101,48 @@ def gamma_shape(gap: Array) -> Array:
   return jax.lax.fori_loop(0, _NEWTON_STEPS, newton, start)
 
 
-CALIBRATORS = {"identity": identity, "zscore": zscore, "gamma": gamma}
+def robust_zscore() -> Calibrator:
+  """Subtracts the median and divides by the scaled median deviation.
+
+  A median deviation of zero gives way to the standard deviation (ddof 0), and
+  that to one.
+
+  Source: [Dongyuan26].
+  """
+
+  def fit(scores: Array) -> State:
+    median = jnp.median(scores)
+    spread = 1.4826 * jnp.median(jnp.abs(scores - median))
+    std = jnp.where(spread <= 1e-12, _deviation(scores), spread)
+    return {"mean": median, "std": std}
+
+  return Calibrator(fit, zscore().apply)
+
+
+def percentile() -> Calibrator:
+  """Share of the training scores below a score, ties counted half.
+
+  Scores beyond all training scores come out equal.
+
+  Source: [KonicaMinolta26]; mid-ranks for ties are our choice.
+  """
+
+  def fit(scores: Array) -> State:
+    return {"sorted": jnp.sort(scores)}
+
+  def apply(state: State, score: Array) -> Array:
+    refs = state["sorted"]
+    below = jnp.searchsorted(refs, score, side="left")
+    through = jnp.searchsorted(refs, score, side="right")
+    return (below + through) / (2 * refs.shape[0])
+
+  return Calibrator(fit, apply)
+
+
+CALIBRATORS = {
+  "identity": identity,
+  "zscore": zscore,
+  "gamma": gamma,
+  "robust_zscore": robust_zscore,
+  "percentile": percentile,
+}

@@ -43,4 +43,6 @@ def test_calibration_keeps_the_order_and_survives_odd_references(name):
     state = jax.jit(cal.fit)(jnp.array(refs))
     out = np.asarray(cal.apply(state, scores))
     assert np.isfinite(out).all()
-    assert (np.diff(out) > 0).all()
+    # Percentiles saturate beyond the references; the others never tie.
+    assert (np.diff(out) >= 0).all()
+    assert name == "percentile" or (np.diff(out) > 0).all()
