@@ -367,7 +367,7 @@ def _check_finite(path: str | os.PathLike, audio: np.ndarray) -> None:
 
 
 def _remarks(audio: np.ndarray, subtype: str) -> tuple[str, ...]:
-  """Notes silent and clipped channels of `[C, S]` samples as decoded."""
+  """Notes silent, clipped and equal channels of `[C, S]` samples as decoded."""
   bits = _PCM_BITS.get(subtype, 16)
   full = 1 - 2.0 ** (1 - bits)
   if audio.dtype == np.int16:
@@ -379,6 +379,8 @@ def _remarks(audio: np.ndarray, subtype: str) -> tuple[str, ...]:
       notes.append(f"channel {channel} is silent (all samples are zero)")
     elif fraction > _CLIPPED_FRACTION:
       notes.append(f"channel {channel} is clipped at {fraction:.2%} of samples")
+    if channel and x.any() and np.array_equal(x, audio[0]):
+      notes.append(f"channel {channel} is the same as channel 0")
   return tuple(notes)
 
 

@@ -226,6 +226,7 @@ def test_odd_far_channels_give_finite_scores(
   assert np.isfinite(list(scores_of(tmp_path / "out").values())).all()
   notes = " ".join(results_of(tmp_path / "out")["notes"])
   assert ("channel 1 is silent" in notes) == ("silent" in far)
+  assert ("channel 1 is the same" in notes) == (far == "identical")
 
 
 def test_without_target_clips_domains_fall_together_with_a_note(
