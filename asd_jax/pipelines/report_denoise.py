@@ -92,9 +92,7 @@ def _hear(
     ("far", spectrogram.mel_spectrogram(far, rate)),
   ]
   features = compute(state["front"], wave)
-  label = (
-    (lambda n: f"denoised ({n})") if len(names) > 1 else (lambda n: "denoised")
-  )
+  label = lambda n: n if len(names) > 1 else "denoised"
   return rows + [(label(n), np.asarray(features[n])[0]) for n in names]
 
 
@@ -146,9 +144,9 @@ def _spectrograms(picture: Picture) -> str:
   limits = spectrogram.limits_of(every)
   with figures.drawing():
     height = 0.75 + 1.15 * num_rows
-    fig = figures.figure(7.2, height, left=0.8, right=0.05, top=0.25)
+    fig = figures.figure(7.2, height, left=0.8, right=0.15, top=0.25)
     grid = fig.add_gridspec(
-      num_rows, len(picture.clips), wspace=0.06, hspace=0.12
+      num_rows, len(picture.clips), wspace=0.1, hspace=0.12
     )
     for column, heard in enumerate(picture.clips):
       for i, (title, spectrum) in enumerate(heard.rows):
