@@ -9,3 +9,6 @@ import jax
 
 Array = jax.Array
 Key = jax.Array
+# A float setting that may be traced, so that a sweep can ride on `vmap`; a
+# setting annotated `float` is structure.
+Scalar = jax.Array | float

@@ -47,6 +47,7 @@ def branch(**stages):
     encoder=dict(name="identity"),
     pooling=dict(name="mean_time"),
     view=dict(name="near"),
+    key=dict(name="none"),
     transform=dict(name="identity"),
     bank=dict(name="plain"),
     backend=dict(name="knn", k=1, metric="euclidean"),

@@ -28,6 +28,8 @@ class Bank(flax.struct.PyTreeNode):
     moments: of all frames of the source and of the target clips, every array
       with a leading axis of the two domains; None unless the backend works on
       frames, which are not kept.
+    num_target: how many rows at most are of the target domain, a constant of
+      the program.
   """
 
   emb: Array
@@ -37,6 +39,7 @@ class Bank(flax.struct.PyTreeNode):
   key: Array | None = None
   covariance: Array | None = None
   moments: statistics.Moments | None = None
+  num_target: int = flax.struct.field(pytree_node=False, default=0)
 
 
 class Backend(NamedTuple):
@@ -46,8 +49,9 @@ class Backend(NamedTuple):
     fit: `(Bank) -> State`, sees normal training clips only.
     score: `(State, emb) -> []`, sees one clip, so no score can depend on
       another test clip; a batch is its `vmap`.
-    self_score: `(State) -> [N]`, scores of the bank rows with the row and its
-      group left out, or None where the backend has only in-sample scores.
+    self_score: `(State, emb, group []) -> []`, score of a training clip: the
+      rows of its group are left out, the rest of the state stays as fitted.
+      None where the backend has only in-sample scores.
     over_frames: `emb` is the frames `[T, D]` of a clip, and `fit` gets their
       moments instead of embeddings.
     by_domain: source and target clips are fitted apart.
@@ -55,17 +59,21 @@ class Backend(NamedTuple):
 
   fit: Callable[[Bank], State]
   score: Callable[[State, Array], Array]
-  self_score: Callable[[State], Array] | None = None
+  self_score: Callable[[State, Array, Array], Array] | None = None
   over_frames: bool = False
   by_domain: bool = False
 
 
-def bank_of(emb: Array, is_target: Array, **fields: Any) -> Bank:
+def bank_of(
+  emb: Array, is_target: Array, *, num_target: int | None = None, **fields: Any
+) -> Bank:
   """Makes a bank whose rows all count and are groups of their own.
 
   Args:
     emb: `[N, ...]` embeddings.
     is_target: `[N]` True for target-domain rows.
+    num_target: how many those are at most; counted if None, which needs values
+      and so does not work inside `jit`.
     **fields: other fields of `Bank`.
 
   Returns:
@@ -73,7 +81,40 @@ def bank_of(emb: Array, is_target: Array, **fields: Any) -> Bank:
   """
   num = emb.shape[0]
   rows = jnp.arange(num, dtype=jnp.int32)
-  return Bank(emb, is_target, jnp.ones(num, bool), rows, **fields)
+  if num_target is None:
+    num_target = int(jnp.sum(is_target))
+  valid = jnp.ones(num, bool)
+  return Bank(emb, is_target, valid, rows, num_target=num_target, **fields)
+
+
+def append(
+  bank: Bank,
+  emb: Array,
+  *,
+  is_target: Array,
+  group: Array,
+  num_target: int,
+) -> Bank:
+  """Adds rows behind those of a bank.
+
+  Args:
+    bank: the bank; rows that are added have no second vector.
+    emb: `[M, ...]` new rows.
+    is_target: `[M]` their domains.
+    group: `[M]` the rows that they leave the bank with; -1 if none.
+    num_target: how many of them are of the target domain at most.
+
+  Returns:
+    The bank of `N + M` rows. Its `key` stays that of the first N.
+  """
+  join = lambda a, b: jnp.concatenate([a, b.astype(a.dtype)])
+  return bank.replace(
+    emb=join(bank.emb, emb),
+    is_target=join(bank.is_target, is_target),
+    valid=join(bank.valid, jnp.ones(emb.shape[0], bool)),
+    group=join(bank.group, group),
+    num_target=bank.num_target + num_target,
+  )
 
 
 def domain_moments(
@@ -116,9 +157,10 @@ def per_frequency(inner: Backend) -> Backend:
   def score(state: State, emb: Array) -> Array:
     return jnp.mean(jax.vmap(inner.score)(state, emb))
 
-  def self_score(state: State) -> Array:
+  def self_score(state: State, emb: Array, group: Array) -> Array:
     assert inner.self_score is not None
-    return jnp.mean(jax.vmap(inner.self_score)(state), axis=0)
+    one = jax.vmap(inner.self_score, in_axes=(0, 0, None))
+    return jnp.mean(one(state, emb, group))
 
   return Backend(
     fit,
@@ -150,17 +192,17 @@ def per_domain(inner: Backend) -> Backend:
       "empty": jnp.stack([~jnp.any(b.valid) for b in banks]),
     }
 
-  def smallest(state: State, scores: Array) -> Array:  # [2, ...] -> [...]
-    empty = state["empty"].reshape((2,) + (1,) * (scores.ndim - 1))
-    return jnp.min(jnp.where(empty, jnp.inf, scores), axis=0)
+  def smallest(state: State, scores: Array) -> Array:  # [2] -> []
+    return jnp.min(jnp.where(state["empty"], jnp.inf, scores))
 
   def score(state: State, emb: Array) -> Array:
     scores = jax.vmap(lambda s: inner.score(s, emb))(state["state"])
     return smallest(state, scores)
 
-  def self_score(state: State) -> Array:
+  def self_score(state: State, emb: Array, group: Array) -> Array:
     assert inner.self_score is not None
-    return smallest(state, jax.vmap(inner.self_score)(state["state"]))
+    one = jax.vmap(inner.self_score, in_axes=(0, None, None))
+    return smallest(state, one(state["state"], emb, group))
 
   return Backend(
     fit, score, self_score if inner.self_score else None, by_domain=True

@@ -58,13 +58,9 @@ def knn(*, k: int = 1, metric: str = "euclidean") -> base.Backend:
   def score(state: KnnState, emb: Array) -> Array:
     return nearest_mean(distances(prepare(emb), state.emb), state.valid)
 
-  def self_score(state: KnnState) -> Array:
-    def one(row: tuple[Array, Array]) -> Array:
-      emb, group = row
-      others = state.valid & (state.group != group)
-      return nearest_mean(distances(emb, state.emb), others)
-
-    return jax.lax.map(one, (state.emb, state.group))
+  def self_score(state: KnnState, emb: Array, group: Array) -> Array:
+    others = state.valid & (state.group != group)
+    return nearest_mean(distances(prepare(emb), state.emb), others)
 
   return base.Backend(fit, score, self_score)
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from asd_jax.backends import base
 from asd_jax.ops import linalg, statistics
-from asd_jax.typing import Array
+from asd_jax.typing import Array, Scalar
 
 # Smallest ridge, in squared units of the errors.
 _TINY = 1e-12
@@ -28,7 +28,7 @@ class ResidualState(flax.struct.PyTreeNode):
   usable: Array
 
 
-def ridged(cov: Array, ridge: Array | float) -> Array:
+def ridged(cov: Array, ridge: Scalar) -> Array:
   """Adds a ridge relative to the mean variance.
 
   Args:
@@ -54,8 +54,8 @@ def _state(
 def _score(
   state: ResidualState,
   errors: Array,
-  alpha: Array | float,
-  percentile: Array | float,
+  alpha: Scalar,
+  percentile: Scalar,
 ) -> Array:
   """Blend of the two terms under the model that fits the clip best."""
 
@@ -77,7 +77,7 @@ def _score(
 
 
 def residual_mahalanobis(
-  *, alpha: float = 0.2, percentile: float = 90.0, ridge: float = 1e-3
+  *, alpha: Scalar = 0.2, percentile: Scalar = 90.0, ridge: Scalar = 1e-3
 ) -> base.Backend:
   """One Gaussian of all normal frames, blended with the energy.
 
@@ -106,10 +106,10 @@ def residual_mahalanobis(
 
 def domain_residual_mahalanobis(
   *,
-  alpha: float = 0.2,
-  percentile: float = 95.0,
-  ridge: float = 1e-3,
-  shrinkage: float = 0.5,
+  alpha: Scalar = 0.2,
+  percentile: Scalar = 95.0,
+  ridge: Scalar = 1e-3,
+  shrinkage: Scalar = 0.5,
 ) -> base.Backend:
   """A Gaussian a domain, both terms centred by domain; smaller score counts.
 

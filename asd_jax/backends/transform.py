@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax.ops import linalg, statistics
-from asd_jax.typing import Array
+from asd_jax.typing import Array, Scalar
 
 State = Any
 _TINY = 1e-12
@@ -51,7 +51,7 @@ def standardise() -> Transform:
   return Transform(fit, apply)
 
 
-def zca(*, covariance: str = "empirical", ridge: float = 1e-5) -> Transform:
+def zca(*, covariance: str = "empirical", ridge: Scalar = 1e-5) -> Transform:
   """Whitens without turning the axes.
 
   Args:

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from asd_jax.typing import Array
+from asd_jax.typing import Array, Scalar
 
 
 def near(emb: Array) -> Array:
@@ -17,7 +17,7 @@ def near(emb: Array) -> Array:
   return emb[0]
 
 
-def residual(emb: Array, *, alpha: float = 0.5) -> Array:
+def residual(emb: Array, *, alpha: Scalar = 0.5) -> Array:
   """Subtracts a scaled far embedding from the near embedding.
 
   Args:
@@ -47,6 +47,11 @@ def projection_residual(emb: Array) -> Array:
   share = jnp.vdot(near_emb, far_emb) / (jnp.vdot(far_emb, far_emb) + 1e-12)
   return near_emb - share * far_emb
 
+
+KEYS = {
+  "none": lambda: None,
+  "projection_residual": lambda: projection_residual,
+}
 
 VIEWS = {
   "near": near,

@@ -9,14 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax.data import audio
-from asd_jax.pipelines.branch import (
-  FITTED,
-  Branch,
-  Hypers,
-  OverClips,
-  build_branch,
-  resolve,
-)
+from asd_jax.pipelines.branch import Branch, Made, OverClips, build_branch
+from asd_jax.pipelines.stages import FITTED, Hypers, resolve
 from asd_jax.scores import fusion, threshold
 from asd_jax.training import reconstruction
 from asd_jax.typing import Array
@@ -34,6 +28,8 @@ class Normals(flax.struct.PyTreeNode):
     order: `[N]` place of each clip in the concatenation of `features`.
     is_target: `[N]` True for target-domain clips.
     trained: `{branch: Trained}` of branches that train an encoder.
+    made: `{branch: Made}` of branches that make clips from training clips.
+    num_target: number of target-domain clips, a constant of the program.
   """
 
   front: Tree
@@ -41,6 +37,8 @@ class Normals(flax.struct.PyTreeNode):
   order: Array
   is_target: Array
   trained: dict[str, reconstruction.Trained]
+  made: dict[str, Made] = flax.struct.field(default_factory=dict)
+  num_target: int = flax.struct.field(pytree_node=False, default=0)
 
 
 class Scores(NamedTuple):
@@ -119,7 +117,14 @@ def _over_clips(normals: Normals, name: str) -> OverClips:
       start += len(g)
     return carry
 
-  return OverClips(over, fold, groups[0][0])
+  return OverClips(
+    over,
+    fold,
+    groups[0][0],
+    normals.is_target,
+    normals.num_target,
+    normals.made.get(name),
+  )
 
 
 def _seeds(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -178,7 +183,7 @@ def build(config: Mapping[str, Any]) -> System:
 
   def fit_branch(name: str, h: Hypers, normals: Normals) -> tuple[Tree, Array]:
     branch, clips = branches[name], _over_clips(normals, name)
-    member = lambda t: branch.fit(h[name], clips, normals.is_target, t)
+    member = lambda t: branch.fit(h[name], clips, t)
     if branch.encoder:
       return jax.vmap(member)(normals.trained[name])
     return jax.tree.map(lambda x: x[None], member(None))

@@ -139,7 +139,12 @@ def collect(
   is_target = np.array([c.domain == "target" for c in some])
   return (
     Normals(
-      front, features, jnp.asarray(np.argsort(rows)), jnp.asarray(is_target), {}
+      front,
+      features,
+      jnp.asarray(np.argsort(rows)),
+      jnp.asarray(is_target),
+      {},
+      num_target=int(is_target.sum()),
     ),
     notes,
   )

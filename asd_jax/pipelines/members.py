@@ -206,6 +206,6 @@ def abstract_normals(system: System, num_samples: int) -> Normals:
           *init(seed_keys(seeds), mean, mean), cov, cov, cov
         )
     rows = jnp.arange(2, dtype=jnp.int32)
-    return Normals(front, (features,), rows, rows > 0, trained)
+    return Normals(front, (features,), rows, rows > 0, trained, num_target=1)
 
   return jax.eval_shape(blank)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asd_jax.data import submission
-from asd_jax.pipelines import branch, build, selection
+from asd_jax.pipelines import build, selection, stages
 
 # Settings of a run, beside those of the system itself.
 KEYS = (
@@ -90,7 +90,7 @@ def check(config: Mapping[str, Any]) -> None:
 def _check_threshold(config: Mapping[str, Any]) -> None:
   """The rule exists, its settings are known and the system can use it."""
   spec = config["threshold"]
-  rule, floats = branch.resolve("threshold", spec, build.THRESHOLDS)
+  rule, floats = stages.resolve("threshold", spec, build.THRESHOLDS)
   del rule
   if spec["name"] == "conformal":
     build.THRESHOLDS["conformal"](np.zeros(1), **floats)

@@ -39,7 +39,7 @@ def normals_of(system, config, groups):
   feats = tuple(compute(front, g) for g in groups)
   num = sum(len(g) for g in groups)
   rows = jnp.arange(num)
-  normals = build.Normals(front, feats, rows, rows >= num - 4, {})
+  normals = build.Normals(front, feats, rows, rows >= num - 4, {}, num_target=4)
   return members.train(
     members.trainers(system),
     system,
