@@ -44,6 +44,7 @@ def branch(**stages):
     channels=(0,),
     denoise=dict(name="identity"),
     frontend=dict(name="log_mel"),
+    augment=dict(name="none"),
     encoder=dict(name="identity"),
     pooling=dict(name="mean_time"),
     view=dict(name="near"),

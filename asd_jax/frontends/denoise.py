@@ -73,7 +73,7 @@ def fit_transfer(sums: Tree, *, eps: float = 1e-12) -> dict[str, Array]:
   Returns:
     `transfer`, `[F]` power ratio G.
 
-  Source: [KATECH26].
+  Source: [KATECH26] eq. 2.
   """
   near, far = sums["near"] / sums["count"], sums["far"] / sums["count"]
   return {"transfer": (near + eps) / (far + eps)}
@@ -113,7 +113,7 @@ def ref_sub(
   Returns:
     The denoiser; its state is `transfer`, `[F]`.
 
-  Source: [KATECH26].
+  Source: [KATECH26] eq. 3.
   """
 
   def rule(near: Array, noise: Array, _: Array) -> Array:
@@ -179,7 +179,7 @@ def coh_gate(
   Raises:
     ValueError: for another domain.
 
-  Source: [KATECH26]; the domain is our choice.
+  Source: [KATECH26] eq. 4; the domain is our choice.
   """
   if gate_domain not in {"amplitude", "power"}:
     raise ValueError(
@@ -231,20 +231,23 @@ def coh_sub(
 
 def _decided(
   gain: Callable[[Array, Array], Array],
+  *,
   memory: float,
   lowest_db: float,
   floor: float,
-) -> Callable[[Array, Array, float], Array]:
-  """Rule of a gain with a decision-directed prior ratio."""
+  percentile: float,
+  eps: float,
+) -> Denoiser:
+  """Denoiser of a gain with a decision-directed prior ratio."""
 
-  def rule(near: Array, noise: Array, eps: float) -> Array:
+  def rule(near: Array, noise: Array, _: Array) -> Array:
     post = coherence.posterior_snr(near, noise, eps=eps)
     out = coherence.decision_directed(
       post, gain, memory=memory, lowest_db=lowest_db
     )
     return jnp.maximum(jnp.square(out), floor) * near
 
-  return rule
+  return _with_transfer(rule, percentile, eps)
 
 
 def wiener(
@@ -269,8 +272,14 @@ def wiener(
 
   Source: [KATECH26] names it only; this form is our choice.
   """
-  rule = _decided(coherence.wiener_gain, memory, lowest_db, floor)
-  return _with_transfer(lambda n, v, _: rule(n, v, eps), percentile, eps)
+  return _decided(
+    coherence.wiener_gain,
+    memory=memory,
+    lowest_db=lowest_db,
+    floor=floor,
+    percentile=percentile,
+    eps=eps,
+  )
 
 
 def mmse_lsa(
@@ -295,8 +304,14 @@ def mmse_lsa(
 
   Source: [KATECH26] names it only; this form is our choice.
   """
-  rule = _decided(coherence.log_amplitude_gain, memory, lowest_db, floor)
-  return _with_transfer(lambda n, v, _: rule(n, v, eps), percentile, eps)
+  return _decided(
+    coherence.log_amplitude_gain,
+    memory=memory,
+    lowest_db=lowest_db,
+    floor=floor,
+    percentile=percentile,
+    eps=eps,
+  )
 
 
 def coherence_mask(

@@ -140,9 +140,9 @@ def coherence_gain(
     eps: its square is added to the product of the powers.
 
   Returns:
-    `[T, F]` gain and `[T, F]` magnitude-squared
+    `[T, F]` gain and `[T, F]` magnitude-squared coherence.
 
-  Source: [KATECH26]; the averages are our choice.
+  Source: [KATECH26] eq. 4; the averages are our choice.
   """
   averages = smoothed_spectra(spectra, smoothing=smoothing)
   msc = squared_coherence(*averages, eps=eps**2)

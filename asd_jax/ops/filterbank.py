@@ -14,12 +14,6 @@ POVEY_POWER = 0.85
 INT16_SCALE = 2.0**15
 
 
-def _triangles(points: np.ndarray, edge: np.ndarray) -> np.ndarray:
-  rise = (points[:, None] - edge[None, :-2]) / np.diff(edge)[None, :-1]
-  fall = (edge[None, 2:] - points[:, None]) / np.diff(edge)[None, 1:]
-  return np.maximum(0.0, np.minimum(rise, fall))
-
-
 def htk_filters(
   num_mels: int,
   *,
@@ -46,7 +40,7 @@ def htk_filters(
   mel = np.linspace(ends[0], ends[1], num_mels + 2)
   edge = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
   freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
-  return _triangles(freq, edge)
+  return signal.triangles(freq, edge)
 
 
 def kaldi_filters(
@@ -75,7 +69,7 @@ def kaldi_filters(
   mel_of = lambda hz: 1127.0 * np.log1p(hz / 700.0)
   edge = np.linspace(mel_of(low_hz), mel_of(high_hz), num_mels + 2)
   freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
-  weights = _triangles(mel_of(freq), edge)
+  weights = signal.triangles(mel_of(freq), edge)
   weights[-1] = 0.0
   return weights
 

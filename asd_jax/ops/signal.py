@@ -281,6 +281,21 @@ def slaney_hz(mel: np.ndarray) -> np.ndarray:
   return np.where(mel < 15.0, 200.0 * mel / 3.0, log)
 
 
+def triangles(points: np.ndarray, edge: np.ndarray) -> np.ndarray:
+  """Triangles from each edge over the next, where they are one, to the third.
+
+  Args:
+    points: `[F]` where they are evaluated.
+    edge: `[M + 2]` edges, ascending, in the unit of the points.
+
+  Returns:
+    `[F, M]` weights.
+  """
+  rise = (points[:, None] - edge[None, :-2]) / np.diff(edge)[None, :-1]
+  fall = (edge[None, 2:] - points[:, None]) / np.diff(edge)[None, 1:]
+  return np.maximum(0.0, np.minimum(rise, fall))
+
+
 def slaney_filters(
   num_mels: int,
   *,
@@ -307,11 +322,8 @@ def slaney_filters(
   high_hz = sample_rate / 2 if high_hz is None else high_hz
   ends = slaney_mel(np.array([low_hz, high_hz]))
   edge = slaney_hz(np.linspace(ends[0], ends[1], num_mels + 2))
-  freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)[:, None]
-  rise = (freq - edge[None, :-2]) / np.diff(edge)[None, :-1]
-  fall = (edge[None, 2:] - freq) / np.diff(edge)[None, 1:]
-  triangle = np.maximum(0.0, np.minimum(rise, fall))
-  return triangle * (2.0 / (edge[2:] - edge[:-2]))[None]
+  freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
+  return triangles(freq, edge) * (2.0 / (edge[2:] - edge[:-2]))[None]
 
 
 def decibel(power: Array) -> Array:

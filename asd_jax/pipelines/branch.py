@@ -61,6 +61,10 @@ class Branch(NamedTuple):
       for stages that are fitted before everything else.
     fit_front: the same stages to `sums -> state`.
     features: `(front, [C, S]) -> [C', ...]`; `front` holds the stages' states.
+    num_made: `(front, number of source clips) -> number` of clips to make from
+      the target-domain training clips, on the host.
+    draws: `number -> tree` with a leading axis, what the clips are made with.
+    made: `(front, [C, S], one draw) -> [C', ...]` features of a made clip.
     denoises: whether near and far become one channel before the encoder.
     encoder: an encoder to train, or None.
     recipe: how to train it.
@@ -77,6 +81,9 @@ class Branch(NamedTuple):
   measure: dict[str, Callable[[Tree, Array], Tree]]
   fit_front: dict[str, Callable[[Tree], Tree]]
   features: Callable[[Tree, Array], Array]
+  num_made: Callable[[Tree, int], int]
+  draws: Callable[[int], Tree]
+  made: Callable[[Tree, Array, Tree], Array]
   denoises: bool
   encoder: trained.TrainedEncoder | None
   recipe: reconstruction.Recipe
@@ -110,45 +117,56 @@ class Front(NamedTuple):
   measure: dict[str, Callable[[Tree, Array], Tree]]
   fit: dict[str, Callable[[Tree], Tree]]
   apply: Callable[[Tree, Array], Array]
+  num_made: Callable[[Tree, int], int]
+  draws: Callable[[int], Tree]
+  made: Callable[[Tree, Array, Tree], Array]
   denoises: bool
   min_samples: Callable[[int], int]
+
+
+def _check_channels(name: str, channels: tuple[int, ...], parts: Tree) -> bool:
+  """Whether near and far become one; refuses too few channels."""
+  given = len(channels)
+  for stage, part in parts.items():
+    if given < part.num_channels:
+      raise ValueError(
+        f"config: branch {name}: {stage} needs {part.num_channels} channels"
+        f" (near and far), found {given}; channels={channels}."
+      )
+    merges = part.num_channels > 1 and stage != "augment"
+    given = 1 if merges else given
+  return given < len(channels)
 
 
 def _front(
   name: str, channels: tuple[int, ...], fns: Mapping[str, Callable]
 ) -> Front:
   """Makes what comes before the encoder."""
-  clean, frontend = fns["denoise"](), fns["frontend"]()
-  given = len(channels)
-  for stage, need in (
-    ("denoise", clean.num_channels),
-    ("frontend", frontend.num_channels),
-  ):
-    if given < need:
-      raise ValueError(
-        f"config: branch {name}: {stage} needs {need} channels (near and far),"
-        f" found {given}; channels={channels}."
-      )
-    given = 1 if need > 1 else given
+  parts = {s: fns[s]() for s in ("augment", *stages.FITTED[:2])}
+  clean, frontend, augment = (parts[s] for s in stages.FITTED)
+  denoises = _check_channels(name, channels, parts)
   pick = lambda wave: wave[jnp.array(channels)]
-  cleaned = lambda front, wave: clean.apply(front["denoise"], pick(wave))
-  measure = {
-    "denoise": clean.measure and (lambda front, x: clean.measure(pick(x))),
-    "frontend": frontend.measure
-    and (lambda front, x: frontend.measure(cleaned(front, x))),
+  cleaned = lambda front, x: clean.apply(front["denoise"], x)
+  heard = lambda front, x: frontend.apply(front["frontend"], cleaned(front, x))
+  before = {
+    "denoise": lambda front, x: x,
+    "frontend": cleaned,
+    "augment": lambda front, x: x,
   }
-  fits = {"denoise": clean.fit, "frontend": frontend.fit}
-  used = [s for s in stages.FITTED if measure[s]]
-
-  def features(front: Tree, wave: Array) -> Array:  # [C', T, M]
-    return frontend.apply(front["frontend"], cleaned(front, wave))
-
+  measure = {
+    s: lambda front, x, s=s: parts[s].measure(before[s](front, pick(x)))
+    for s in stages.FITTED
+    if parts[s].measure
+  }
   return Front(
-    {s: measure[s] for s in used},
-    {s: fits[s] for s in used},
-    features,
-    given < len(channels),
-    frontend.min_samples,
+    measure=measure,
+    fit={s: parts[s].fit for s in measure},
+    apply=lambda front, x: heard(front, pick(x)),
+    num_made=lambda front, num: augment.count(front["augment"], num),
+    draws=augment.draw,
+    made=lambda front, x, draw: heard(front, augment.apply(draw, pick(x))),
+    denoises=denoises,
+    min_samples=frontend.min_samples,
   )
 
 
@@ -183,8 +201,7 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
   stages.check_backend(name, spec, backend(hypers))
   over_frames = backend(hypers).over_frames
 
-  def features(front_state: Tree, wave: Array) -> Array:
-    out = front.apply(front_state, wave)
+  def shortened(out: Array) -> Array:
     return out if encoder else jax.vmap(pool)(out)
 
   def pooled(state: Tree, x: Array) -> Array:  # [C, ...]
@@ -274,7 +291,10 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
     hypers=hypers,
     measure=front.measure,
     fit_front=front.fit,
-    features=features,
+    features=lambda state, x: shortened(front.apply(state, x)),
+    num_made=front.num_made,
+    draws=front.draws,
+    made=lambda state, x, draw: shortened(front.made(state, x, draw)),
     denoises=front.denoises,
     encoder=encoder,
     recipe=recipe,

@@ -70,9 +70,9 @@ class System(NamedTuple):
       encoders that are trained; int16 or float32 samples.
     fit: `(hypers, Normals) -> state`; every array of a branch's state has a
       leading seed axis, of length one where nothing is drawn.
-    fit_scores: `fit`, and `[N]` scores of the training clips.
     fit_branch: `(branch, hypers, Normals) -> (state, [K, N])` of one branch.
-    join: `(hypers, Normals, {branch: what fit_branch returns}) -> fit_scores`.
+    join: `(hypers, Normals, {branch: what fit_branch returns}) -> (state,
+      [N])`: what `fit` returns, and the training clips' scores.
     score: `(hypers, state, features) -> []`, of one clip.
     scores: the same with seeds and members, `Scores`.
     branches: the branches by name.
@@ -88,7 +88,6 @@ class System(NamedTuple):
   fit_front: Callable[[str, Tree, Tree], Tree]
   features: Callable[[Tree, Array], dict[str, Array]]
   fit: Callable[[Hypers, Normals], Tree]
-  fit_scores: Callable[[Hypers, Normals], tuple[Tree, Array]]
   fit_branch: Callable[[str, Hypers, Normals], tuple[Tree, Array]]
   join: Callable[[Hypers, Normals, Tree], tuple[Tree, Array]]
   score: Callable[[Hypers, Tree, Tree], Array]
@@ -193,8 +192,9 @@ def build(config: Mapping[str, Any]) -> System:
     own = fuse(h, {n: f[1].mean(0) for n, f in fitted.items()})
     return {"front": normals.front, "branches": state}, own
 
-  def fit_scores(h: Hypers, normals: Normals) -> tuple[Tree, Array]:
-    return join(h, normals, {n: fit_branch(n, h, normals) for n in branches})
+  def fit(h: Hypers, normals: Normals) -> Tree:
+    fitted = {n: fit_branch(n, h, normals) for n in branches}
+    return join(h, normals, fitted)[0]
 
   def scores(h: Hypers, state: Tree, x: Tree) -> Scores:
     members = {
@@ -213,8 +213,7 @@ def build(config: Mapping[str, Any]) -> System:
   return System(
     hypers=hypers,
     **_front_of(branches),
-    fit=lambda h, normals: fit_scores(h, normals)[0],
-    fit_scores=fit_scores,
+    fit=fit,
     fit_branch=fit_branch,
     join=join,
     score=lambda h, state, x: scores(h, state, x).fused,
@@ -229,7 +228,7 @@ def build(config: Mapping[str, Any]) -> System:
 def compiled_fit(
   system: System,
 ) -> Callable[[Hypers, Normals], tuple[Tree, Array]]:
-  """Compiles `fit_scores`, a program a branch.
+  """Compiles the fit, a program a branch.
 
   Branches in one program run at the same time on a CPU, and their
   factorisations then wait for each other: twenty times slower, and now and
@@ -239,7 +238,7 @@ def compiled_fit(
     system: the system.
 
   Returns:
-    The same as `fit_scores`.
+    `(hypers, Normals) -> (state, [N])`, the second the training clips' scores.
   """
   fits = {
     n: jax.jit(functools.partial(system.fit_branch, n)) for n in system.branches

@@ -175,8 +175,9 @@ class Runner:
     self.system = build.build(config)
     self._progress = progress
     self.compiled = features.scorer(self.system)
-    self._features = jax.jit(jax.vmap(self.system.features, in_axes=(None, 0)))
+    self.features = jax.jit(jax.vmap(self.system.features, in_axes=(None, 0)))
     self._fit_front = features.front_fitter(self.system)
+    self._make = features.maker(self.system)
     self._fit = build.compiled_fit(self.system)
     self._trainers = members.trainers(self.system)
 
@@ -206,8 +207,12 @@ class Runner:
     front = self._fit_front(
       train, batch_size=options["batch_size"], rate=options["rate"]
     )
-    normals, notes = features.collect(self._features, front, train, **options)
+    normals, notes = features.collect(self.features, front, train, **options)
     notes += domain_notes(self.system, label, train)
+    made = self._make(
+      front, train, batch_size=options["batch_size"], rate=options["rate"]
+    )
+    normals = normals.replace(made=made)
     folder = self.config["training_dir"]
     normals = members.train(
       self._trainers,
@@ -344,7 +349,7 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   suspects = report_suspects.find(
     runner.system, runner.compiled, machines, scored, config
   )
-  denoised = report_denoise.find(runner.system, scored, config)
+  denoised = report_denoise.find(runner.system, runner.features, scored, config)
   results.write(
     out, config, scored, found, suspects=suspects, denoised=denoised
   )

@@ -1,5 +1,6 @@
 """From clips to features and scores, batch by batch in constant memory."""
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 import configs
 from asd_jax.data import audio, clips
+from asd_jax.pipelines.branch import Made
 from asd_jax.pipelines.build import Normals, Scores, System
 
 Tree = Any
@@ -73,25 +75,20 @@ def front_fitter(system: System) -> Callable:
     memory that does not grow with the number of clips.
   """
 
-  def add(front: Tree, total: Tree, wave: jax.Array, keep: jax.Array) -> dict:
-    out = {}
-    for stage, before in total.items():
-      one = lambda w, stage=stage: system.measure(stage, front, w)
-      sums = jax.tree.map(
-        lambda x: jnp.tensordot(keep.astype(x.dtype), x, 1), jax.vmap(one)(wave)
-      )
-      out[stage] = jax.tree.map(jnp.add, before, sums) if before else sums
-    return out
-
-  added = jax.jit(add)
+  @functools.partial(jax.jit, static_argnums=0)
+  def summed(stage: str, front: Tree, wave: jax.Array, keep: jax.Array) -> Tree:
+    sums = jax.vmap(lambda w: system.measure(stage, front, w))(wave)
+    over = lambda x: jnp.tensordot(keep.astype(x.dtype), x, 1)
+    return jax.tree.map(over, sums)
 
   def fit(some: Sequence[clips.Clip], *, batch_size: int, rate: int) -> Tree:
     front = system.front
     for stage in system.stages:
-      total: dict = {stage: {}}
+      total = None
       for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
-        total = added(front, total, batch.audio, batch.index >= 0)
-      front = system.fit_front(stage, front, total[stage])
+        sums = summed(stage, front, batch.audio, batch.index >= 0)
+        total = jax.tree.map(jnp.add, total, sums) if total else sums
+      front = system.fit_front(stage, front, total)
     return front
 
   return fit
@@ -148,6 +145,61 @@ def collect(
     ),
     notes,
   )
+
+
+def maker(system: System) -> Callable:
+  """Compiles what makes clips from the target-domain training clips.
+
+  Args:
+    system: the system.
+
+  Returns:
+    `(front, clips, *, batch_size, rate) -> {branch: Made}`, of branches whose
+    statistics ask for any; vector i is made from target clip i modulo their
+    number. The clips are read once a branch, in constant memory.
+  """
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def compute(name: str, front: Tree, wave: jax.Array, draw: Tree) -> jax.Array:
+    one = lambda w, d: system.branches[name].made(
+      front[name], audio.to_float(w), d
+    )
+    return jax.vmap(one)(wave, draw)
+
+  def make(
+    front: Tree, some: Sequence[clips.Clip], *, batch_size: int, rate: int
+  ) -> dict[str, Made]:
+    targets = [i for i, c in enumerate(some) if c.domain == "target"]
+    out = {}
+    for name, branch in system.branches.items():
+      sources = sum(c.domain == "source" for c in some)
+      num = branch.num_made(front[name], sources) if targets else 0
+      if not num:
+        continue
+      draws = branch.draws(num)
+      parts, rows = [], []
+      chosen = [some[i] for i in targets[:num]]
+      for batch in audio.batches(
+        chosen, batch_size=batch_size, sample_rate=rate
+      ):
+        own = [
+          (place, i)
+          for place, clip in enumerate(batch.index)
+          if clip >= 0
+          for i in range(int(clip), num, len(targets))
+        ]
+        for start in range(0, len(own), batch_size):
+          pairs = own[start : start + batch_size]
+          full = pairs + pairs[:1] * (batch_size - len(pairs))
+          place, i = (np.array(x) for x in zip(*full, strict=True))
+          drawn = jax.tree.map(lambda x: x[i], draws)  # noqa: B023
+          found = compute(name, front, batch.audio[place], drawn)
+          parts.append(np.asarray(found)[: len(pairs)])
+          rows += [targets[j % len(targets)] for _, j in pairs]
+      out[name] = Made(jnp.asarray(np.concatenate(parts)), jnp.array(rows))
+    return out
+
+  return make
 
 
 def scorer(system: System) -> Callable[[Tree, np.ndarray], Scores]:

@@ -18,8 +18,6 @@ from asd_jax.pipelines.report_suspects import Suspect
 
 MAX_PICTURED = 12
 # Nothing may be fetched, whatever a file name holds.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
-_POLICY += " media-src data:"
 
 
 def _flags(values: Sequence[str | None], wanted: str) -> np.ndarray | None:
@@ -132,17 +130,13 @@ def page(
   )
   bodies = "\n".join(body for _, body in present)
   machines = text.plural(len(results["machines"]), "machine")
-  return (
-    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-    '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-    f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-    f"<title>{name}: anomalous sound detection report</title>\n"
-    f"<style>{report_style.CSS}</style></head>\n<body>\n"
+  return report_style.page(
+    f"{name}: anomalous sound detection report",
     '<a class="skip" href="#main">Skip to the results</a>\n'
     f'<header><span class="soft">Anomalous sound detection report</span>'
     f'<h1>{name}</h1><span class="soft">{machines},'
     f" {text.plural(num, 'test clip')}</span>"
     f'<nav aria-label="On this page"><ul>{links}</ul></nav></header>\n'
     '<main id="main" tabindex="-1"><h2 class="sr">Summary</h2>'
-    f"{report_tables.summary(results)}\n{bodies}\n</main></body></html>\n"
+    f"{report_tables.summary(results)}\n{bodies}\n</main>",
   )

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from asd_jax.data import audio
@@ -82,22 +81,21 @@ def _transfers(
   return found
 
 
-def _hear(
-  compute: Callable, names: Sequence[str], state: Any, clip: Any, rate: int
+def _rows(
+  denoised: Mapping[str, np.ndarray], wave: np.ndarray, rate: int
 ) -> list[tuple[str, np.ndarray]]:
-  wave = audio.read(clip.path, sample_rate=rate)[0]
   near, far = audio.to_float(wave)[:2]
   rows = [
     ("near", spectrogram.mel_spectrogram(near, rate)),
     ("far", spectrogram.mel_spectrogram(far, rate)),
   ]
-  features = compute(state["front"], wave)
-  label = lambda n: n if len(names) > 1 else "denoised"
-  return rows + [(label(n), np.asarray(features[n])[0]) for n in names]
+  label = lambda n: n if len(denoised) > 1 else "denoised"
+  return rows + [(label(n), x) for n, x in denoised.items()]
 
 
 def find(
   system: System,
+  compute: Callable,
   scored: Mapping[str, Mapping[str, Any]],
   config: Mapping[str, Any],
 ) -> list[Picture]:
@@ -105,8 +103,9 @@ def find(
 
   Args:
     system: the system.
+    compute: `(front, [B, C, S]) -> {branch: [B, C, ...]}`, compiled.
     scored: machine to section to scores.
-    config: `sample_rate`.
+    config: `sample_rate` and `batch_size`, which `compute` is compiled for.
 
   Returns:
     Pictures, none where no trained encoder hears a denoised channel.
@@ -114,8 +113,7 @@ def find(
   names = [n for n, b in system.branches.items() if b.denoises and b.encoder]
   if not names:
     return []
-  rate = config["sample_rate"]
-  compute = jax.jit(system.features)
+  rate, size = config["sample_rate"], config["batch_size"]
   out = []
   for machine, sections in scored.items():
     for section, entry in sections.items():
@@ -126,9 +124,11 @@ def find(
       for title, row in _pick(entry):
         clip = entry.clips[row]
         try:
-          rows = _hear(compute, names, state, clip, rate)
+          wave = audio.read(clip.path, sample_rate=rate)[0]
         except ValueError:  # changed or removed since it was scored
           continue
+        found = compute(state["front"], np.stack([wave] * size))
+        rows = _rows({n: np.asarray(found[n])[0, 0] for n in names}, wave, rate)
         seconds = clip.header.num_samples / clip.header.sample_rate
         heard.append(Heard(title, clip.name, seconds, rows))
       transfer = _transfers(system, names, state["front"])

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 MAX_PICTURED = 30  # machines
 MAX_LISTED = 30  # seeds
 _MAX_NAME = 24
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _MAX_NAMED = 8
 _FEW = 12  # seeds whose dots stay on one line
 ALL = "all (official score)"
@@ -370,12 +369,9 @@ def page(title: str, runs: str, lead: str, sections: Mapping[str, str]) -> str:
     for name, body in sections.items()
     if body
   )
-  return (
-    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-    '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-    f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-    f"<title>{title}</title>\n<style>{report_style.CSS}</style></head>\n"
-    '<body><header><span class="soft">Comparison over seeds</span>'
+  return report_style.page(
+    title,
+    '<header><span class="soft">Comparison over seeds</span>'
     f"<h1>{title}</h1>{runs}</header>\n"
-    f"<main>{lead}\n{bodies}</main></body></html>\n"
+    f"<main>{lead}\n{bodies}</main>",
   )

@@ -1,5 +1,30 @@
 """Style sheet of the report: phone first, light, dark and paper."""
 
+_POLICY = (
+  "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
+  " media-src data:"
+)
+
+
+def page(title: str, body: str) -> str:
+  """A page that needs nothing else and may load nothing.
+
+  Args:
+    title: its title, HTML.
+    body: its content, HTML.
+
+  Returns:
+    HTML.
+  """
+  return (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
+    f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+    f"<title>{title}</title>\n<style>{CSS}</style></head>\n"
+    f"<body>{body}</body></html>\n"
+  )
+
+
 CSS = """
 :root{color-scheme:light dark;--bg:#fff;--ink:#1b1f24;--soft:#57606a;
 --faint:#9aa4ae;--line:#d8dee4;--panel:#f6f8fa;--normal:#0067a3;

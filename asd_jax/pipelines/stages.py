@@ -7,7 +7,7 @@ from typing import Any
 
 from asd_jax.backends import base, knn, mahalanobis, residual, transform
 from asd_jax.encoders import autoencoder, residual_autoencoder
-from asd_jax.frontends import denoise, log_mel
+from asd_jax.frontends import augment, denoise, log_mel
 from asd_jax.ops import pooling, views
 from asd_jax.scores import calibration
 from asd_jax.training import reconstruction
@@ -19,6 +19,7 @@ Hypers = dict[str, Any]
 TABLES: dict[str, dict[str, Callable]] = {
   "denoise": denoise.WAVE_FILTERS,
   "frontend": log_mel.FRONTENDS,
+  "augment": augment.AUGMENTS,
   "encoder": {
     "identity": lambda: None,
     **autoencoder.ENCODERS,
@@ -40,7 +41,7 @@ TABLES: dict[str, dict[str, Callable]] = {
 # Stages whose floats are hyperparameters: traced, so that vmap sweeps them.
 SWEPT = ("view", "transform", "bank", "backend", "wrappers", "calibration")
 # Stages that may gather statistics of the training clips, in order.
-FITTED = ("denoise", "frontend")
+FITTED = ("denoise", "frontend", "augment")
 # Settings that are a choice from a table themselves.
 NESTED = {"denoiser": denoise.DENOISERS}
 OTHER_KEYS = ("channels", "wrappers", "reference", "weight")

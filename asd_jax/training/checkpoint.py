@@ -9,17 +9,15 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from asd_jax.training import state as train_state
+
 Tree = Any
-
-
-def _is_key(x: Any) -> bool:
-  return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def _raw(tree: Tree) -> Tree:
   """Replaces keys by their data, which Orbax can store."""
   return jax.tree.map(
-    lambda x: jax.random.key_data(x) if _is_key(x) else x, tree
+    lambda x: jax.random.key_data(x) if train_state.is_key(x) else x, tree
   )
 
 
@@ -80,7 +78,9 @@ class OrbaxCheckpoints:
     shapes = like()
     abstract = jax.eval_shape(_raw, shapes)
     tree = self._manager.restore(unit, args=ocp.args.StandardRestore(abstract))
-    wrap = lambda x, old: jax.random.wrap_key_data(x) if _is_key(old) else x
+    wrap = lambda x, old: (
+      jax.random.wrap_key_data(x) if train_state.is_key(old) else x
+    )
     return unit, jax.tree.map(wrap, tree, shapes)
 
   def save(self, unit: int, tree: Tree) -> None:

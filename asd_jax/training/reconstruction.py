@@ -315,17 +315,13 @@ def _each_seed(fn: Callable, windows: Windows) -> Callable:
   """
 
   def mapped(*args: Any) -> Any:
-    leaves = [x for x in jax.tree.leaves(args) if not _is_key(x)]
+    leaves = [x for x in jax.tree.leaves(args) if not train_state.is_key(x)]
     seed_bytes = sum(x.nbytes for x in leaves) / leaves[0].shape[0]
     if jax.default_backend() == "cpu" and seed_bytes > _LARGE_BYTES:
       return jax.lax.map(lambda a: fn(*a, windows), args)
     return jax.vmap(lambda *a: fn(*a, windows))(*args)
 
   return mapped
-
-
-def _is_key(x: Array) -> bool:
-  return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def _member_keys(key: Key) -> dict[str, Key]:

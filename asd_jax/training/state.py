@@ -15,6 +15,11 @@ Tree = Any
 LossFn = Callable[[Tree, Tree, Key, Tree], tuple[Array, tuple[Tree, dict]]]
 
 
+def is_key(x: Array) -> bool:
+  """Whether an array holds keys, which can be neither stored nor compared."""
+  return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 class TrainState(flax.struct.PyTreeNode):
   """Everything a step changes, and the key its draws come from.
 
