@@ -1,0 +1,61 @@
+"""Lists official weight files, or converts one to our parameters.
+
+Run: python scripts/convert_weights.py --inspect FILE [FILE ...]
+or:  python scripts/convert_weights.py --family=beats --output=DIR FILE
+
+Nothing in a file is run, whoever made it. PyTorch is not needed.
+"""
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax.pipelines import cli
+
+_INSPECT = flags.DEFINE_bool(
+  "inspect", False, "list names, types and shapes; write nothing"
+)
+_FAMILY = flags.DEFINE_string("family", None, "beats, eat, sslam or dasheng")
+_OUTPUT = flags.DEFINE_string("output", None, "new folder for the parameters")
+_PLACEHOLDER = flags.DEFINE_multi_string(
+  "placeholder",
+  [],
+  "exact name (module.name) of an object beside the weights that is skipped;"
+  " may be repeated",
+)
+
+
+def run(arguments: Sequence[str]) -> None:
+  """Lists the files of the command line, or converts the one there."""
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # File names that are not UTF-8 come out as their bytes.
+    sys.stdout.reconfigure(errors="surrogateescape")
+  goal = bool(_FAMILY.value and _OUTPUT.value)
+  if not arguments or goal == _INSPECT.value or (goal and len(arguments) > 1):
+    raise ValueError(
+      "flags: expected --inspect and files, or --family=NAME --output=DIR and"
+      f" one file; found inspect={_INSPECT.value}, family={_FAMILY.value!r},"
+      f" output={_OUTPUT.value!r} and {len(arguments)} files."
+    )
+  from asd_jax.pipelines import convert
+
+  skipped = _PLACEHOLDER.value
+  if goal:
+    made = convert.convert(
+      Path(arguments[0]),
+      _FAMILY.value or "",
+      Path(_OUTPUT.value or ""),
+      placeholders=skipped,
+    )
+    print(f"parameters: {made}")
+    return
+  for path in arguments:
+    for line in convert.inspect(Path(path), placeholders=skipped):
+      print(line)
+
+
+if __name__ == "__main__":
+  cli.main(run)
