@@ -30,6 +30,7 @@ def run(system, arg=""):
   c.seeds = (13711,)
   c.members = ()  # (branch, seed) pairs; all branches with all seeds if empty
   c.selection = ""  # or a file that names the members
+  c.feature_selection = ""  # file of `scripts/select_features.py`
   c.fusion = dict(name="weighted_mean")
   c.threshold = dict(name="conformal", false_alarm_rate=0.1)
   c.submission = dict(label="AsdJax_Local_task2_1", abbreviation="asd_jax")

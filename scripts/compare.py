@@ -1,9 +1,10 @@
-"""Compares two runs of evaluate.py over their seeds.
+"""Compares two runs of evaluate.py over their seeds, or over test clips.
 
 Run: python scripts/compare.py A/results.json B/results.json
 or:  python scripts/compare.py A B --output=compare.html
 
-A folder stands for the results.json in it. Differences are B - A.
+A folder stands for the results.json in it. Differences are B - A. Of runs with
+one seed each, the test clips' scores (scores/ beside it) are compared.
 """
 
 import io

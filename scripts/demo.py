@@ -23,6 +23,7 @@ SYSTEMS = (
   "baseline_mse",
   "baseline_mahala",
   "katech_system1",
+  "konica_system4",
 )
 # Ten networks of a hundred epochs take an hour: two seeds, a few epochs.
 SHORT = {"katech_system1": dict(seeds=(1, 2), num_epochs=3)}

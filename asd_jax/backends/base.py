@@ -13,6 +13,20 @@ from asd_jax.typing import Array
 State = Any
 
 
+class Mix(flax.struct.PyTreeNode):
+  """Mixed rows that a bank has without holding them: one for every pair.
+
+  Attributes:
+    weight: `[]` weight of the target row of a pair.
+    target: `[N]` True for its target rows.
+    source: `[N]` True for its source rows.
+  """
+
+  weight: Array
+  target: Array
+  source: Array
+
+
 class Bank(flax.struct.PyTreeNode):
   """Normal training embeddings of one machine.
 
@@ -28,6 +42,8 @@ class Bank(flax.struct.PyTreeNode):
     moments: of all frames of the source and of the target clips, every array
       with a leading axis of the two domains; None unless the backend works on
       frames, which are not kept.
+    mix: mixed rows, which count as target rows and never leave the bank, for
+      backends with `mixes`; or None.
     num_target: how many rows at most are of the target domain, a constant of
       the program.
   """
@@ -39,6 +55,7 @@ class Bank(flax.struct.PyTreeNode):
   key: Array | None = None
   covariance: Array | None = None
   moments: statistics.Moments | None = None
+  mix: Mix | None = None
   num_target: int = flax.struct.field(pytree_node=False, default=0)
 
 
@@ -55,6 +72,7 @@ class Backend(NamedTuple):
     over_frames: `emb` is the frames `[T, D]` of a clip, and `fit` gets their
       moments instead of embeddings.
     by_domain: source and target clips are fitted apart.
+    mixes: `Bank.mix` is understood; other backends would leave it out.
   """
 
   fit: Callable[[Bank], State]
@@ -62,6 +80,7 @@ class Backend(NamedTuple):
   self_score: Callable[[State, Array, Array], Array] | None = None
   over_frames: bool = False
   by_domain: bool = False
+  mixes: bool = False
 
 
 def bank_of(
@@ -94,6 +113,7 @@ def append(
   is_target: Array,
   group: Array,
   num_target: int,
+  valid: Array | None = None,
 ) -> Bank:
   """Adds rows behind those of a bank.
 
@@ -103,16 +123,25 @@ def append(
     is_target: `[M]` their domains.
     group: `[M]` the rows that they leave the bank with; -1 if none.
     num_target: how many of them are of the target domain at most.
+    valid: `[M]` False for those that do not count; None if all do.
 
   Returns:
-    The bank of `N + M` rows. Its `key` stays that of the first N.
+    The bank of `N + M` rows. Its `key` stays that of the first N, and new rows
+    are not mixed.
   """
   join = lambda a, b: jnp.concatenate([a, b.astype(a.dtype)])
+  num = emb.shape[0]
+  mix, none = bank.mix, jnp.zeros(num, bool)
+  if mix is not None:
+    mix = mix.replace(
+      target=join(mix.target, none), source=join(mix.source, none)
+    )
   return bank.replace(
     emb=join(bank.emb, emb),
     is_target=join(bank.is_target, is_target),
-    valid=join(bank.valid, jnp.ones(emb.shape[0], bool)),
+    valid=join(bank.valid, ~none if valid is None else valid),
     group=join(bank.group, group),
+    mix=mix,
     num_target=bank.num_target + num_target,
   )
 
@@ -167,6 +196,7 @@ def per_frequency(inner: Backend) -> Backend:
     score,
     self_score if inner.self_score else None,
     by_domain=inner.by_domain,
+    mixes=inner.mixes,
   )
 
 
@@ -183,7 +213,12 @@ def per_domain(inner: Backend) -> Backend:
   """
 
   def of_domain(bank: Bank, is_target: bool) -> Bank:
-    return bank.replace(valid=bank.valid & (bank.is_target == is_target))
+    mix = bank.mix
+    if mix is not None and not is_target:
+      mix = mix.replace(target=jnp.zeros_like(mix.target))
+    return bank.replace(
+      valid=bank.valid & (bank.is_target == is_target), mix=mix
+    )
 
   def fit(bank: Bank) -> State:
     banks = [of_domain(bank, False), of_domain(bank, True)]
@@ -205,7 +240,11 @@ def per_domain(inner: Backend) -> Backend:
     return smallest(state, one(state["state"], emb, group))
 
   return Backend(
-    fit, score, self_score if inner.self_score else None, by_domain=True
+    fit,
+    score,
+    self_score if inner.self_score else None,
+    by_domain=True,
+    mixes=inner.mixes,
   )
 
 

@@ -1,11 +1,12 @@
 """Nearest-neighbour backends."""
 
+from collections.abc import Sequence
+
 import flax.struct
-import jax
 import jax.numpy as jnp
 
 from asd_jax.backends import base
-from asd_jax.ops import distance
+from asd_jax.ops import distance, mixture
 from asd_jax.typing import Array
 
 
@@ -13,56 +14,108 @@ class KnnState(flax.struct.PyTreeNode):
   """Reference rows.
 
   Attributes:
-    emb: `[N, D]` rows, unit length if the metric is cosine.
+    rows: the N rows, ready for the metric.
     valid: `[N]` rows that count.
     group: `[N]` rows that leave the bank together.
+    mixtures: mixed rows, which stay; None if the bank has none.
   """
 
-  emb: Array
+  rows: distance.Rows
   valid: Array
   group: Array
+  mixtures: mixture.Mixtures | None = None
 
 
-def knn(*, k: int = 1, metric: str = "euclidean") -> base.Backend:
-  """Mean distance to the k nearest bank rows.
+def _check(k: int, weights: Sequence[float]) -> None:
+  if k < 1:
+    raise ValueError(f"knn: k must be at least 1, got {k}.")
+  if len(weights) not in {0, k}:
+    raise ValueError(
+      f"knn: found {len(weights)} weights, expected none or k={k} of them."
+    )
 
-  With fewer than k usable rows the mean runs over those there are.
+
+def reduce_neighbours(dist: Array, weights: Sequence[float]) -> Array:
+  """Mean or weighted sum of the distances to the nearest rows.
+
+  Args:
+    dist: `[k]` distances, ascending, infinite where there is no row.
+    weights: of the neighbours, nearest first; empty for the mean. Weights
+      without a neighbour drop out, and the others stay as they are.
+
+  Returns:
+    `[]`, infinite if there is no row at all.
+  """
+  found = jnp.isfinite(dist)
+  if weights:
+    weight = jnp.asarray(tuple(weights)[: len(dist)], dist.dtype)
+  else:
+    weight = 1.0 / jnp.maximum(jnp.sum(found), 1).astype(dist.dtype)
+  total = jnp.sum(weight * jnp.where(found, dist, 0.0))
+  return jnp.where(jnp.any(found), total, jnp.inf)
+
+
+def knn(
+  *, k: int = 1, metric: str = "euclidean", weights: Sequence[float] = ()
+) -> base.Backend:
+  """Mean distance to the k nearest bank rows, or a weighted sum.
+
+  With fewer than k usable rows the mean runs over those there are, and a sum
+  over their weights. Rows that are mixed (`Bank.mix`) count without being
+  made, where the metric is that of the embeddings as they are.
 
   Args:
     k: number of neighbours, static.
-    metric: `"cosine"` (one minus the cosine) or `"euclidean"`.
+    metric: a key of `distance.METRICS`.
+    weights: k of them, nearest first, which may be negative; none for the
+      mean.
 
   Returns:
     A backend on `[D]` embeddings.
 
   Raises:
-    ValueError: if `k` is below 1 or `metric` is not known.
+    ValueError: if `k` is below 1, `metric` is not known, or the weights are
+      not k.
   """
-  if k < 1:
-    raise ValueError(f"knn: k must be at least 1, got {k}.")
-  if metric not in ("cosine", "euclidean"):
-    raise ValueError(f"knn: metric {metric!r}; known: cosine, euclidean.")
-  prepare = distance.unit if metric == "cosine" else lambda x: x
-  distances = distance.cosine if metric == "cosine" else distance.euclidean
+  kind = distance.find_metric(metric, where="knn")
+  _check(k, weights)
 
   def fit(bank: base.Bank) -> KnnState:
-    return KnnState(prepare(bank.emb), bank.valid, bank.group)
+    rows = distance.prepare(bank.emb, bank.valid, kind)
+    if bank.mix is None:
+      return KnnState(rows, bank.valid, bank.group)
+    if kind.unit:
+      raise ValueError(
+        f"knn: metric {metric} scales rows to length one, which mixed rows"
+        " that are not made cannot be; make them (memmixup_rows)."
+      )
+    mixtures = mixture.prepare(
+      rows,
+      bank.mix.target,
+      bank.mix.source,
+      weight=bank.mix.weight,
+      num_first=bank.num_target,
+    )
+    return KnnState(rows, bank.valid, bank.group, mixtures)
 
-  def nearest_mean(dist: Array, usable: Array) -> Array:  # [N], [N] -> []
-    num = min(k, dist.shape[0])
-    near = -jax.lax.top_k(-jnp.where(usable, dist, jnp.inf), num)[0]
-    count = jnp.sum(jnp.isfinite(near))
-    total = jnp.sum(jnp.where(jnp.isfinite(near), near, 0.0))
-    return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.inf)
+  def score_among(state: KnnState, emb: Array, usable: Array) -> Array:
+    rows = state.rows
+    x, offset = distance.prepare_query(emb, rows, kind)
+    if state.mixtures is not None:
+      squared = mixture.nearest(x, rows, usable, state.mixtures, k=k)
+    else:
+      squared, _ = distance.nearest(
+        x, rows.emb, rows.squares, usable, k=k, offset=rows.offset
+      )
+    return reduce_neighbours(kind.of_squared(squared + offset), weights)
 
   def score(state: KnnState, emb: Array) -> Array:
-    return nearest_mean(distances(prepare(emb), state.emb), state.valid)
+    return score_among(state, emb, state.valid)
 
   def self_score(state: KnnState, emb: Array, group: Array) -> Array:
-    others = state.valid & (state.group != group)
-    return nearest_mean(distances(prepare(emb), state.emb), others)
+    return score_among(state, emb, state.valid & (state.group != group))
 
-  return base.Backend(fit, score, self_score)
+  return base.Backend(fit, score, self_score, mixes=not kind.unit)
 
 
 BACKENDS = {"knn": knn}

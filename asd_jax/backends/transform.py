@@ -25,6 +25,11 @@ class Transform(NamedTuple):
   apply: Callable[[State, Array], Array]
 
 
+def _constant(emb: Array) -> Array:
+  """Dimensions `[D]` of `[N, D]` that vary by no more than rounding does."""
+  return jnp.std(emb, axis=0) <= 1e-6 * jnp.max(jnp.abs(emb), axis=0)
+
+
 def identity() -> Transform:
   """Leaves embeddings as they are."""
   return Transform(lambda emb, is_target: {}, lambda state, emb: emb)
@@ -39,10 +44,9 @@ def standardise() -> Transform:
   def fit(emb: Array, is_target: Array) -> State:
     del is_target
     std = jnp.std(emb, axis=0)
-    constant = std <= 1e-6 * jnp.max(jnp.abs(emb), axis=0)
     return {
       "mean": jnp.mean(emb, axis=0),
-      "std": jnp.where(constant, 1.0, std),
+      "std": jnp.where(_constant(emb), 1.0, std),
     }
 
   def apply(state: State, emb: Array) -> Array:
@@ -51,13 +55,21 @@ def standardise() -> Transform:
   return Transform(fit, apply)
 
 
-def zca(*, covariance: str = "empirical", ridge: Scalar = 1e-5) -> Transform:
+def zca(
+  *,
+  covariance: str = "empirical",
+  ridge: Scalar = 1e-5,
+  drop_constant: bool = False,
+) -> Transform:
   """Whitens without turning the axes.
 
   Args:
-    covariance: `"empirical"` (ddof 1) or `"ledoit_wolf"`, for fewer rows than
-      dimensions.
+    covariance: `"empirical"` (ddof 1), `"ledoit_wolf"`, or `"by_rank"`: the
+      empirical one if there are more rows than dimensions, else the other. A
+      covariance without full rank would blow up what it knows nothing of.
     ridge: share of the mean variance that is added to each.
+    drop_constant: makes zero of the dimensions that are constant on the
+      training clips; else the ridge alone keeps them finite.
 
   Returns:
     The transform of `[D]` embeddings.
@@ -65,23 +77,31 @@ def zca(*, covariance: str = "empirical", ridge: Scalar = 1e-5) -> Transform:
   Raises:
     ValueError: for another covariance.
 
-  Source: [KonicaMinolta26]; the ridge is our choice.
+  Source: [KonicaMinolta26]; the ridge and the covariance are our choice.
   """
-  if covariance not in ("empirical", "ledoit_wolf"):
-    raise ValueError(
-      f"zca: covariance {covariance!r}; known: empirical, ledoit_wolf."
-    )
+  known = ("empirical", "ledoit_wolf", "by_rank")
+  if covariance not in known:
+    raise ValueError(f"zca: covariance {covariance!r}; known: {known}.")
 
   def fit(emb: Array, is_target: Array) -> State:
     del is_target
-    if covariance == "empirical":
+    full = covariance == "by_rank" and emb.shape[0] > emb.shape[1]
+    if covariance == "empirical" or full:
       found = statistics.moments(emb)
       mean, cov = found.mean, statistics.covariance(found)
     else:
       ones = jnp.ones(emb.shape[0], emb.dtype)
       mean, cov, _ = statistics.ledoit_wolf(emb, ones)
-    level = jnp.maximum(ridge * jnp.trace(cov) / cov.shape[0], _TINY)
-    return {"mean": mean, "matrix": linalg.inverse_root(cov, level)}
+    if not drop_constant:
+      level = jnp.maximum(ridge * jnp.trace(cov) / cov.shape[0], _TINY)
+      return {"mean": mean, "matrix": linalg.inverse_root(cov, level)}
+    keep = ~_constant(emb)
+    both = keep[:, None] & keep[None, :]
+    cov = jnp.where(both, cov, 0.0)
+    num = jnp.maximum(jnp.sum(keep), 1)
+    level = jnp.maximum(ridge * jnp.trace(cov) / num, _TINY)
+    matrix = linalg.inverse_root(cov, level)
+    return {"mean": mean, "matrix": jnp.where(both, matrix, 0.0)}
 
   def apply(state: State, emb: Array) -> Array:
     return jnp.matmul(

@@ -1,12 +1,14 @@
-"""Writing files so that nobody ever meets half of one."""
+"""Writing files so that nobody ever meets half of one; reading JSON."""
 
 import contextlib
 import csv
 import io
+import json
 import os
 import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> Path:
@@ -69,3 +71,41 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     csv.writer(line, lineterminator="\r\n").writerow(row)
     lines.append(line.getvalue().removesuffix("\r\n") + "\n")
   return "".join(lines)
+
+
+def _refuse_constant(name: str) -> None:
+  raise ValueError(f"{name} in it")
+
+
+def read_json(
+  path: str | Path, *, expected: str = "a JSON object"
+) -> dict[str, Any]:
+  """Reads a JSON object, in UTF-8 and without NaN or infinity.
+
+  Args:
+    path: the file.
+    expected: what it should be, for messages.
+
+  Returns:
+    Its content.
+
+  Raises:
+    ValueError: it is missing or holds something else.
+  """
+  try:
+    text = Path(path).read_bytes().decode("utf-8-sig")
+    found = json.loads(text, parse_constant=_refuse_constant)
+  except OSError as e:
+    reason = e.strerror or str(e)
+    raise ValueError(
+      f"{path}: found no readable file ({reason}), expected {expected}."
+    ) from e
+  except (ValueError, RecursionError) as e:
+    raise ValueError(
+      f"{path}: found no JSON ({e}), expected {expected}."
+    ) from e
+  if not isinstance(found, dict):
+    raise ValueError(
+      f"{path}: found a JSON {type(found).__name__}, expected {expected}."
+    )
+  return found

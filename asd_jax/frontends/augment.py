@@ -3,9 +3,18 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
+from asd_jax.ops import waveform
 from asd_jax.typing import Array
 
 Tree = Any
+# Correlations where the ratio changes, and the ratios from the lowest on.
+TIERS: dict[str, tuple[float, ...]] = {
+  "edges": (0.3, 0.6),
+  "ratios": (1.0, 0.1, 0.0),
+}
 
 
 class Augment(NamedTuple):
@@ -30,6 +39,97 @@ class Augment(NamedTuple):
   num_channels: int
 
 
+def ratio(
+  correlation: float, *, edges: tuple[float, ...], ratios: tuple[float, ...]
+) -> float:
+  """The ratio of the tier that a correlation lies in.
+
+  Args:
+    correlation: of near and far, see `residual`.
+    edges: upper edges of the tiers but the last, ascending; an edge belongs to
+      the tier below it.
+    ratios: one a tier, that of the lowest correlations first.
+
+  Returns:
+    One of `ratios`.
+  """
+  return ratios[sum(correlation > edge for edge in edges)]
+
+
+def mix_far(wave: Array, share: Array) -> Array:
+  """Replaces the far channel by a blend of near and far.
+
+  Args:
+    wave: `[2, S]` near and far waveform.
+    share: `[]` of the far channel; 1 changes nothing, more goes beyond it.
+
+  Returns:
+    `[2, S]` the near channel, and `(1 - share) near + share far`.
+
+  Source: [KonicaMinolta26] eq. 2.
+  """
+  return jnp.stack([wave[0], (1.0 - share) * wave[0] + share * wave[1]])
+
+
+def residual(
+  *,
+  low: float = 0.5,
+  high: float = 1.5,
+  edges: tuple[float, ...] = TIERS["edges"],
+  ratios: tuple[float, ...] = TIERS["ratios"],
+  stream: int = 0,
+) -> Augment:
+  """Blends near into far, the more often the less the channels agree.
+
+  How many clips are made follows from the mean Pearson correlation of near and
+  far, at lag zero, over the training clips of the machine.
+
+  Args:
+    low: smallest share of the far channel.
+    high: largest share.
+    edges: correlations where the ratio changes, ascending.
+    ratios: clips to make for each source clip, for the lowest correlations
+      first; one more than `edges`.
+    stream: number of the random draws.
+
+  Returns:
+    The augmentation of `[2, S]` clips.
+
+  Raises:
+    ValueError: for settings that contradict each other.
+
+  Source: [KonicaMinolta26] Sec. 2.3; the mean over clips is our choice.
+  """
+  if low > high:
+    raise ValueError(f"residual: found low={low} above high={high}.")
+  if list(edges) != sorted(edges) or len(ratios) != len(edges) + 1:
+    raise ValueError(
+      f"residual: found edges={edges} and ratios={ratios}, expected ascending"
+      " edges and one ratio more."
+    )
+  if min(ratios) < 0.0:
+    raise ValueError(f"residual: found ratios={ratios}, expected none below 0.")
+
+  def measure(wave: Array) -> Tree:
+    one = jnp.ones(())
+    return {"sum": waveform.pearson(wave[0], wave[1]), "count": one}
+
+  def fit(sums: Tree) -> Tree:
+    return {"correlation": sums["sum"] / jnp.maximum(sums["count"], 1.0)}
+
+  def count(state: Tree, num_source: int) -> int:
+    found = float(state["correlation"])
+    return round(ratio(found, edges=edges, ratios=ratios) * num_source)
+
+  def draw(num: int) -> Array:
+    key = jax.random.key(stream)
+    return jax.random.uniform(key, (num,), minval=low, maxval=high)
+
+  return Augment(
+    measure, fit, count, draw, lambda share, wave: mix_far(wave, share), 2
+  )
+
+
 def none() -> Augment:
   """Makes no clips."""
   return Augment(
@@ -42,4 +142,4 @@ def none() -> Augment:
   )
 
 
-AUGMENTS = {"none": none}
+AUGMENTS = {"none": none, "residual": residual}

@@ -1,7 +1,8 @@
 """Whether two systems differ by more than their seeds do.
 
 Differences are B - A throughout. Every test here is about seeds: it says what
-training again would do, on the same test clips, and nothing about other clips.
+training again would do, on the same test clips, and nothing about other clips
+(`paired_clips` is about those).
 """
 
 import math
@@ -24,6 +25,7 @@ _TESTS = {
   "paired": "paired t test",
   "one sample": "one-sample t test against a single value",
   "welch": "Welch's t test of unpaired seeds",
+  "clips": "paired bootstrap over clips",
 }
 
 Values = Sequence[float | None] | np.ndarray
@@ -34,13 +36,14 @@ class Comparison(NamedTuple):
 
   Attributes:
     kind: "paired" (same seeds), "one sample" (one side is a single value),
-      "welch" (other seeds) or "none" (no test over seeds).
-    num_a: values of A that are known; `num_b` those of B.
+      "welch" (other seeds), "none" (no test over seeds) or "clips" (over test
+      clips).
+    num_a: values of A that are known, or clips; `num_b` those of B.
     difference: mean of B - mean of A.
     std: of the differences, with ddof 1; None for "welch".
     standard_error: of `difference`.
-    interval: t interval at 95 %.
-    p_t: two-sided p of the t test.
+    interval: t interval at 95 %, over clips that of the bootstrap.
+    p_t: two-sided p of the t test or of the bootstrap.
     p_wilcoxon: two-sided p of the signed-rank test.
     wins: pairs in which B is better; `ties` pairs of equal value.
     effect: Cohen's d_z, `difference` over `std`.
@@ -326,6 +329,8 @@ def p_value(value: float | None) -> str:
 
 
 def _over(record: Comparison) -> str:
+  if record.kind == "clips":
+    return f"{record.num_a} common test clips"
   if record.kind == "welch":
     return f"{record.num_a} seeds of A and {record.num_b} of B"
   return _count(max(record.num_a, record.num_b))
@@ -349,8 +354,8 @@ def verdict(record: Comparison, *, fused: float | None = None) -> str:
   if record.kind == "none":
     return (
       f"B differs from A by {gap:+.2f} points with one value each: no test over"
-      " seeds is possible, and one over test clips needs the per-clip scores,"
-      " which this comparison does not read."
+      " seeds is possible, and one over test clips needs the per-clip scores"
+      " and labels, which were not found."
     )
   if record.interval is None:
     if not round(gap, 8):
@@ -369,8 +374,9 @@ def verdict(record: Comparison, *, fused: float | None = None) -> str:
       f" {_over(record)} (95 % interval {low:.2f} to {high:.2f}, {p},"
       f" {_TESTS[record.kind]}){end}"
     )
+  noise = "the choice of clips" if record.kind == "clips" else "seed noise"
   return (
-    f"No difference can be told from seed noise: B - A is {gap:+.2f} points"
+    f"No difference can be told from {noise}: B - A is {gap:+.2f} points"
     f" over {_over(record)} (95 % interval {low:+.2f} to {high:+.2f}, {p},"
     f" {_TESTS[record.kind]}){end}"
   )

@@ -1,12 +1,15 @@
-"""Choosing rows that stand for many."""
+"""Choosing rows that stand for many, and groups of rows."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from asd_jax.typing import Array
+from asd_jax.ops import distance
+from asd_jax.typing import Array, Key
 
 
-def k_centre(keys: Array, num: int) -> Array:
+def k_centre(keys: Array, num: int, *, usable: Array | None = None) -> Array:
   """Greedy farthest-point selection.
 
   The first is the row nearest to the mean, each next one the row farthest
@@ -15,14 +18,20 @@ def k_centre(keys: Array, num: int) -> Array:
   Args:
     keys: `[N, D]` rows.
     num: rows to choose; all, if there are fewer.
+    usable: `[N]` rows that may be chosen; None if all.
 
   Returns:
-    `[min(num, N)]` int32 row numbers in the order of choice.
+    `[min(num, N)]` int32 row numbers in the order of choice. Where there are
+    fewer usable rows, what follows those is of no meaning.
 
-  Source: [LUDO26], selection of prototypes.
+  Source: [LUDO26], selection of prototypes; [Gonzalez85].
   """
+  usable = jnp.ones(len(keys), bool) if usable is None else usable
   to = lambda point: jnp.sum(jnp.square(keys - point[None]), axis=1)
-  first = jnp.argmin(to(jnp.mean(keys, axis=0))).astype(jnp.int32)
+  total = jnp.sum(jnp.where(usable[:, None], keys, 0.0), axis=0)
+  mean = total / jnp.maximum(jnp.sum(usable), 1)
+  start = jnp.where(usable, to(mean), jnp.inf)
+  first = jnp.argmin(start).astype(jnp.int32)
 
   def step(carry: tuple[Array, Array], _: None) -> tuple:
     nearest, last = carry
@@ -32,5 +41,107 @@ def k_centre(keys: Array, num: int) -> Array:
     new = jnp.argmax(nearest).astype(jnp.int32)
     return (nearest, new), last
 
-  start = (jnp.full(keys.shape[0], jnp.inf, keys.dtype), first)
-  return jax.lax.scan(step, start, length=min(num, keys.shape[0]))[1]
+  far = jnp.where(usable, jnp.inf, -1.0).astype(keys.dtype)
+  return jax.lax.scan(step, (far, first), length=min(num, len(keys)))[1]
+
+
+class Clusters(NamedTuple):
+  """Groups of rows.
+
+  Attributes:
+    label: `[N]` int32 group of each row.
+    centre: `[K, D]` means of the groups.
+    inertia: `[]` sum of squared distances to the own centre.
+  """
+
+  label: Array
+  centre: Array
+  inertia: Array
+
+
+def _gaps(x: Array, centre: Array) -> Array:
+  """Squared distances, `[N, K]`."""
+  cross = jnp.matmul(x, centre.T, precision=jax.lax.Precision.HIGHEST)
+  own = jnp.sum(jnp.square(x), axis=1)[:, None]
+  gap = own + jnp.sum(jnp.square(centre), axis=1)[None] - 2.0 * cross
+  return jnp.maximum(gap, 0.0)
+
+
+def spread_centres(key: Key, x: Array, num: int) -> Array:
+  """Draws first centres among the rows, far ones more often (k-means++).
+
+  Args:
+    key: PRNG key.
+    x: `[N, D]` rows.
+    num: centres to draw, K.
+
+  Returns:
+    `[K, D]`. Once every row is a centre, rows come again.
+
+  Source: [Arthur07].
+  """
+
+  def step(nearest: Array, key: Key) -> tuple[Array, Array]:
+    # All distances are zero when no row is left: then any row will do.
+    none = ~jnp.any(nearest > 0.0)
+    odds = jnp.where(none, 0.0, jnp.log(nearest))
+    new = x[jax.random.categorical(key, odds)]
+    return jnp.minimum(nearest, distance.by_difference(new, x)), new
+
+  start = jnp.ones(len(x), x.dtype) * jnp.finfo(x.dtype).max
+  return jax.lax.scan(step, start, jax.random.split(key, num))[1]
+
+
+def k_means(key: Key, x: Array, num: int, *, num_steps: int = 100) -> Clusters:
+  """Groups rows by Lloyd's algorithm, from a k-means++ start.
+
+  A group that loses its last row starts again at the row that is farthest
+  from its centre, the next such group at the next farthest.
+
+  Args:
+    key: PRNG key.
+    x: `[N, D]` rows.
+    num: groups, K; at most N of them can have rows.
+    num_steps: steps at most; it ends earlier when no row changes its group.
+
+  Returns:
+    The groups. Rows as near to two centres belong to the first.
+
+  Raises:
+    ValueError: if `num` is below 1.
+
+  Source: [Arthur07].
+  """
+  if num < 1:
+    raise ValueError(f"k_means: num must be at least 1, got {num}.")
+  shift = jnp.mean(x, axis=0)
+  x = x - shift[None]
+
+  def assign(centre: Array) -> Array:
+    return jnp.argmin(_gaps(x, centre), axis=1).astype(jnp.int32)
+
+  def update(label: Array, centre: Array) -> Array:
+    member = jax.nn.one_hot(label, num, dtype=x.dtype)  # [N, K]
+    size = jnp.sum(member, axis=0)
+    total = jnp.matmul(member.T, x, precision=jax.lax.Precision.HIGHEST)
+    gap = jnp.sum(jnp.square(x - centre[label]), axis=1)
+    far = jnp.argsort(-gap, stable=True)
+    rank = jnp.clip(jnp.cumsum(size == 0) - 1, 0, len(x) - 1)
+    mean = total / jnp.maximum(size, 1.0)[:, None]
+    return jnp.where(size[:, None] > 0, mean, x[far[rank]])
+
+  def more(carry: tuple) -> Array:
+    step, changed, _, _ = carry
+    return changed & (step < num_steps)
+
+  def step(carry: tuple) -> tuple:
+    count, _, label, centre = carry
+    centre = update(label, centre)
+    new = assign(centre)
+    return count + 1, jnp.any(new != label), new, centre
+
+  centre = spread_centres(key, x, num)
+  start = (jnp.zeros((), jnp.int32), jnp.ones((), bool), assign(centre), centre)
+  _, _, label, centre = jax.lax.while_loop(more, step, start)
+  inertia = jnp.sum(jnp.square(x - centre[label]))
+  return Clusters(label, centre + shift[None], inertia)

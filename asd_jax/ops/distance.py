@@ -1,9 +1,22 @@
-"""Distances between embeddings."""
+"""Distances between embeddings, exact where they are small.
 
+`|x|^2 + |y|^2 - 2xy` is one matrix product for many queries, and loses small
+distances to rounding. It only proposes here: the few rows that may be nearest
+are measured again by difference.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.struct
 import jax
 import jax.numpy as jnp
 
 from asd_jax.typing import Array
+
+# Candidates beside those asked for: rounding may swap close ones.
+_SPARE = 2
+_BLOCK = 32
 
 
 def unit(x: Array) -> Array:
@@ -19,27 +32,228 @@ def unit(x: Array) -> Array:
   return x / jnp.maximum(norm, 1e-12)
 
 
-def cosine(x: Array, rows: Array) -> Array:
-  """One minus the cosine, in [0, 2].
+def root(x: Array) -> Array:
+  """Square root whose gradient at zero is zero, and not infinite.
 
   Args:
-    x: `[D]` unit query.
-    rows: `[N, D]` unit rows.
+    x: `[...]` at least zero.
 
   Returns:
-    `[N]` distances.
+    `[...]`.
   """
-  return 1.0 - jnp.matmul(rows, x, precision=jax.lax.Precision.HIGHEST)
+  positive = x > 0.0
+  return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
-def euclidean(x: Array, rows: Array) -> Array:
-  """Euclidean distances by difference, exact for near-duplicates.
+class Metric(NamedTuple):
+  """A distance as a function of the squared Euclidean one.
+
+  Attributes:
+    of_squared: squared distance to distance, elementwise and increasing.
+    unit: rows are scaled to length one first.
+    zero: what a row of zeros adds to its squared distances.
+  """
+
+  of_squared: Callable[[Array], Array]
+  unit: bool = False
+  zero: float = 0.0
+
+
+# One minus the cosine is half the squared chord of unit rows. A row of zeros
+# is at right angles to every row, which its chord of length one is not.
+METRICS = {
+  "euclidean": Metric(root),
+  "sqeuclidean": Metric(lambda x: x),
+  "cosine": Metric(lambda x: 0.5 * x, unit=True, zero=1.0),
+  "half_cosine": Metric(lambda x: 0.25 * x, unit=True, zero=1.0),
+  "half_chord": Metric(lambda x: 0.5 * root(x), unit=True),
+}
+
+
+def find_metric(name: str, *, where: str) -> Metric:
+  """Looks up a metric.
+
+  Args:
+    name: a key of `METRICS`.
+    where: what it is a setting of, for the message.
+
+  Returns:
+    The metric.
+
+  Raises:
+    ValueError: if the name is not known.
+  """
+  if name not in METRICS:
+    known = ", ".join(METRICS)
+    raise ValueError(
+      f"{where}: found metric {name!r}, expected one of {known}."
+    )
+  return METRICS[name]
+
+
+class Rows(flax.struct.PyTreeNode):
+  """Rows made ready for a metric.
+
+  Attributes:
+    emb: `[N, D]` rows (of unit length, if the metric asks for it) less
+      `centre`. Distances stay the same; products lose less to rounding.
+    centre: `[D]` mean of the rows that count, roughly.
+    squares: `[N]` squared lengths of `emb`.
+    offset: `[N]` is added to squared distances.
+  """
+
+  emb: Array
+  centre: Array
+  squares: Array
+  offset: Array
+
+
+def _scaled(x: Array, metric: Metric) -> tuple[Array, Array]:
+  if not metric.unit:
+    return x, jnp.zeros(x.shape[:-1], x.dtype)
+  empty = jnp.all(x == 0.0, axis=-1)
+  return unit(x), jnp.where(empty, metric.zero, 0.0).astype(x.dtype)
+
+
+def prepare(emb: Array, usable: Array, metric: Metric) -> Rows:
+  """Makes rows ready.
+
+  Args:
+    emb: `[N, D]` rows.
+    usable: `[N]` rows that count.
+    metric: the distance.
+
+  Returns:
+    The rows.
+  """
+  emb, offset = _scaled(emb, metric)
+  total = jnp.sum(jnp.where(usable[:, None], emb, 0.0), axis=0)
+  centre = total / jnp.maximum(jnp.sum(usable), 1)
+  # In few bits, a program cannot fold the division into the subtraction and
+  # round otherwise than the program that centres the queries.
+  centre = jax.lax.reduce_precision(centre, exponent_bits=8, mantissa_bits=7)
+  emb = emb - centre[None]
+  return Rows(emb, centre, jnp.sum(jnp.square(emb), axis=1), offset)
+
+
+def prepare_query(
+  emb: Array, rows: Rows, metric: Metric
+) -> tuple[Array, Array]:
+  """Makes a query ready for prepared rows.
+
+  Args:
+    emb: `[D]` query.
+    rows: the rows.
+    metric: the distance.
+
+  Returns:
+    `[D]` query, and `[]` what is added to its squared distances.
+  """
+  x, offset = _scaled(emb, metric)
+  return x - rows.centre, offset
+
+
+def products(x: Array, rows: Array, squares: Array) -> Array:
+  """Squared distances less `|x|^2`, by product: cheap, rounded, in order.
 
   Args:
     x: `[D]` query.
     rows: `[N, D]` rows.
+    squares: `[N]` their squared lengths.
 
   Returns:
-    `[N]` distances.
+    `[N]`.
   """
-  return jnp.sqrt(jnp.sum(jnp.square(rows - x[None]), axis=-1))
+  # Contracted in this order, a batch of queries is one product [Q, N].
+  cross = jnp.einsum("d,nd->n", x, rows, precision=jax.lax.Precision.HIGHEST)
+  return squares - 2.0 * cross
+
+
+def by_difference(x: Array, rows: Array) -> Array:
+  """Squared distances by difference: exact also for near-copies.
+
+  Args:
+    x: `[D]` query.
+    rows: `[c, D]` a few rows.
+
+  Returns:
+    `[c]`.
+  """
+  return jnp.sum(jnp.square(rows - x[None]), axis=1)
+
+
+def lowest(cost: Array, k: int) -> Array:
+  """Places of the k lowest values, ascending; ties go to the lowest place.
+
+  The k lowest values lie in the k blocks with the lowest minima, so all but a
+  few blocks are read once and never sorted.
+
+  Args:
+    cost: `[N]` values.
+    k: how many, at most N.
+
+  Returns:
+    `[k]` int32 places.
+  """
+  num = cost.shape[0]
+  blocks = num // _BLOCK
+  if blocks < 2 * k:
+    return jax.lax.top_k(-cost, k)[1]
+  end = blocks * _BLOCK
+  minima = jnp.min(cost[:end].reshape(blocks, _BLOCK), axis=1)
+  found = jnp.sort(jax.lax.top_k(-minima, k)[1])
+  inside = jnp.arange(_BLOCK, dtype=jnp.int32)
+  places = (found[:, None] * _BLOCK + inside[None]).reshape(-1)
+  places = jnp.concatenate([places, jnp.arange(end, num, dtype=jnp.int32)])
+  return places[jax.lax.top_k(-cost[places], k)[1]]
+
+
+def candidates(k: int, num: int) -> int:
+  """How many rows to measure by difference to find k.
+
+  Args:
+    k: neighbours asked for.
+    num: rows there are.
+
+  Returns:
+    At most `num`.
+  """
+  return min(k + _SPARE, num)
+
+
+def nearest(
+  x: Array,
+  rows: Array,
+  squares: Array,
+  usable: Array,
+  *,
+  k: int,
+  offset: Array | None = None,
+) -> tuple[Array, Array]:
+  """The k nearest rows.
+
+  A batch of queries (`vmap`) holds `[Q, N]` numbers and its candidates.
+
+  Args:
+    x: `[D]` query, centred as the rows are.
+    rows: `[N, D]` rows, with a mean near zero.
+    squares: `[N]` their squared lengths.
+    usable: `[N]` rows that count.
+    k: how many neighbours.
+    offset: `[N]` is added to squared distances; None is zero.
+
+  Returns:
+    `[min(k, N)]` squared distances, ascending, infinite where no usable row is
+    left, and the row numbers. Rows at the same distance come in order of their
+    numbers.
+  """
+  cost = products(x, rows, squares)
+  cost = cost if offset is None else cost + offset
+  cost = jnp.where(usable, cost, jnp.inf)
+  place = lowest(jax.lax.stop_gradient(cost), candidates(k, len(rows)))
+  exact = by_difference(x, rows[place])
+  exact = exact if offset is None else exact + offset[place]
+  exact = jnp.where(usable[place], exact, jnp.inf)
+  num = min(k, len(rows))
+  exact, place = jax.lax.sort((exact, place), num_keys=2)
+  return exact[:num], place[:num]

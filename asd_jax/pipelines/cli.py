@@ -114,6 +114,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
     ) from e
 
 
+def _find_own_stages(argv: Sequence[str]) -> None:
+  """Lets configs name functions of files beside them or in this folder."""
+  config = _config_file(argv)
+  beside = [Path(config).resolve().parent] if config else []
+  for folder in map(str, (*beside, Path.cwd())):
+    if folder not in sys.path:
+      sys.path.append(folder)
+
+
 def _show_help() -> None:
   """Prints what the script is for, and its flags."""
   about = inspect.getdoc(sys.modules["__main__"]) or ""
@@ -131,6 +140,7 @@ def main(run: Callable[[Sequence[str]], int | None]) -> None:
   if set(_HELP) & set(sys.argv[1:]):
     _show_help()
     sys.exit(0)
+  _find_own_stages(sys.argv)
   try:
     left = _parse(sys.argv)
   except ValueError as e:

@@ -1,26 +1,24 @@
-"""Compares two runs over their seeds, as text and as a page."""
+"""Compares two runs over seeds or test clips, as text and as a page."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from asd_jax.data import files
 from asd_jax.metrics import official, paired
-from asd_jax.pipelines import report_seeds
+from asd_jax.pipelines import compare_clips, report_seeds
 from asd_jax.pipelines import report_text as text
 
 _EXPECTED = "results.json of a run of evaluate.py"
 _KINDS = {"system": str, "machines": dict, "per_seed": list}
 _KINDS |= {"official_score": object}
 _KEYS = (*official.RANKED, "score")
-# What says where a run's clips came from.
-_DATA = ("data_dir", "normal", "test", "ground_truth", "synthetic")
 REMINDER = (
   "This is a statement about seeds, that is about training again, and not about"
   " other test clips: every seed sees the same test clips."
 )
-_HEADS = "A +- std,B +- std,A ensemble,B ensemble,B - A,95 % interval,p (t),"
+_HEADS = "A +- std,B +- std,A ensemble,B ensemble,B - A,95 % interval,p,"
 _HEADS += "p (Holm),B wins"
 COLUMNS = ("", *_HEADS.split(","))
 
@@ -59,33 +57,25 @@ class Row(NamedTuple):
 
 
 class Compared(NamedTuple):
-  """Two runs, the official score first among the rows."""
+  """Two runs, the official score first among the rows.
+
+  Attributes:
+    a: the first run.
+    b: the second; differences are B - A.
+    rows: the numbers.
+    notes: what a reader must know.
+    clips: the official score over test clips, beside seeds on one side only.
+  """
 
   a: Run
   b: Run
   rows: list[Row]
   notes: list[str]
+  clips: paired.Comparison | None = None
 
 
 def _unfit(file: Path, found: str, expected: str) -> ValueError:
   return ValueError(f"{file}: found {found}, expected {expected}.")
-
-
-def _refuse_constant(name: str) -> None:
-  raise ValueError(f"{name} in it")
-
-
-def _load(file: Path) -> Any:
-  try:
-    raw = file.read_bytes()
-  except FileNotFoundError as e:
-    raise _unfit(file, "no file", _EXPECTED) from e
-  except OSError as e:
-    raise _unfit(file, e.strerror or str(e), _EXPECTED) from e
-  try:
-    return json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
-  except (ValueError, RecursionError) as e:
-    raise _unfit(file, f"no JSON ({e})", _EXPECTED) from e
 
 
 def _fraction(file: Path, place: str, value: Any) -> Value:
@@ -123,9 +113,9 @@ def read(path: str | Path) -> Run:
   """
   file = Path(path)
   file = file / "results.json" if file.is_dir() else file
-  found = _load(file)
-  if not isinstance(found, dict):
-    raise _unfit(file, f"a JSON {type(found).__name__}", _EXPECTED)
+  if not file.exists():
+    raise _unfit(file, "no file", _EXPECTED)
+  found = files.read_json(file, expected=_EXPECTED)
   for key, kind in _KINDS.items():
     if key not in found:
       raise _unfit(file, f"no key {key!r}", _EXPECTED)
@@ -170,28 +160,6 @@ def _official(
   return None if None in found else official.official_score(found)
 
 
-def _data_notes(a: Run, b: Run) -> list[str]:
-  """What says that the two saw other clips."""
-  notes = []
-  one, two = (r.results["machines"] for r in (a, b))
-  for key, what in (("n_train", "training"), ("n_test", "test")):
-    counts = {n: (one[n].get(key), two[n].get(key)) for n in one if n in two}
-    if other := [f"{n} {x} and {y}" for n, (x, y) in counts.items() if x != y]:
-      notes.append(
-        f"other data, {what} clips in A and B: {report_seeds.named(other)}"
-      )
-  configs = [r.results.get("config") for r in (a, b)]
-  configs = [c if isinstance(c, dict) else {} for c in configs]
-  for key in _DATA:
-    first, second = (c.get(key) or "nothing" for c in configs)
-    if first != second:
-      notes.append(
-        f"the data may differ: {key} is {text.visible(first)} in A and"
-        f" {text.visible(second)} in B"
-      )
-  return notes
-
-
 def _machine_rows(a: Run, b: Run) -> tuple[list[Row], list[str]]:
   """Rows of the machines that both runs scored, and the others' names."""
   rows, without = [], []
@@ -209,9 +177,38 @@ def _machine_rows(a: Run, b: Run) -> tuple[list[Row], list[str]]:
       without.append(name)
       continue
     rows.append(Row(name, first, second, fused_a, fused_b, record))
+  return _corrected(rows), without
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+  """The rows of machines with their p values corrected."""
   corrected = paired.holm([r.record.p_t for r in rows])
   pairs = zip(rows, corrected, strict=True)
-  return [r._replace(p_holm=p) for r, p in pairs], without
+  return [r._replace(p_holm=p) for r, p in pairs]
+
+
+def _over_clips(found: Compared) -> Compared:
+  """Adds a test over clips where a side, or both, has a single value.
+
+  Two single values have no other test, so the rows take it.
+  """
+  first, *machines = found.rows
+  if first.record.kind not in ("none", "one sample"):
+    return found
+  a, b = (
+    compare_clips.Source(r.file.parent, r.results) for r in (found.a, found.b)
+  )
+  names = [r.name for r in machines]
+  clips = compare_clips.compare(a, b, names)
+  if clips.official is None:
+    note = f"no test over clips: {clips.why}"
+    return found._replace(notes=[*found.notes, note])
+  notes = [*found.notes, *clips.notes]
+  if first.record.kind == "one sample":
+    return found._replace(notes=notes, clips=clips.official)
+  rows = [r._replace(record=clips.machines[r.name]) for r in machines]
+  first = first._replace(record=clips.official)
+  return found._replace(rows=[first, *_corrected(rows)], notes=notes)
 
 
 def _record_notes(rows: Sequence[Row]) -> list[str]:
@@ -266,10 +263,11 @@ def compare(a: Run, b: Run) -> Compared:
     )
   total = Row("official score", first, second, fused_a, fused_b, record)
   rows = [total, *rows]
-  notes += [*_record_notes(rows), *_data_notes(a, b)]
+  notes += compare_clips.data_notes(a.results, b.results)
   if any("branch" in e for r in (a, b) for e in r.results["per_seed"]):
     notes.append("what counts as a seed is a member: a branch with its seed")
-  return Compared(a, b, rows, notes)
+  found = _over_clips(Compared(a, b, rows, notes))
+  return found._replace(notes=[*_record_notes(found.rows), *found.notes])
 
 
 def _remarks(found: Compared) -> list[str]:
@@ -281,8 +279,16 @@ def _remarks(found: Compared) -> list[str]:
   lines = [paired.verdict(first.record, fused=fused)]
   if details := paired.details(first.record):
     lines.append(f"Official score: {details}.")
-  if first.record.kind != "none":
+  if first.record.kind == "clips":
+    lines.append(compare_clips.REMINDER)
+  elif first.record.kind != "none":
     lines.append(REMINDER)
+  if found.clips:
+    a, b = (text.plural(len(r.seeds), "seed") for r in (found.a, found.b))
+    lines.append(
+      f"Over test clips, the ensembles of A ({a}) and of B ({b}):"
+      f" {paired.verdict(found.clips)} {compare_clips.REMINDER}"
+    )
   tested = [r for r in machines if r.p_holm is not None]
   if len(tested) > 1:
     kept = [
@@ -317,7 +323,7 @@ def _cells(row: Row) -> list[str]:
     f"{100 * ends.low:+.2f} to {100 * ends.high:+.2f}" if ends else "-"
   )
   out += [paired.p_value(record.p_t), paired.p_value(row.p_holm)]
-  if record.wins is None or record.kind == "none":
+  if record.wins is None or record.kind in ("none", "clips"):
     return [*out, "-"]
   return [*out, f"{record.wins}/{max(record.num_a, record.num_b)}"]
 

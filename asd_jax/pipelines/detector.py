@@ -62,7 +62,7 @@ class Detector(NamedTuple):
 def _flat(state: Tree) -> dict[str, np.ndarray]:
   nested = flax.serialization.to_state_dict(state)
   flat = flax.traverse_util.flatten_dict(nested, sep="/")
-  return {k: np.ascontiguousarray(v) for k, v in flat.items()}
+  return {k: np.ascontiguousarray(v) for k, v in flat.items() if v is not None}
 
 
 def save(folder: Path, detector: Detector) -> None:
@@ -173,12 +173,12 @@ def _unflatten(path: Path, flat: dict[str, np.ndarray], like: Tree) -> Tree:
   nested = flax.serialization.to_state_dict(like)
   want = flax.traverse_util.flatten_dict(nested, sep="/", keep_empty_nodes=True)
   empty = flax.traverse_util.empty_node
-  names = {k for k, v in want.items() if v is not empty}
+  names = {k for k, v in want.items() if v is not empty and v is not None}
   if names != set(flat):
     odd = sorted(names ^ set(flat))[:5]
     raise ValueError(
       f"{path}: found other arrays than the config needs: {odd}."
     )
-  filled = {k: v if v is empty else flat[k] for k, v in want.items()}
+  filled = {k: flat.get(k, v) for k, v in want.items()}
   nested = flax.traverse_util.unflatten_dict(filled, sep="/")
   return flax.serialization.from_state_dict(like, nested)

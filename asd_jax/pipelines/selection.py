@@ -13,31 +13,6 @@ _EXPECTED = "expected a file that scripts/select_members.py wrote"
 Members = tuple[tuple[str, int], ...]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-  """Reads a JSON object.
-
-  Args:
-    path: the file.
-
-  Returns:
-    Its content.
-
-  Raises:
-    ValueError: if it is missing or holds something else.
-  """
-  try:
-    found = json.loads(Path(path).read_text())
-  except OSError as e:
-    raise ValueError(
-      f"{path}: found no readable file ({e.strerror})."
-    ) from None
-  except ValueError:
-    raise ValueError(f"{path}: found no JSON, expected an object.") from None
-  if not isinstance(found, dict):
-    raise ValueError(f"{path}: found no JSON object, expected one.")
-  return found
-
-
 def ranking(
   results: Mapping[str, Any], path: Path
 ) -> list[tuple[float, str, int]]:
@@ -87,7 +62,7 @@ def choose(results_file: Path, num: int) -> dict[str, Any]:
   """
   path = Path(results_file)
   path = path / "results.json" if path.is_dir() else path
-  results = read_json(path)
+  results = files.read_json(path)
   ranked = ranking(results, path)
   if not 1 <= num <= len(ranked):
     raise ValueError(
@@ -126,7 +101,7 @@ def read(path: Path) -> Members:
   Raises:
     ValueError: if it is missing or not a selection file.
   """
-  found = read_json(Path(path))
+  found = files.read_json(path)
   if found.get("kind") != KIND:
     raise ValueError(f"{path}: found another kind of file, {_EXPECTED}.")
   try:

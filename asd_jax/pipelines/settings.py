@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asd_jax.data import submission
-from asd_jax.pipelines import build, selection, stages
+from asd_jax.pipelines import build, select_features, selection, stages
 
 # Settings of a run, beside those of the system itself.
 KEYS = (
@@ -24,6 +24,7 @@ KEYS = (
   "seeds",
   "members",
   "selection",
+  "feature_selection",
   "branches",
   "fusion",
   "threshold",
@@ -40,12 +41,12 @@ def prepared(config: Mapping[str, Any]) -> dict[str, Any]:
     config: plain data, see `configs/common.py`.
 
   Returns:
-    The config, with the members of its selection file.
+    The config, with the contents of its selection files.
 
   Raises:
     ValueError: for an unknown, missing or impossible setting.
   """
-  config = selection.applied(config)
+  config = select_features.applied(selection.applied(config))
   check(config)
   return config
 

@@ -1,13 +1,23 @@
 """The stages of a branch: what a config may name, and how a name is found."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from asd_jax.backends import base, knn, mahalanobis, residual, transform
+from asd_jax.backends import (
+  base,
+  density,
+  knn,
+  mahalanobis,
+  prototypes,
+  residual,
+  rows,
+  transform,
+)
 from asd_jax.encoders import autoencoder, residual_autoencoder
-from asd_jax.frontends import augment, denoise, log_mel
+from asd_jax.frontends import augment, denoise, dif, log_mel
 from asd_jax.ops import pooling, views
 from asd_jax.scores import calibration
 from asd_jax.training import reconstruction
@@ -18,7 +28,7 @@ Hypers = dict[str, Any]
 # Stage (config key) -> name -> function. A system is a choice at each stage.
 TABLES: dict[str, dict[str, Callable]] = {
   "denoise": denoise.WAVE_FILTERS,
-  "frontend": log_mel.FRONTENDS,
+  "frontend": {**log_mel.FRONTENDS, **dif.FRONTENDS},
   "augment": augment.AUGMENTS,
   "encoder": {
     "identity": lambda: None,
@@ -29,10 +39,11 @@ TABLES: dict[str, dict[str, Callable]] = {
   "view": views.VIEWS,
   "key": views.KEYS,
   "transform": transform.TRANSFORMS,
-  "bank": {"plain": lambda bank: bank},
+  "bank": rows.BANKS,
   "backend": {
     "embedding": base.embedding,
     **knn.BACKENDS,
+    **density.BACKENDS,
     **mahalanobis.BACKENDS,
     **residual.BACKENDS,
   },
@@ -42,10 +53,32 @@ TABLES: dict[str, dict[str, Callable]] = {
 SWEPT = ("view", "transform", "bank", "backend", "wrappers", "calibration")
 # Stages that may gather statistics of the training clips, in order.
 FITTED = ("denoise", "frontend", "augment")
+WRAPPERS = {**base.WRAPPERS, **prototypes.WRAPPERS}
 # Settings that are a choice from a table themselves.
 NESTED = {"denoiser": denoise.DENOISERS}
 OTHER_KEYS = ("channels", "wrappers", "reference", "weight")
 REFERENCES = ("loo", "in_sample")
+# Stages whose names mean something elsewhere too, so none can be added.
+CLOSED = ("threshold",)
+
+
+def _imported(stage: str, name: str) -> Callable:
+  """The function that `module:function` names, of a user's own file."""
+  module, _, function = name.partition(":")
+  where = f"config: {stage}: found {name!r}"
+  try:
+    found = importlib.import_module(module)
+  except (ImportError, ValueError, TypeError) as e:
+    raise ValueError(
+      f"{where}, expected a module {module!r} in the folder of the config, in"
+      f" the working directory or installed: {e}."
+    ) from e
+  fn = getattr(found, function, None)
+  if not callable(fn):
+    raise ValueError(
+      f"{where}, expected a function {function!r} in module {module!r}."
+    )
+  return fn
 
 
 def resolve(
@@ -53,6 +86,7 @@ def resolve(
 ) -> tuple[Callable, dict[str, float]]:
   """Looks up one stage and splits its settings.
 
+  A name `module:function` is not in the table but imported: a user's own.
   Settings that the function annotates as `Scalar` may be traced; all others
   are structure.
 
@@ -69,13 +103,17 @@ def resolve(
   """
   kwargs = dict(spec)
   name = kwargs.pop("name", None)
-  if name not in table:
+  if isinstance(name, str) and ":" in name and stage not in CLOSED:
+    fn = _imported(stage, name)
+  elif name in table:
+    fn = table[name]
+  else:
     raise ValueError(
       f"config: {stage}: found {name!r}, expected one of {sorted(table)}."
     )
   known = {
     p.name: p
-    for p in inspect.signature(table[name]).parameters.values()
+    for p in inspect.signature(fn, eval_str=True).parameters.values()
     if p.kind is p.KEYWORD_ONLY
   }
   if extra := sorted(kwargs.keys() - known.keys()):
@@ -91,7 +129,7 @@ def resolve(
     if parameter.annotation == Scalar:
       value = kwargs.pop(key, parameter.default)
       floats[key] = _number(f"{stage} {name}", key, value)
-  return functools.partial(table[name], **kwargs), floats
+  return functools.partial(fn, **kwargs), floats
 
 
 def _number(where: str, key: str, value: Any) -> float:
@@ -143,6 +181,11 @@ def check_backend(
   if spec["reference"] == "loo" and backend.self_score is None:
     raise ValueError(
       f"{kind} has no leave-one-out scores, set reference='in_sample'."
+    )
+  if spec["bank"]["name"] == "memmixup" and not backend.mixes:
+    raise ValueError(
+      f"{kind} takes no mixed rows that are not made, set"
+      " bank.name='memmixup_rows'."
     )
   frames = spec["pooling"]["name"] == "frames"
   if frames != backend.over_frames:
@@ -196,7 +239,7 @@ def find_wrappers(
   fns, floats = {}, {}
   for spec in specs:
     spec = {"name": spec} if isinstance(spec, str) else spec
-    fn, more = resolve("wrappers", spec, base.WRAPPERS)
+    fn, more = resolve("wrappers", spec, WRAPPERS)
     fns[spec["name"]], floats[spec["name"]] = fn, more
   return fns, floats
 

@@ -16,7 +16,14 @@ LossFn = Callable[[Tree, Tree, Key, Tree], tuple[Array, tuple[Tree, dict]]]
 
 
 def is_key(x: Array) -> bool:
-  """Whether an array holds keys, which can be neither stored nor compared."""
+  """Whether an array holds keys, which can be neither stored nor compared.
+
+  Args:
+    x: `[...]` any array.
+
+  Returns:
+    True for keys.
+  """
   return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 

@@ -1,0 +1,151 @@
+"""A second bank of a few chosen rows beside the whole one."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from asd_jax.backends import base
+from asd_jax.ops import cluster
+from asd_jax.typing import Array, Key, Scalar
+
+
+def random_projection(key: Key, width: int, num: int) -> Array:
+  """Draws a projection that keeps squared lengths, up to a factor.
+
+  Args:
+    key: PRNG key.
+    width: numbers of a row, D.
+    num: numbers of a projected row.
+
+  Returns:
+    `[D, num]` of variance `1 / D`.
+  """
+  return jax.random.normal(key, (width, num)) / jnp.sqrt(float(width))
+
+
+def chosen_rows(
+  bank: base.Bank, projection: Array | None, *, num: int
+) -> base.Bank:
+  """Rows of training clips that stand for the others.
+
+  Rows that were added behind those of the training clips have no key and are
+  not chosen, mixed rows neither.
+
+  Args:
+    bank: the bank, with keys.
+    projection: `[D, M]` of the keys, or None.
+    num: how many rows.
+
+  Returns:
+    A bank of the chosen rows, by farthest points among the keys.
+
+  Raises:
+    ValueError: if the bank has no keys.
+  """
+  if bank.key is None:
+    raise ValueError(
+      "wrapper prototypes: found a bank without keys, expected a branch with"
+      " key=dict(name=...)."
+    )
+  keys = bank.key.reshape(len(bank.key), -1)
+  if projection is not None:
+    keys = jnp.matmul(keys, projection, precision=jax.lax.Precision.HIGHEST)
+  usable = bank.valid[: len(keys)]
+  place = cluster.k_centre(keys, num, usable=usable)
+  return base.Bank(
+    emb=bank.emb[place],
+    is_target=bank.is_target[place],
+    valid=jnp.arange(len(place)) < jnp.sum(usable),
+    group=bank.group[place],
+    num_target=min(bank.num_target, len(place)),
+  )
+
+
+def blend(
+  inner: base.Backend,
+  choose: Callable[[base.Bank], base.Bank],
+  *,
+  weight: Scalar,
+) -> base.Backend:
+  """Mean of the scores by a whole bank and by a part of it.
+
+  Args:
+    inner: the backend of both.
+    choose: the part of a bank.
+    weight: of the part's score; the whole bank's has the rest.
+
+  Returns:
+    Backend on the same embeddings.
+  """
+
+  def fit(bank: base.Bank) -> base.State:
+    return {"full": inner.fit(bank), "chosen": inner.fit(choose(bank))}
+
+  def mean(full: Array, chosen: Array) -> Array:
+    return (1.0 - weight) * full + weight * chosen
+
+  def score(state: base.State, emb: Array) -> Array:
+    one = lambda name: inner.score(state[name], emb)
+    return mean(one("full"), one("chosen"))
+
+  def self_score(state: base.State, emb: Array, group: Array) -> Array:
+    assert inner.self_score is not None
+    full = inner.self_score(state["full"], emb, group)
+    return mean(full, inner.self_score(state["chosen"], emb, group))
+
+  return base.Backend(
+    fit,
+    score,
+    self_score if inner.self_score else None,
+    by_domain=inner.by_domain,
+    mixes=inner.mixes,
+  )
+
+
+def prototypes(
+  inner: base.Backend,
+  *,
+  num: int = 128,
+  projection_dim: int | None = 256,
+  stream: int = 20260614,
+  weight: Scalar = 0.5,
+) -> base.Backend:
+  """Blends in the score by prototypes, chosen by a second vector a row.
+
+  The keys (`Bank.key`) are projected at random, then the rows farthest from
+  each other are chosen. Scores are blended as they are.
+
+  Args:
+    inner: backend of both banks.
+    num: prototypes, or as many as there are rows.
+    projection_dim: numbers of a projected key; None or 0 for no projection.
+    stream: number of the random stream.
+    weight: of the prototypes' score.
+
+  Returns:
+    Backend on the same embeddings.
+
+  Raises:
+    ValueError: if `num` is below 1 or `projection_dim` below 0.
+
+  Source: [LUDO26], projection-residual prototype selection.
+  """
+  if num < 1 or (projection_dim or 0) < 0:
+    raise ValueError(
+      f"wrapper prototypes: found num={num} and projection_dim="
+      f"{projection_dim}, expected num >= 1 and projection_dim >= 0 or None."
+    )
+
+  def choose(bank: base.Bank) -> base.Bank:
+    projection = None
+    if projection_dim and bank.key is not None:
+      width = bank.key[0].size
+      key = jax.random.key(stream)
+      projection = random_projection(key, width, projection_dim)
+    return chosen_rows(bank, projection, num=num)
+
+  return blend(inner, choose, weight=weight)
+
+
+WRAPPERS = {"prototypes": prototypes}

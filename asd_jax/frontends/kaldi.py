@@ -1,0 +1,103 @@
+"""Kaldi filter banks as BEATs, EAT and SSLAM take them."""
+
+import jax.numpy as jnp
+
+from asd_jax.frontends.log_mel import FrontEnd
+from asd_jax.ops import filterbank
+from asd_jax.typing import Array
+
+_FRAME, _HOP = 400, 160
+
+
+def fit_samples(wave: Array, num_samples: int | None) -> Array:
+  """Cuts the end of a waveform off, or puts zeros there.
+
+  Args:
+    wave: `[..., S]` waveform.
+    num_samples: samples wanted; the waveform as it is if None.
+
+  Returns:
+    `[..., num_samples]` waveform.
+  """
+  if num_samples is None:
+    return wave
+  wave = wave[..., :num_samples]
+  fill = num_samples - wave.shape[-1]
+  return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, fill)])
+
+
+def _whole_frames(num_samples: int) -> int:
+  return filterbank.num_whole_frames(
+    num_samples, frame_samples=_FRAME, hop_samples=_HOP
+  )
+
+
+def _samples_for(num_frames: int) -> int:
+  return _FRAME + _HOP * (max(num_frames, 1) - 1)
+
+
+def eat_fbank(
+  *,
+  num_samples: int | None = None,
+  num_frames: int | None = None,
+  multiple: int = 16,
+) -> FrontEnd:
+  """Normalised 128 bands of EAT and SSLAM.
+
+  Args:
+    num_samples: every waveform is cut or filled with zeros to this first.
+    num_frames: every picture is cut or filled to this; else
+    multiple: to the next multiple of this many frames. 1 leaves it.
+
+  Returns:
+    `[C, S] -> [C, T, 128]`. A missing frame is at 0.467, digital silence at
+    -1.278.
+
+  Source: [EAT24]; [LUDO26] has 160000 samples and 1024 frames, [MERL26] a
+  multiple of 32.
+  """
+
+  def frames_of(num: int) -> int:
+    whole = _whole_frames(num if num_samples is None else num_samples)
+    return num_frames or -(-whole // multiple) * multiple
+
+  def apply(state: object, wave: Array) -> Array:
+    wave = fit_samples(wave, num_samples)
+    num = frames_of(wave.shape[-1])
+    return filterbank.eat_fbank(wave, num_frames=num)
+
+  def min_samples(num: int) -> int:
+    if num_samples is not None:
+      return 1
+    filled = num_frames or multiple
+    return _samples_for(1 if num <= filled else num - multiple + 1)
+
+  return FrontEnd(None, None, apply, frames_of, min_samples, 1)
+
+
+def beats_fbank(*, num_samples: int | None = None) -> FrontEnd:
+  """Normalised 128 bands of BEATs.
+
+  Args:
+    num_samples: every waveform is cut or filled with zeros to this first.
+
+  Returns:
+    `[C, S] -> [C, 1 + floor((S - 400) / 160), 128]`.
+
+  Source: [BEATs23]; [LUDO26] has 160000 samples.
+  """
+
+  def apply(state: object, wave: Array) -> Array:
+    return filterbank.beats_fbank(fit_samples(wave, num_samples))
+
+  return FrontEnd(
+    None,
+    None,
+    apply,
+    lambda num: _whole_frames(num if num_samples is None else num_samples),
+    lambda num: _samples_for(num) if num_samples is None else 1,
+    1,
+  )
+
+
+FRONTENDS = {"eat_fbank": eat_fbank, "beats_fbank": beats_fbank}
