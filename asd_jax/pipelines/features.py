@@ -94,6 +94,16 @@ def front_fitter(system: System) -> Callable:
   return fit
 
 
+def _check_finite(feats: Tree, some: Sequence[clips.Clip]) -> None:
+  for name, x in feats.items():
+    good = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    if not good.all():
+      raise ValueError(
+        f"{some[int(np.argmin(good))].path}: found features of branch {name}"
+        " that are not finite."
+      )
+
+
 def collect(
   compute: Callable,
   front: Tree,
@@ -115,6 +125,9 @@ def collect(
 
   Returns:
     `Normals` without trained encoders, and notes on odd input.
+
+  Raises:
+    ValueError: for a clip whose features are not finite.
   """
   groups: dict[Any, tuple[list, list]] = {}
   notes = []
@@ -122,6 +135,7 @@ def collect(
     keep = batch.index >= 0
     found = compute(front, batch.audio)
     feats = jax.tree.map(lambda x: np.asarray(x)[keep], found)  # noqa: B023
+    _check_finite(feats, [some[i] for i in batch.index[keep]])
     shape = tuple(x.shape[1:] for x in jax.tree.leaves(feats))
     rows, parts = groups.setdefault(shape, ([], []))
     rows.extend(batch.index[keep])

@@ -93,3 +93,15 @@ def test_made_rows_are_in_the_bank_and_leave_with_their_clip(tmp_path):
   assert (np.asarray(own) > 1.0).all()
   none = build.compiled_fit(one)(one.hypers, normals.replace(made={}))[1]
   np.testing.assert_allclose(own, none, rtol=1e-3)
+
+
+def test_a_training_clip_without_finite_features_is_named(tmp_path):
+  train = write(tmp_path, shared=0.5)
+
+  def compute(front, wave):
+    feats = np.ones((len(wave), 2, 4))
+    feats[1, 0, 2] = np.nan
+    return {"one": feats}
+
+  with pytest.raises(ValueError, match="0001.*branch one.*not finite"):
+    features.collect(compute, {}, train, batch_size=16, rate=RATE)
