@@ -120,15 +120,17 @@ def nearest(
   num = distance.candidates(k, total)
   parts = jax.lax.stop_gradient((cost, usable, mixtures))
   layer, column = _propose(*parts, num)
+  inside = column < len(usable)  # columns were rounded up
   column = jnp.minimum(column, len(usable) - 1)
   place = rows.emb[column]
   if not len(mixtures.first):
     exact = distance.by_difference(x, place)
-    return jnp.sort(jnp.where(usable[column], exact, jnp.inf))[:k]
+    counts = inside & usable[column]
+    return jnp.sort(jnp.where(counts, exact, jnp.inf))[:k]
   row = jnp.maximum(layer - 1, 0)
   weight = jnp.where(layer > 0, mixtures.weight, 0.0)[:, None]
   place = weight * rows.emb[mixtures.first[row]] + (1.0 - weight) * place
   pair = jnp.isfinite(mixtures.penalty[row, column])
-  counts = jnp.where(layer > 0, pair, usable[column])
+  counts = inside & jnp.where(layer > 0, pair, usable[column])
   exact = jnp.where(counts, distance.by_difference(x, place), jnp.inf)
   return jnp.sort(exact)[:k]

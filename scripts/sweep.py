@@ -1,0 +1,75 @@
+"""Sweeps a system over settings, and writes a table, the best and a report.
+
+Run: python scripts/sweep.py --config=FILE --config.data_dir=DIR \
+  --config.output_dir=OUT --sweep='view.alpha=linspace(-0.5,1,31)' \
+  --sweep='bank.lam=[0.5,0.7,0.9]'
+
+Keys: stage.key (every branch), branch.stage.key, weight.branch. Values: a list,
+linspace(a,b,n), logspace(a,b,n), arange(start,stop,step). More than one --sweep
+is a grid. A sweep that was stopped goes on from OUT/sweep_parts.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from asd_jax.pipelines import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
+_SWEEP = flags.DEFINE_multi_string(
+  "sweep", [], "KEY=VALUES; may be repeated: the outer product"
+)
+_FAST = flags.DEFINE_bool(
+  "fast", True, "take the quick way (Gram blocks) where there is one"
+)
+
+
+def _shown(settings: dict) -> str:
+  show = lambda v: f"{v:.6g}" if isinstance(v, float) else str(v)
+  return ", ".join(f"{k}={show(v)}" for k, v in settings.items())
+
+
+def run(arguments: Sequence[str]) -> None:
+  """Runs the sweep that the flags describe."""
+  if arguments:
+    raise ValueError(
+      f"flags: found {arguments}, expected only --config ones and --sweep."
+    )
+  if _CONFIG.value is None:
+    raise ValueError(
+      "flags: expected --config=configs/<system>.py, found none."
+    )
+  from asd_jax.pipelines import progress, report_text, settings, sweep
+
+  config = settings.prepared(_CONFIG.value.lock().to_dict())
+  made = config["synthetic"]
+  given = config["data_dir"] or config["normal"] or config["test"]
+  if made and not given and config["output_dir"]:
+    from asd_jax.data import synthetic  # a second to import
+
+    config["data_dir"] = str(Path(config["output_dir"]) / "synthetic")
+    if not Path(config["data_dir"]).exists():
+      synthetic.write(config["data_dir"], **made)
+  with progress.Progress() as bars:
+    found = sweep.run(config, _SWEEP.value, progress=bars, fast=_FAST.value)
+  best, others = found["best"], found["leave_one_machine_out"]
+  ways = found["ways"]
+  way = "Gram blocks" if ways["quick"] else "vmap"
+  way = "Gram blocks and vmap" if min(ways.values()) else way
+  print(f"{report_text.plural(found['num_points'], 'setting')}, {way}")
+  ends = best["bootstrap"]
+  span = ends and f" (95 % {100 * ends['low']:.2f} to {100 * ends['high']:.2f})"
+  print(
+    f"best {100 * best['official_score']:.2f}{span or ''}:"
+    f" {report_text.visible(_shown(best['settings']))}"
+  )
+  if others:
+    print(f"chosen by the other machines {100 * others['official_score']:.2f}")
+  print(found["warning"])
+  print(f"report: {Path(config['output_dir']) / 'sweep.html'}")
+
+
+if __name__ == "__main__":
+  cli.main(run)
