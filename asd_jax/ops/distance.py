@@ -148,7 +148,15 @@ def prepare_query(
 
   Returns:
     `[D]` query, and `[]` what is added to its squared distances.
+
+  Raises:
+    ValueError: if the widths differ.
   """
+  if emb.shape != rows.emb.shape[1:]:
+    raise ValueError(
+      f"found an embedding of shape {emb.shape}, expected one as those of the"
+      f" bank, {rows.emb.shape[1:]}."
+    )
   x, offset = _scaled(emb, metric)
   return x - rows.centre, offset
 

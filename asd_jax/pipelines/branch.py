@@ -153,11 +153,12 @@ def _front(
     "frontend": cleaned,
     "augment": lambda front, x: x,
   }
-  measure = {
-    s: lambda front, x, s=s: parts[s].measure(before[s](front, pick(x)))
-    for s in stages.FITTED
-    if parts[s].measure
-  }
+
+  def measure_of(stage: str) -> Callable[[Tree, Array], Tree]:
+    one = parts[stage].measure
+    return lambda front, x: one(before[stage](front, pick(x)))
+
+  measure = {s: measure_of(s) for s in stages.FITTED if parts[s].measure}
   return Front(
     measure=measure,
     fit={s: parts[s].fit for s in measure},

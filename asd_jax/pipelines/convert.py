@@ -12,7 +12,7 @@ import numpy as np
 
 from asd_jax.data import weights_file
 from asd_jax.data.byte_source import shown
-from asd_jax.encoders import weight_map
+from asd_jax.encoders import beats, dasheng, eat, sslam, weight_map
 
 # What an encoder makes of its official weights: `(arrays by official name,
 # other entries of the file) -> (parameter tree, settings of the encoder)`.
@@ -20,8 +20,12 @@ Port = Callable[
   [Mapping[str, np.ndarray], Mapping[str, Any]],
   tuple[Mapping[str, Any], Mapping[str, Any]],
 ]
-# By family; each encoder adds its own.
-PORTS: dict[str, Port] = {}
+PORTS: dict[str, Port] = {
+  "beats": beats.port,
+  "eat": eat.port,
+  "sslam": sslam.port,
+  "dasheng": dasheng.port,
+}
 
 
 def _million(num: int) -> str:

@@ -16,7 +16,7 @@ from asd_jax.pipelines import (
   build,
   detector,
   features,
-  members,
+  gather,
   report_denoise,
   report_suspects,
   results,
@@ -175,18 +175,9 @@ class Runner:
     self.system = build.build(config)
     self._progress = progress
     self.compiled = features.scorer(self.system)
-    self.features = jax.jit(jax.vmap(self.system.features, in_axes=(None, 0)))
-    self._fit_front = features.front_fitter(self.system)
-    self._make = features.maker(self.system)
+    self._gather = gather.Gatherer(self.system, config, progress)
+    self.features = self._gather.features
     self._fit = build.compiled_fit(self.system)
-    self._trainers = members.trainers(self.system)
-
-  def _options(self, label: str, total: int) -> dict[str, Any]:
-    return {
-      "batch_size": self.config["batch_size"],
-      "rate": self.config["sample_rate"],
-      "advance": self._progress.task(label, total),
-    }
 
   def fit(
     self, machine: str, train: Sequence[clips.Clip], section: str
@@ -203,25 +194,9 @@ class Runner:
     """
     label = f"{machine} {section}"
     features.check(self.system, train, self.config["sample_rate"])
-    options = self._options(f"{label} training clips", len(train))
-    front = self._fit_front(
-      train, batch_size=options["batch_size"], rate=options["rate"]
-    )
-    normals, notes = features.collect(self.features, front, train, **options)
+    advance = self._progress.task(f"{label} training clips", len(train))
+    normals, notes = self._gather.normals(label, train, advance)
     notes += domain_notes(self.system, label, train)
-    made = self._make(
-      front, train, batch_size=options["batch_size"], rate=options["rate"]
-    )
-    normals = normals.replace(made=made)
-    folder = self.config["training_dir"]
-    normals = members.train(
-      self._trainers,
-      self.system,
-      normals,
-      self.config,
-      folder=Path(folder) if folder else None,
-      on_epoch=self._progress.epochs(label),
-    )
     state, own = self._fit(self.system.hypers, normals)
     train_scores = np.asarray(own)
     if not np.isfinite(train_scores).all():
@@ -255,7 +230,11 @@ class Runner:
     """Scores clips with a fitted section: leading axis Q, and notes."""
     features.check(self.system, test, self.config["sample_rate"])
     parts, order, notes = [], [], []
-    options = self._options(f"{machine} test clips", len(test))
+    options = {
+      "batch_size": self.config["batch_size"],
+      "rate": self.config["sample_rate"],
+      "advance": self._progress.task(f"{machine} test clips", len(test)),
+    }
     for rows, scores, new in features.score(
       self.compiled, section.state, test, **options
     ):

@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.data import clips
-from asd_jax.pipelines import build, features, members, results, stages
+from asd_jax.pipelines import build, features, gather, results, stages
 from asd_jax.pipelines import progress as progress_lib
 from asd_jax.pipelines.sweep_engine import Clips
 
@@ -129,10 +127,7 @@ class Collector:
   def __init__(self, config: Config, progress: progress_lib.Progress) -> None:
     self._config, self._progress = config, progress
     self.system = build.build(config)
-    self._features = jax.jit(jax.vmap(self.system.features, in_axes=(None, 0)))
-    self._fit_front = features.front_fitter(self.system)
-    self._make = features.maker(self.system)
-    self._trainers = members.trainers(self.system)
+    self._gather = gather.Gatherer(self.system, config, progress)
 
   def check(self, some: Sequence[Section]) -> None:
     """Refuses clips that the system cannot use."""
@@ -149,29 +144,10 @@ class Collector:
     Returns:
       Clips on the device, and notes.
     """
-    reading = {
-      "batch_size": self._config["batch_size"],
-      "rate": self._config["sample_rate"],
-    }
     total = len(section.train) + len(section.test)
     advance = self._progress.task(f"{section.name} features", total)
-    front = self._fit_front(section.train, **reading)
-    normals, notes = features.collect(
-      self._features, front, section.train, advance=advance, **reading
-    )
-    made = self._make(front, section.train, **reading)
-    folder = self._config["training_dir"]
-    normals = members.train(
-      self._trainers,
-      self.system,
-      normals.replace(made=made),
-      self._config,
-      folder=Path(folder) if folder else None,
-      on_epoch=self._progress.epochs(section.name),
-    )
-    tests, more = features.collect(
-      self._features, front, section.test, advance=advance, **reading
-    )
+    normals, notes = self._gather.normals(section.name, section.train, advance)
+    tests, more = self._gather.clips(normals.front, section.test, advance)
     order = jnp.asarray(tests.order)
     return Clips(normals, tests.features, order), notes + more
 

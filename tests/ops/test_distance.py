@@ -148,3 +148,10 @@ def test_mixed_rows_take_little_memory(rng):
   memory = score.lower(query).compile().memory_analysis()
   mixed = 4 * 200 * 10 * 1000
   assert memory.temp_size_in_bytes < mixed / 2
+
+
+def test_a_query_of_another_width_is_refused():
+  metric = distance.METRICS["euclidean"]
+  rows = distance.prepare(jnp.ones((4, 6)), jnp.ones(4, bool), metric)
+  with pytest.raises(ValueError, match=r"\(5,\).*\(6,\)"):
+    distance.prepare_query(jnp.ones(5), rows, metric)

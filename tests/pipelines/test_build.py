@@ -218,6 +218,36 @@ def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
   )
 
 
+@pytest.mark.parametrize("bank", ["memmixup", "memmixup_rows"])
+def test_residual_view_with_mixed_rows_and_prototypes(bank):
+  def change(config):
+    config.branches.log_mel.update(
+      channels=(0, 1),
+      transform=dict(name="identity"),
+      view=dict(name="residual", alpha=0.5),
+      key=dict(name="projection_residual"),
+      bank=dict(name=bank, lam=0.9),
+      wrappers=(dict(name="prototypes", num=4, projection_dim=8),),
+    )
+    return config
+
+  system, normals, state, own = fitted("plain_knn", change=change)
+  x = normals.features[0]["log_mel"]
+  emb = np.asarray(x[:, 0] - 0.5 * x[:, 1], np.float64)
+  mixed = 0.9 * emb[8:, None] + 0.1 * emb[None, :8]
+  rows = np.concatenate([emb, mixed.reshape(-1, emb.shape[1])])
+  query = np.asarray(emb[3] + 0.3, np.float64)
+  full = np.linalg.norm(rows - query, axis=1).min()
+  chosen = np.asarray(state["branches"]["log_mel"]["backend"]["chosen"].group)
+  assert chosen.shape == (1, 4)
+  proto = np.linalg.norm(emb[chosen[0]] - query, axis=1).min()
+  wave = jnp.stack([jnp.asarray(query, jnp.float32), jnp.zeros(len(query))])
+  got = system.score(system.hypers, state, {"log_mel": wave})
+  np.testing.assert_allclose(got, (full + proto) / 2, rtol=1e-4)
+  assert own.shape == (12,)
+  assert (np.asarray(own) > 0).all()
+
+
 def test_far_channel_is_used_where_channels_say_so():
   change = lambda c: c.branches.log_mel.update(dict(channels=(1,))) or c
   system, _, state, _ = fitted("plain_knn", change=change)
@@ -253,6 +283,15 @@ def test_far_channel_is_used_where_channels_say_so():
     ),
     (dict(backend=dict(name="residual_mahalanobis")), r"leave-one-out"),
     (dict(pooling=dict(name="frames")), r"found all frames"),
+    (dict(wrappers=("prototypes",)), r"without keys.*projection_residual"),
+    (
+      dict(
+        bank=dict(name="memmixup"),
+        backend=dict(name="knn", metric="cosine"),
+      ),
+      r"memmixup_rows",
+    ),
+    (dict(view=dict(name="residual", alpha="x")), r"alpha.*'x'.*number"),
   ],
 )
 def test_bad_configs_are_refused_before_any_data(change, message):
