@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
-# Runs the whole test suite in .venv (made on first use). Arguments go to pytest.
+# Runs the whole test suite in .venv (made on first use), a process a core.
+# Arguments go to pytest.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"

@@ -69,8 +69,8 @@ def eat_fbank(
   def min_samples(num: int) -> int:
     if num_samples is not None:
       return 1
-    filled = num_frames or multiple
-    return _samples_for(1 if num <= filled else num - multiple + 1)
+    filled = 1 if num_frames else multiple * ((num - 1) // multiple) + 1
+    return _samples_for(filled)
 
   return FrontEnd(None, None, apply, frames_of, min_samples, 1)
 

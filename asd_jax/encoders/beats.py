@@ -1,0 +1,369 @@
+"""BEATs: gated relative positions, deep-norm residuals, no CLS token."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asd_jax.encoders import (
+  beats_positions,
+  pretrained,
+  transformer,
+  weight_map,
+)
+from asd_jax.encoders.weight_map import Rule
+from asd_jax.typing import Array
+
+KIND = pretrained.Kind("BEATs", num_mels=128, patch=(16, 16), num_extra=0)
+SIZES = {
+  "base": dict(
+    width=768,
+    depth=12,
+    num_heads=12,
+    hidden=3072,
+    embed_width=512,
+    num_taps=128,
+    num_groups=16,
+    num_buckets=320,
+    max_distance=800,
+  ),
+}
+_LAYER, _ATTENTION = r"encoder\.layers\.(\d+)\.", r"blocks_\1/attn/"
+RULES = (
+  Rule(r"patch_embedding\.weight", "patch_embed/kernel", "conv_2d"),
+  *transformer.norm_rules(r"layer_norm", "patch_norm"),
+  *transformer.linear_rules(r"post_extract_proj", "patch_proj"),
+  Rule(r"encoder\.pos_conv\.0\.(\w+)", r"pos_conv/\1"),
+  *transformer.norm_rules(r"encoder\.layer_norm", "input_norm"),
+  Rule(
+    r"encoder\.layers\.0\.self_attn\.relative_attention_bias\.weight",
+    "position_bias",
+  ),
+  Rule(_LAYER + r"self_attn\.grep_a", _ATTENTION + "grep_a"),
+  *transformer.linear_rules(
+    _LAYER + r"self_attn\.((?:[qkv]|out)_proj|grep_linear)",
+    _ATTENTION + r"\2",
+  ),
+  *transformer.norm_rules(_LAYER + r"self_attn_layer_norm", r"blocks_\1/norm1"),
+  *transformer.linear_rules(_LAYER + r"(fc\d)", r"blocks_\1/mlp/\2"),
+  *transformer.norm_rules(_LAYER + r"final_layer_norm", r"blocks_\1/norm2"),
+)
+# What the network here is, with the defaults of the published code.
+_BUILT = {
+  "layer_norm_first": (False, False),
+  "deep_norm": (True, False),
+  "relative_position_embedding": (True, False),
+  "gru_rel_pos": (True, False),
+  "activation_fn": ("gelu", "gelu"),
+}
+_GATE_PARTS = 4
+
+
+def _any_all(mask: Array, num: int) -> Array:
+  """Cuts `[N]` into `num` equal groups, True where all of a group is."""
+  size = mask.shape[0] // num
+  return jnp.all(mask[: size * num].reshape(num, size), axis=1)
+
+
+def token_padding(
+  padding: Array, *, num_frames: int, num_tokens: int
+) -> tuple[Array, Array]:
+  """Brings a mask of samples to frames and tokens, as the published code does.
+
+  Args:
+    padding: `[S]` True for samples that are padding.
+    num_frames: frames of the front end.
+    num_tokens: tokens of the encoder.
+
+  Returns:
+    Masks `[num_frames]` and `[num_tokens]`; a token takes those of
+    neighbouring frames, whatever its time and band.
+  """
+  frames = _any_all(padding, num_frames)
+  return frames, _any_all(frames, num_tokens)
+
+
+class GatedAttention(nn.Module):
+  """Self-attention with a bias that each query weighs by a gate.
+
+  Attributes:
+    num_heads: heads H.
+    dtype: of the matrix products.
+  """
+
+  num_heads: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array, bias: Array, keep: Array | None) -> Array:
+    """Maps `[L, D]` to `[L, D]`; `bias` `[H, L, L]`, `keep` `[L]` or None."""
+    length, width = x.shape
+    heads = (length, self.num_heads, width // self.num_heads)
+    inner = x.astype(self.dtype)
+    query, key_rows, value = (
+      nn.Dense(width, dtype=self.dtype, name=f"{n}_proj")(inner).reshape(heads)
+      for n in "qkv"
+    )
+    gate = self._gate(query)  # [H, L]
+    out = transformer.attend(
+      query, key_rows, value, bias=bias, gate=gate, keep=keep
+    )
+    return nn.Dense(width, dtype=self.dtype, name="out_proj")(out)
+
+  def _gate(self, query: Array) -> Array:
+    """Gate of each head and query, of the query before it is scaled."""
+    linear = nn.Dense(2 * _GATE_PARTS, dtype=jnp.float32, name="grep_linear")
+    parts = linear(query).reshape(*query.shape[:2], 2, _GATE_PARTS)
+    parts = jax.nn.sigmoid(jnp.sum(parts, axis=-1)).transpose(2, 1, 0)
+    ones = nn.initializers.ones
+    scale = self.param("grep_a", ones, (1, self.num_heads, 1, 1))
+    return parts[0] * (parts[1] * scale[0, :, 0] - 1.0) + 2.0
+
+
+class Block(nn.Module):
+  """Attention and MLP, each normalised after a sum with a larger residual.
+
+  Attributes:
+    num_heads: heads.
+    hidden: width of the MLP.
+    gain: factor of both residuals.
+    dtype: of the matrix products.
+  """
+
+  num_heads: int
+  hidden: int
+  gain: float
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array, bias: Array, keep: Array | None) -> Array:
+    """Maps `[L, D]` to `[L, D]`; see `GatedAttention`."""
+    attention = GatedAttention(self.num_heads, self.dtype, name="attn")
+    x = self.gain * x + attention(x, bias, keep)
+    x = transformer.layer_norm(1e-5, "norm1")(x)
+    x = self.gain * x + transformer.Mlp(self.hidden, self.dtype, name="mlp")(x)
+    return transformer.layer_norm(1e-5, "norm2")(x)
+
+
+class Beats(nn.Module):
+  """Patches with a convolution for positions through gated blocks.
+
+  Attributes:
+    width: D.
+    depth: blocks.
+    num_heads: heads.
+    hidden: width of the MLPs.
+    embed_width: width of the patch embedding.
+    num_taps: kernel length of the position convolution.
+    num_groups: its groups.
+    num_buckets: buckets of relative positions.
+    max_distance: see `beats_positions.relative_buckets`.
+    dtype: of the matrix products.
+
+  Source: [BEATs23].
+  """
+
+  width: int
+  depth: int
+  num_heads: int
+  hidden: int
+  embed_width: int
+  num_taps: int
+  num_groups: int
+  num_buckets: int
+  max_distance: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, fbank: Array, *, padding: Array | None = None
+  ) -> dict[str, Array]:
+    """Maps `[frames, 128]` to `[L, D]` by layer name.
+
+    Token `8 t + f` is time patch `t`, band `f`. `padding` `[L]` is True for
+    tokens that no query sees. Beside the layers there are `patch_embed_conv`
+    `[L, embed_width]`, `patch_embed` and `pos_conv` `[L, D]`, and
+    `position_bias` `[H, L, L]`.
+    """
+    embed = transformer.PatchEmbed(
+      self.embed_width, KIND.patch, False, self.dtype, name="patch_embed"
+    )
+    x = embed(fbank).reshape(-1, self.embed_width)
+    out = {"patch_embed_conv": x}
+    x = transformer.layer_norm(1e-5, "patch_norm")(x)
+    x = nn.Dense(self.width, dtype=self.dtype, name="patch_proj")(x)
+    x = out["patch_embed"] = x.astype(jnp.float32)
+    keep = None
+    if padding is not None:
+      keep = ~padding
+      x = jnp.where(keep[:, None], x, 0.0)
+    convolution = beats_positions.PositionConv(
+      self.num_taps, self.num_groups, self.dtype, name="pos_conv"
+    )
+    out["pos_conv"] = convolution(x)
+    x += out["pos_conv"]
+    x = out["layer_0"] = transformer.layer_norm(1e-5, "input_norm")(x)
+    bias = out["position_bias"] = self._position_bias(len(x))
+    gain = (2 * self.depth) ** 0.25
+    for i in range(self.depth):
+      block = Block(
+        self.num_heads, self.hidden, gain, self.dtype, name=f"blocks_{i}"
+      )
+      x = out[f"layer_{i + 1}"] = block(x, bias, keep)
+    out["output"] = x
+    return out
+
+  def _position_bias(self, length: int) -> Array:
+    """Bias of every head, query and key, `[H, L, L]`, before the gates."""
+    init = nn.initializers.normal(0.02)
+    shape = (self.num_buckets, self.num_heads)
+    table = self.param("position_bias", init, shape)
+    bucket = beats_positions.relative_buckets(
+      np.arange(1 - length, length),
+      num_buckets=self.num_buckets,
+      max_distance=self.max_distance,
+    )
+    by_offset = jnp.asarray(table)[bucket].T  # [H, 2 L - 1]
+    place = jnp.arange(length)
+    return by_offset[:, place[None] - place[:, None] + length - 1]
+
+
+def class_probabilities(
+  tokens: Array, weight: Array, bias: Array, *, padding: Array | None = None
+) -> Array:
+  """Probabilities of the fine-tuned files' classes.
+
+  Args:
+    tokens: `[L, D]` output of the encoder.
+    weight: `[D, K]` of the classifier.
+    bias: `[K]`.
+    padding: `[L]` True for tokens that do not count.
+
+  Returns:
+    `[K]` sigmoids of the mean logits.
+
+  Source: [BEATs23].
+  """
+  logits = tokens @ weight + bias[None]
+  if padding is None:
+    return jax.nn.sigmoid(jnp.mean(logits, axis=0))
+  total = jnp.sum(jnp.where(padding[:, None], 0.0, logits), axis=0)
+  return jax.nn.sigmoid(total / jnp.sum(~padding))
+
+
+def settings_of(
+  tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Reads the size of a network from its weights and its `cfg`.
+
+  Args:
+    tensors: arrays by official name.
+    beside: the other entries of the file; without `cfg`, the network is taken
+      to be built as the published ones are.
+
+  Returns:
+    Settings of `Beats`.
+
+  Raises:
+    ValueError: for a network of another kind.
+  """
+  base = SIZES["base"]
+  cfg = beside.get("cfg")
+  if isinstance(cfg, Mapping):
+    for key, (want, default) in _BUILT.items():
+      if cfg.get(key, default) != want:
+        raise ValueError(
+          f"found {key}={cfg.get(key, default)!r} in cfg, expected {want!r}."
+        )
+  else:
+    cfg = {}
+  shape = lambda name, *other: pretrained.shape_of(tensors, name, default=other)
+  layer = "encoder.layers.0."
+  table = layer + "self_attn.relative_attention_bias.weight"
+  width = shape("encoder.layer_norm.bias", base["width"])[0]
+  wide = (width, width // base["num_groups"], base["num_taps"])
+  _, group, num_taps = shape("encoder.pos_conv.0.weight_v", *wide)
+  buckets, heads = shape(table, base["num_buckets"], base["num_heads"])
+  return {
+    "width": width,
+    "depth": pretrained.count_blocks(
+      tensors, r"encoder\.layers\.(\d+)\.", default=base["depth"]
+    ),
+    "num_heads": heads,
+    "hidden": shape(layer + "fc1.bias", base["hidden"])[0],
+    "embed_width": shape("layer_norm.bias", base["embed_width"])[0],
+    "num_taps": num_taps,
+    "num_groups": width // max(group, 1),
+    "num_buckets": buckets,
+    "max_distance": cfg.get("max_distance", base["max_distance"]),
+  }
+
+
+def port(
+  tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Makes parameters of official weights.
+
+  Args:
+    tensors: arrays by official name, see `weight_map.official`.
+    beside: the other entries of the file.
+
+  Returns:
+    The parameters, and the settings of `Beats`.
+
+  Raises:
+    ValueError: for missing or extra weights, other shapes, or another kind of
+      network.
+  """
+  settings = settings_of(tensors, beside)
+  pretrained.check_heads("BEATs", settings)
+  expected = pretrained.shapes(Beats(**settings), KIND)
+  return weight_map.to_tree(tensors, RULES, expected), settings
+
+
+def of_settings(
+  settings: Mapping[str, Any], *, dtype: str = "float32"
+) -> pretrained.FrozenEncoder:
+  """Makes the encoder of converted weights.
+
+  Args:
+    settings: as `port` returns them.
+    dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
+
+  Returns:
+    The encoder.
+
+  Raises:
+    ValueError: if the number of heads does not fit.
+  """
+  pretrained.check_heads("BEATs", settings)
+  module = Beats(**settings, dtype=pretrained.dtype_of(dtype))
+  return pretrained.of_module(
+    module, KIND, depth=module.depth, width=module.width, dtype=dtype
+  )
+
+
+def beats(
+  *, size: str = "base", dtype: str = "float32"
+) -> pretrained.FrozenEncoder:
+  """A published BEATs: 16 x 16 patches of 128 bands, no CLS.
+
+  Args:
+    size: `"base"`, of all iterations.
+    dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
+
+  Returns:
+    The encoder, for clips of any length.
+
+  Raises:
+    ValueError: for another size or dtype.
+
+  Source: [BEATs23].
+  """
+  return of_settings(pretrained.published(SIZES, "BEATs", size), dtype=dtype)
+
+
+ENCODERS: dict[str, Callable] = {"beats": beats}

@@ -1,0 +1,287 @@
+"""Encoders with published weights: what they offer to the other stages."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asd_jax.typing import Array, Key
+
+Tree = Any
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+class Encoded(NamedTuple):
+  """Token sequences of one clip and channel, by layer name.
+
+  Attributes:
+    grid: `[T, F, D]` a layer: time patches, frequency patches, width.
+    cls: `[D]` a layer, where the encoder has such a token; else empty.
+  """
+
+  grid: dict[str, Array]
+  cls: dict[str, Array]
+
+
+class FrozenEncoder(NamedTuple):
+  """A network whose weights are published.
+
+  Attributes:
+    layers: names of the token sequences, in order: `layer_0` enters the first
+      block, `layer_i` leaves the i-th, `output` is what the network returns.
+    width: D.
+    num_mels: bands M of the input.
+    num_patches: `frames -> (T, F)`; raises ValueError for an input that is too
+      short or too long. Call it on the host, before `apply`.
+    shapes: shape of every parameter by its place, such as
+      `blocks_0/attn/qkv/kernel`, without making any.
+    init: key to random parameters.
+    apply: `(params, [frames, M], layers) -> Encoded` of one clip and channel;
+      a batch is its `vmap`. Only what the named layers need is computed under
+      `jit`.
+  """
+
+  layers: tuple[str, ...]
+  width: int
+  num_mels: int
+  num_patches: Callable[[int], tuple[int, int]]
+  shapes: Callable[[], dict[str, tuple[int, ...]]]
+  init: Callable[[Key], Tree]
+  apply: Callable[[Tree, Array, tuple[str, ...]], Encoded]
+
+
+class Kind(NamedTuple):
+  """What a family's networks have in common.
+
+  Attributes:
+    title: name in messages.
+    num_mels: bands of the input.
+    patch: frames and bands of a patch.
+    num_extra: tokens before those of the patches, the first is CLS; 0 or 1.
+  """
+
+  title: str
+  num_mels: int
+  patch: tuple[int, int]
+  num_extra: int
+
+
+def dtype_of(name: str) -> Any:
+  """The type of matrix products.
+
+  Args:
+    name: `"float32"` or `"bfloat16"`.
+
+  Returns:
+    The type.
+
+  Raises:
+    ValueError: for another name.
+  """
+  if name not in DTYPES:
+    raise ValueError(f"found dtype {name!r}, expected one of {[*DTYPES]}.")
+  return DTYPES[name]
+
+
+def layer_names(depth: int) -> tuple[str, ...]:
+  """Names of the token sequences of a network of `depth` blocks."""
+  return (*(f"layer_{i}" for i in range(depth + 1)), "output")
+
+
+def num_patches(
+  kind: Kind, num_frames: int, *, max_frames: int | None = None
+) -> tuple[int, int]:
+  """Counts time and frequency patches.
+
+  Args:
+    kind: the family.
+    num_frames: frames of the input.
+    max_frames: the longest input, None if there is no such.
+
+  Returns:
+    Patches over time and over frequency; frames beyond whole patches do not
+    count.
+
+  Raises:
+    ValueError: for an input shorter than a patch, or too long.
+  """
+  rows, columns = kind.patch
+  if num_frames < rows:
+    raise ValueError(
+      f"{kind.title}: found {num_frames} frames, expected {rows} or more (one"
+      " patch)."
+    )
+  if max_frames is not None and num_frames // rows * rows > max_frames:
+    raise ValueError(
+      f"{kind.title}: found {num_frames} frames, expected at most"
+      f" {max_frames} (the position table)."
+    )
+  return num_frames // rows, kind.num_mels // columns
+
+
+def shapes(module: nn.Module, kind: Kind) -> dict[str, tuple[int, ...]]:
+  """Shapes of a network's parameters, none of which is made.
+
+  Args:
+    module: maps `[frames, M]` to token sequences.
+    kind: its family.
+
+  Returns:
+    Shape by place.
+  """
+  start = jnp.zeros((kind.patch[0], kind.num_mels))
+  tree = jax.eval_shape(module.init, jax.random.key(0), start)["params"]
+  flat: Tree = flax.traverse_util.flatten_dict(tree, sep="/")
+  return {path: tuple(leaf.shape) for path, leaf in flat.items()}
+
+
+def of_module(
+  module: nn.Module,
+  kind: Kind,
+  *,
+  depth: int,
+  width: int,
+  dtype: str,
+  max_frames: int | None = None,
+) -> FrozenEncoder:
+  """Makes an encoder of a network.
+
+  Args:
+    module: maps `[frames, M]` to token sequences `[L, D]` by layer name.
+    kind: its family.
+    depth: blocks.
+    width: D.
+    dtype: `"float32"` computes exactly, on accelerators too.
+    max_frames: the longest input, None if there is no such.
+
+  Returns:
+    The encoder.
+  """
+  names = layer_names(depth)
+  precision = "highest" if dtype == "float32" else "default"
+  counted = lambda num: num_patches(kind, num, max_frames=max_frames)
+
+  def init(key: Key) -> Tree:
+    start = jnp.zeros((kind.patch[0], kind.num_mels))
+    return module.init(key, start)["params"]
+
+  def apply(params: Tree, x: Array, layers: tuple[str, ...]) -> Encoded:
+    if unknown := [n for n in layers if n not in names]:
+      raise ValueError(
+        f"{kind.title}: found layers {unknown}, expected some of {names}."
+      )
+    if x.shape[1] != kind.num_mels:
+      raise ValueError(
+        f"{kind.title}: found {x.shape[1]} bands, expected {kind.num_mels}."
+      )
+    grid = counted(x.shape[0])
+    with jax.default_matmul_precision(precision):
+      out: Tree = module.apply({"params": params}, x)
+    tokens = {name: out[name][kind.num_extra :] for name in layers}
+    return Encoded(
+      {n: t.reshape(*grid, width) for n, t in tokens.items()},
+      {n: out[n][0] for n in layers} if kind.num_extra else {},
+    )
+
+  return FrozenEncoder(
+    layers=names,
+    width=width,
+    num_mels=kind.num_mels,
+    num_patches=counted,
+    shapes=lambda: shapes(module, kind),
+    init=init,
+    apply=apply,
+  )
+
+
+def shape_of(
+  tensors: Mapping[str, np.ndarray], name: str, *, default: tuple[int, ...]
+) -> tuple[int, ...]:
+  """Shape of an official weight.
+
+  Args:
+    tensors: arrays by official name.
+    name: the weight.
+    default: taken where it is missing or has another number of axes, so that
+      the parameters that are not there can be listed.
+
+  Returns:
+    The shape.
+  """
+  shape = tensors[name].shape if name in tensors else ()
+  return shape if len(shape) == len(default) else default
+
+
+def count_blocks(names: Iterable[str], pattern: str, *, default: int) -> int:
+  r"""Counts blocks by the largest number in their names.
+
+  Args:
+    names: official names.
+    pattern: matches the start of a name; its group is the number.
+    default: taken where there is none.
+
+  Returns:
+    The number of blocks.
+  """
+  found = [m for name in names if (m := re.match(pattern, name))]
+  return 1 + max((int(m.group(1)) for m in found), default=default - 1)
+
+
+def published(
+  sizes: Mapping[str, Mapping[str, Any]], title: str, size: str
+) -> dict[str, Any]:
+  """Settings of a published size.
+
+  Args:
+    sizes: settings by size.
+    title: of the family, for messages.
+    size: which.
+
+  Returns:
+    The settings.
+
+  Raises:
+    ValueError: for an unknown size.
+  """
+  if size not in sizes:
+    raise ValueError(
+      f"{title}: found size {size!r}, expected one of {[*sizes]}."
+    )
+  return dict(sizes[size])
+
+
+def heads_of(sizes: Mapping[str, Mapping[str, Any]], width: int) -> int | None:
+  """Heads of the published size of a width, which no weight tells.
+
+  Args:
+    sizes: settings by size.
+    width: D.
+
+  Returns:
+    Their number, or None if no such size is published.
+  """
+  known = {s["width"]: s["num_heads"] for s in sizes.values()}
+  return known.get(width)
+
+
+def check_heads(title: str, settings: Mapping[str, Any]) -> None:
+  """Checks that the number of heads is known and fits.
+
+  Args:
+    title: of the family, for messages.
+    settings: with `width` and `num_heads`.
+
+  Raises:
+    ValueError: if it is not, or does not.
+  """
+  heads, width = settings["num_heads"], settings["width"]
+  if type(heads) is not int or heads < 1 or width % heads:
+    raise ValueError(
+      f"{title}: found {heads!r} heads for the width {width}, expected a"
+      " divisor of it (no weight tells it; give num_heads)."
+    )

@@ -1,0 +1,269 @@
+"""Transformer parts that several audio encoders share.
+
+Every module takes one clip; a batch is its `vmap`, which XLA turns into one
+matrix product a layer.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from asd_jax.encoders.weight_map import Rule
+from asd_jax.typing import Array
+
+DType = Any
+
+
+def gelu(x: Array) -> Array:
+  """GELU in its exact form, with the error function.
+
+  Args:
+    x: `[...]` input.
+
+  Returns:
+    `[...]` output.
+  """
+  return x * (0.5 + 0.5 * jax.lax.erf(x * 2.0**-0.5))
+
+
+def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
+  """Makes a layer norm that computes in float32, by the two-pass variance.
+
+  Args:
+    epsilon: added to the variance.
+    name: of the submodule.
+
+  Returns:
+    The module.
+  """
+  return nn.LayerNorm(
+    epsilon, dtype=jnp.float32, use_fast_variance=False, name=name
+  )
+
+
+def _one_head(
+  query: Array,
+  key_rows: Array,
+  value: Array,
+  bias: Array | None,
+  gate: Array | None,
+) -> Array:
+  """Attends with one head: `[L, D]` three times, `[L, L]` and `[L]`."""
+  logits = jnp.matmul(
+    query * query.shape[-1] ** -0.5,
+    key_rows.T,
+    preferred_element_type=jnp.float32,
+  )
+  if bias is not None:
+    logits += bias if gate is None else gate[:, None] * bias
+  weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+  return weights @ value
+
+
+def attend(
+  query: Array,
+  key_rows: Array,
+  value: Array,
+  *,
+  bias: Array | None = None,
+  gate: Array | None = None,
+  keep: Array | None = None,
+) -> Array:
+  """Scaled dot-product attention; the softmax is in float32.
+
+  Args:
+    query: `[L, H, D]` of H heads, not scaled.
+    key_rows: `[L, H, D]` keys.
+    value: `[L, H, D]` values.
+    bias: `[H, L, L]` added to the scaled logits (head, query, key).
+    gate: `[H, L]` factor of the bias of each query.
+    keep: `[L]` False for keys that no query sees.
+
+  Returns:
+    `[L, H * D]` attended values, heads side by side.
+  """
+  length, num_heads, width = query.shape
+  if keep is not None:
+    out_of_sight = jnp.where(keep, 0.0, jnp.finfo(jnp.float32).min)[None, None]
+    hidden = jnp.broadcast_to(out_of_sight, (num_heads, length, length))
+    bias = hidden if bias is None else _gated(bias, gate) + hidden
+    gate = None
+  heads = (query, key_rows, value, bias, gate)
+
+  # A head's logits fit a processor's cache, those of all heads do not.
+  def in_turn(heads: tuple[Any, ...]) -> Array:
+    *rows, bias, gate = heads
+    rows = [x.transpose(1, 0, 2) for x in rows]
+    out = jax.lax.map(lambda x: _one_head(*x), (*rows, bias, gate))
+    return out.transpose(1, 0, 2)
+
+  def at_once(heads: tuple[Any, ...]) -> Array:
+    return jax.vmap(_one_head, in_axes=(1, 1, 1, 0, 0), out_axes=1)(*heads)
+
+  out = jax.lax.platform_dependent(heads, cpu=in_turn, default=at_once)
+  return out.reshape(length, num_heads * width)
+
+
+def _gated(bias: Array, gate: Array | None) -> Array:
+  return bias if gate is None else gate[:, :, None] * bias
+
+
+class PatchEmbed(nn.Module):
+  """Convolution whose stride is its kernel, as one matrix product.
+
+  Attributes:
+    width: output width D.
+    patch: rows and columns of a patch.
+    use_bias: whether a bias is added.
+    dtype: of the computation.
+  """
+
+  width: int
+  patch: tuple[int, int]
+  use_bias: bool = True
+  dtype: DType = jnp.float32
+
+  @nn.compact
+  def __call__(self, picture: Array) -> Array:
+    """Maps `[R, C]` to `[R // rows, C // columns, D]`; the rest is dropped."""
+    rows, columns = self.patch
+    init = nn.initializers.lecun_normal()
+    kernel = self.param("kernel", init, (rows, columns, 1, self.width))
+    down, across = picture.shape[0] // rows, picture.shape[1] // columns
+    x = picture[: down * rows, : across * columns]
+    x = x.reshape(down, rows, across, columns)
+    x = x.transpose(0, 2, 1, 3).reshape(down, across, rows * columns)
+    x = x.astype(self.dtype)
+    x @= kernel.reshape(rows * columns, self.width).astype(self.dtype)
+    if self.use_bias:
+      bias = self.param("bias", nn.initializers.zeros, (self.width,))
+      x += bias.astype(self.dtype)[None, None]
+    return x
+
+
+class Attention(nn.Module):
+  """Multi-head self-attention with one projection for all three inputs.
+
+  Attributes:
+    num_heads: heads H.
+    dtype: of the computation.
+  """
+
+  num_heads: int
+  dtype: DType = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array, *, keep: Array | None = None) -> Array:
+    """Maps `[L, D]` to `[L, D]`; `keep` `[L]` is False for masked keys."""
+    length, width = x.shape
+    qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(x)
+    qkv = qkv.reshape(length, 3, self.num_heads, width // self.num_heads)
+    out = attend(qkv[:, 0], qkv[:, 1], qkv[:, 2], keep=keep)
+    return nn.Dense(width, dtype=self.dtype, name="proj")(out)
+
+
+class Mlp(nn.Module):
+  """Two linear layers with a GELU between them.
+
+  Attributes:
+    hidden: width between them.
+    dtype: of the computation.
+  """
+
+  hidden: int
+  dtype: DType = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps `[L, D]` to `[L, D]`."""
+    h = gelu(nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(x))
+    return nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(h)
+
+
+class PostNormBlock(nn.Module):
+  """Attention and MLP, each normalised after its residual sum.
+
+  Attributes:
+    num_heads: heads.
+    hidden: width of the MLP.
+    dtype: of the matrix products; the residual stream is float32.
+    epsilon: of the norms.
+  """
+
+  num_heads: int
+  hidden: int
+  dtype: DType = jnp.float32
+  epsilon: float = 1e-6
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps `[L, D]` to `[L, D]`."""
+    x += Attention(self.num_heads, self.dtype, name="attn")(x)
+    x = layer_norm(self.epsilon, "norm1")(x)
+    x += Mlp(self.hidden, self.dtype, name="mlp")(x)
+    return layer_norm(self.epsilon, "norm2")(x)
+
+
+class PreNormBlock(nn.Module):
+  """Attention and MLP, each of a normalised copy, added to the stream.
+
+  Attributes:
+    num_heads: heads.
+    hidden: width of the MLP.
+    dtype: of the matrix products; the residual stream is float32.
+    epsilon: of the norms.
+  """
+
+  num_heads: int
+  hidden: int
+  dtype: DType = jnp.float32
+  epsilon: float = 1e-6
+
+  @nn.compact
+  def __call__(self, x: Array, *, keep: Array | None = None) -> Array:
+    """Maps `[L, D]` to `[L, D]`; `keep` `[L]` is False for masked keys."""
+    attention = Attention(self.num_heads, self.dtype, name="attn")
+    x += attention(layer_norm(self.epsilon, "norm1")(x), keep=keep)
+    mlp = Mlp(self.hidden, self.dtype, name="mlp")
+    return x + mlp(layer_norm(self.epsilon, "norm2")(x))
+
+
+def linear_rules(name: str, path: str) -> tuple[Rule, Rule]:
+  """Rules of a linear layer.
+
+  Args:
+    name: pattern of its official name.
+    path: its place.
+
+  Returns:
+    Rules of weight and bias.
+  """
+  return (
+    Rule(name + r"\.weight", path + "/kernel", "linear"),
+    Rule(name + r"\.bias", path + "/bias"),
+  )
+
+
+def norm_rules(name: str, path: str) -> tuple[Rule, Rule]:
+  """Rules of a norm.
+
+  Args:
+    name: pattern of its official name.
+    path: its place.
+
+  Returns:
+    Rules of weight and bias.
+  """
+  return (
+    Rule(name + r"\.weight", path + "/scale"),
+    Rule(name + r"\.bias", path + "/bias"),
+  )
+
+
+# Blocks as `timm` names them; DaSheng and EAT do so too.
+BLOCK_RULES = (
+  *linear_rules(r"blocks\.(\d+)\.(attn|mlp)\.(\w+)", r"blocks_\1/\2/\3"),
+  *norm_rules(r"blocks\.(\d+)\.(norm\d)", r"blocks_\1/\2"),
+)

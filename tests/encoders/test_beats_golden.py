@@ -1,0 +1,170 @@
+"""BEATs against the official code, every intermediate."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.encoders import beats, beats_positions, weight_map
+from asd_jax.frontends import kaldi
+
+pytestmark = pytest.mark.golden
+
+FRONTEND, TOKENS = 5e-4, 3e-4
+
+
+class Case:
+  """The golden arrays and the encoder with their weights."""
+
+  def __init__(self, z):
+    self.z = z
+    self.config = json.loads(str(z["config_json"]))
+    weights = {
+      k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
+    }
+    found = weight_map.official(weights, weight_map.FAMILIES["beats"])
+    self.params, self.settings = beats.port(found, {"cfg": self.config})
+    self.encoder = beats.of_settings(self.settings)
+    self.module = beats.Beats(**self.settings)
+
+  def frontend(self, wave):
+    front = kaldi.beats_fbank()
+    out = jax.jit(lambda w: front.apply({}, w))(self.z[wave])
+    assert out.shape[1] == front.num_frames(self.z[wave].shape[1])
+    return out
+
+  def all(self, fbank, padding=None):
+    """Every array of the network, `[B, ...]`."""
+
+    def one(x, pad):
+      return self.module.apply({"params": self.params}, x, padding=pad)
+
+    axes = (0, None if padding is None else 0)
+    return jax.jit(jax.vmap(one, in_axes=axes))(fbank, padding)
+
+  def tokens(self, fbank):
+    one = lambda x: self.encoder.apply(self.params, x, ("output",))
+    grid = jax.jit(jax.vmap(one))(fbank).grid["output"]
+    return grid.reshape(len(grid), -1, grid.shape[-1])
+
+  def close(self, found, name, atol=TOKENS, *, index=...):
+    want = self.z[name][index]
+    np.testing.assert_allclose(found, want, rtol=0, atol=atol, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def case(golden):
+  return Case(golden("encoders/beats"))
+
+
+def test_the_settings_are_those_of_the_file(case):
+  c, s = case.config, case.settings
+  assert s["num_heads"] == c["encoder_attention_heads"]
+  assert s["depth"] == c["encoder_layers"]
+  assert s["hidden"] == c["encoder_ffn_embed_dim"]
+  assert (s["width"], s["embed_width"]) == (
+    c["encoder_embed_dim"],
+    c["embed_dim"],
+  )
+  assert (s["num_taps"], s["num_groups"]) == (
+    c["conv_pos"],
+    c["conv_pos_groups"],
+  )
+  assert (s["num_buckets"], s["max_distance"]) == (
+    c["num_buckets"],
+    c["max_distance"],
+  )
+
+
+def test_the_front_end(case):
+  case.close(case.frontend("waveform"), "frontend", FRONTEND)
+  case.close(case.frontend("waveform_odd"), "frontend_odd", FRONTEND)
+
+
+def test_every_layer_from_the_golden_front_end(case):
+  out = case.all(case.z["frontend"])
+  case.close(out["patch_embed_conv"], "patch_embed_conv")
+  case.close(out["patch_embed"], "patch_embed")
+  case.close(out["pos_conv"], "pos_conv_out")
+  case.close(out["layer_0"], "layer_input")
+  for i in range(case.module.depth):
+    case.close(out[f"layer_{i + 1}"], f"layer_{i}")
+  case.close(out["output"], "output")
+  case.close(out["position_bias"][0], "position_bias", 1e-6)
+  grid = case.encoder.num_patches(case.z["frontend"].shape[1])
+  assert grid == tuple(case.z["patch_grid"])
+
+
+def test_tokens_from_the_waveform(case):
+  case.close(case.tokens(case.frontend("waveform")), "output")
+  case.close(case.tokens(case.frontend("waveform_odd")), "output_odd")
+
+
+@pytest.mark.parametrize("name", ["rel_bucket_by_offset", "rel_bucket_320_800"])
+def test_buckets_of_relative_positions(case, name):
+  want = case.z[name]
+  most = len(want) // 2
+  settings = {k: case.settings[k] for k in ("num_buckets", "max_distance")}
+  if name == "rel_bucket_320_800":
+    settings = {}
+  found = beats_positions.relative_buckets(
+    np.arange(-most, most + 1), **settings
+  )
+  np.testing.assert_array_equal(found, want)
+
+
+def padded(case):
+  frames = case.z["frontend"].shape[1]
+  tokens = np.prod(case.encoder.num_patches(frames))
+  return jax.vmap(
+    lambda p: beats.token_padding(p, num_frames=frames, num_tokens=int(tokens))
+  )(case.z["padding_mask"])
+
+
+def test_masks_of_samples_reach_the_tokens(case):
+  frames, tokens = padded(case)
+  np.testing.assert_array_equal(frames, case.z["padding_mask_frames"])
+  np.testing.assert_array_equal(tokens, case.z["padding_mask_tokens"])
+  fbank = case.frontend("waveform_padded")
+  case.close(case.all(fbank, tokens)["output"], "output_padded")
+
+
+def test_an_empty_mask_changes_nothing(case):
+  fbank = jnp.asarray(case.z["frontend"])
+  none = jnp.zeros(case.z["padding_mask_tokens"].shape, bool)
+  case.close(case.all(fbank, none)["output"], "output")
+
+
+def test_the_classes_of_a_fine_tuned_file(case):
+  weight = case.z["param_finetuned/predictor.weight"].T
+  bias = case.z["param_finetuned/predictor.bias"]
+  head = lambda x, pad: beats.class_probabilities(x, weight, bias, padding=pad)
+  out = jax.vmap(lambda x: head(x, None))(case.tokens(case.z["frontend"]))
+  case.close(out, "probs_finetuned")
+  fbank, (_, mask) = case.frontend("waveform_padded"), padded(case)
+  out = jax.vmap(head)(case.all(fbank, mask)["output"], mask)
+  case.close(out, "probs_finetuned_padded")
+
+
+def test_bfloat16_is_near(case):
+  fast = beats.of_settings(case.settings, dtype="bfloat16")
+  one = lambda x: fast.apply(case.params, x, ("output",)).grid["output"]
+  found = jax.jit(jax.vmap(one))(case.z["frontend"])
+  gap = np.abs(found.reshape(case.z["output"].shape) - case.z["output"])
+  assert TOKENS < gap.mean() < 0.05
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [("deep_norm", False), ("layer_norm_first", True), ("gru_rel_pos", False)],
+)
+def test_other_networks_are_refused(case, key, value):
+  with pytest.raises(ValueError, match=f"{key}={value}"):
+    beats.settings_of({}, {"cfg": {**case.config, key: value}})
+
+
+def test_a_clip_shorter_than_a_patch_is_refused(case):
+  with pytest.raises(ValueError, match="BEATs: found 15 frames"):
+    case.encoder.num_patches(15)

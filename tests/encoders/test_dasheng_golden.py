@@ -1,0 +1,171 @@
+"""DaSheng against the published package, every intermediate."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.encoders import dasheng, weight_map
+from asd_jax.frontends import htk_mel
+from asd_jax.ops import filterbank
+
+pytestmark = pytest.mark.golden
+
+TOLERANCE = 1e-4  # of the standard deviation of the reference
+DECIBEL = 0.05
+HOP, PATCH = 160, 4
+
+
+class Case:
+  """The golden arrays and the encoder with their weights."""
+
+  def __init__(self, z):
+    self.z = z
+    self.config = json.loads(str(z["config_json"]))
+    weights = {
+      k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
+    }
+    found = weight_map.official(weights, weight_map.FAMILIES["dasheng"])
+    beside = {"config": self.config["model"]}
+    self.params, self.settings = dasheng.port(found, beside)
+    self.encoder = dasheng.of_settings(self.settings)
+
+  def frontend(self, wave):
+    front = htk_mel.dasheng_mel()
+    out = jax.jit(lambda w: front.apply({}, w))(wave)
+    assert out.shape[1] == front.num_frames(wave.shape[1])
+    return out
+
+  def all(self, mel, keep=None, **changed):
+    """Every array of the network, `[B, ...]`."""
+    module = dasheng.Dasheng(**{**self.settings, **changed})
+
+    def one(x, mask):
+      return module.apply({"params": self.params}, x, keep=mask)
+
+    axes = (0, None if keep is None else 0)
+    return jax.jit(jax.vmap(one, in_axes=axes))(mel, keep)
+
+  def close(self, found, name):
+    want = np.float64(self.z[name])
+    gap = np.abs(found - want).max() / want.std()
+    assert np.shape(found) == want.shape, name
+    assert gap < TOLERANCE, (name, gap)
+
+
+@pytest.fixture(scope="module")
+def case(golden):
+  return Case(golden("encoders/dasheng"))
+
+
+@pytest.fixture(scope="module")
+def mel(case):
+  return case.frontend(case.z["waveform"])
+
+
+def picture(x):
+  """`[B, T, M]` as the reference has it, `[B, M, T]`."""
+  return jnp.swapaxes(x, 1, 2)
+
+
+def test_the_front_end(case, mel):
+  case.close(picture(mel), "frontend_db")
+  case.close(picture(case.all(mel)["normalised"])[:, None], "frontend")
+  odd = case.all(case.frontend(case.z["waveform_odd"]))
+  case.close(picture(odd["normalised"])[:, None], "frontend_odd")
+
+
+def test_the_range_of_decibels_is_the_clips_own(case):
+  wave = case.z["waveform_topdb"]
+  found = picture(case.frontend(wave))
+  want = case.z["frontend_db_topdb_single"]
+  np.testing.assert_allclose(found, want, rtol=0, atol=DECIBEL)
+  power = htk_mel.mel_power(wave)  # the package's: one range for the batch
+  shape = power.shape
+  joined = filterbank.decibel_in_range(power.reshape(-1, shape[-1]))
+  want = case.z["frontend_db_topdb_batch"]
+  found = picture(joined.reshape(shape))
+  np.testing.assert_allclose(found, want, rtol=0, atol=DECIBEL)
+
+
+def test_every_layer(case, mel):
+  out = case.all(mel)
+  case.close(picture(out["patch_embed"])[:, :, None], "patch_embed")
+  for i in range(case.settings["depth"]):
+    case.close(out[f"layer_{i + 1}"], f"layer_{i}")
+  case.close(out["output"], "output")
+
+
+def test_tokens_by_the_encoder(case, mel):
+  one = lambda x: case.encoder.apply(case.params, x, ("output",))
+  found = jax.jit(jax.vmap(one))(mel)
+  assert found.cls == {}
+  grid = found.grid["output"]  # [B, T, 1, D]
+  assert grid.shape[1:3] == case.encoder.num_patches(mel.shape[1])
+  case.close(grid[:, :, 0], "output")
+  case.close(grid.mean((1, 2)), "embedding")
+  odd = case.frontend(case.z["waveform_odd"])
+  case.close(jax.vmap(one)(odd).grid["output"][:, :, 0], "output_odd")
+
+
+def test_tokens_beyond_a_clip_are_masked(case, mel):
+  valid = case.z["x_length"] // (HOP * PATCH)
+  keep = jnp.arange(case.z["output"].shape[1])[None] < valid[:, None]
+  assert not keep.all()
+  case.close(case.all(mel, keep)["output"], "output_masked")
+
+
+def test_long_clips_go_in_groups(case, mel):
+  size = case.config["chunk_case"]["target_length"]
+  case.close(case.all(mel, target_frames=size)["output"], "output_chunk")
+
+
+def test_the_groups_of_the_repository(case, mel):
+  """It fills the last group with zeros after the norm and cuts the tokens."""
+  size = case.config["chunk_case"]["target_length"]
+  rest = mel.shape[1] % size
+  norm = case.params["input_norm"]
+  # dB that the norm brings to zero.
+  zero = norm["mean"] - norm["bias"] / norm["scale"] * np.sqrt(
+    norm["var"] + 1e-5
+  )
+  fill = np.broadcast_to(zero, (len(mel), size - rest, mel.shape[-1]))
+  found = case.all(jnp.concatenate([mel, fill], 1), target_frames=size)
+  num = (mel.shape[1] - rest + rest // PATCH * PATCH) // PATCH
+  case.close(found["output"][:, :num], "output_chunk_github")
+
+
+def formula_clips(c):
+  """The 10 s clips that the golden file describes instead of storing."""
+  n = np.arange(c["samples"], dtype=np.uint64)
+  t = n / 16_000.0
+  h = n * 2654435761 % 2**32
+  h = (h ^ (h >> 15)) * 2246822519 % 2**32
+  noise = (h ^ (h >> 13)) / 2**32 - 0.5
+  chirp = np.sin(2 * np.pi * (c["f0"] * t + c["k"] * t**2))
+  bursts = np.sin(2 * np.pi * c["f1"] * t) * (np.floor(c["g"] * t) % 2)
+  first = c["a0"] * chirp + c["a1"] * bursts + c["nz"] * noise
+  second = np.where(n < 96_000, 0.5 * first, 0.0)
+  return np.stack([first, second]).astype(np.float32)
+
+
+def test_ten_seconds(case):
+  waves = formula_clips(case.config["rv10"])
+  tokens = case.all(case.frontend(waves))["output"]
+  case.close(tokens.mean(1), "rv10_pooled")
+
+
+def test_bfloat16_is_near(case, mel):
+  fast = dasheng.of_settings(case.settings, dtype="bfloat16")
+  one = lambda x: fast.apply(case.params, x, ("output",)).grid["output"]
+  gap = np.abs(jax.jit(jax.vmap(one))(mel)[:, :, 0] - case.z["output"])
+  assert TOLERANCE < gap.mean() / case.z["output"].std() < 0.05
+
+
+def test_groups_beyond_the_table_are_refused(case):
+  with pytest.raises(ValueError, match="target_frames 1012, expected 4 to"):
+    dasheng.of_settings({**case.settings, "target_frames": 1012})
+  with pytest.raises(ValueError, match="DaSheng: found 3 frames, expected 4"):
+    case.encoder.num_patches(3)

@@ -1,0 +1,163 @@
+"""EAT and SSLAM against the official code, every intermediate."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from asd_jax.encoders import eat, sslam, weight_map
+from asd_jax.frontends import kaldi
+from asd_jax.ops import filterbank, pooling
+
+pytestmark = pytest.mark.golden
+
+FRONTEND, TOKENS, WHOLE = 2e-4, 5e-5, 1e-4
+FAMILIES = {"eat": eat, "sslam": sslam}
+
+
+class Case:
+  """The golden arrays of a family and its encoder with their weights."""
+
+  def __init__(self, name, z):
+    self.z, self.name = z, name
+    self.config = json.loads(str(z["config_json"]))
+    weights = {
+      k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
+    }
+    found = weight_map.official(weights, weight_map.FAMILIES[name])
+    beside = {"cfg": {"model": self.config}}
+    self.params, self.settings = FAMILIES[name].port(found, beside)
+    self.encoder = FAMILIES[name].of_settings(self.settings)
+    self.module = eat.Eat(**self.settings)
+    self.last = f"layer_{self.module.depth}"
+
+  def frontend(self, wave, **settings):
+    front = kaldi.eat_fbank(**settings)
+    out = jax.jit(lambda w: front.apply({}, w))(self.z[wave])
+    assert out.shape[1] == front.num_frames(self.z[wave].shape[1])
+    return out
+
+  def tokens(self, fbank, layers=("output",)):
+    """`[B, T, F, D]` by layer and `[B, D]` by layer."""
+    one = lambda x: self.encoder.apply(self.params, x, layers)
+    return jax.jit(jax.vmap(one))(fbank)
+
+  def close(self, found, name, atol, *, index=...):
+    want = self.z[name][index]
+    np.testing.assert_allclose(found, want, rtol=0, atol=atol, err_msg=name)
+
+
+def whole(encoded, layer="output"):
+  """`[B, 1 + L, D]` with CLS first."""
+  grid, cls = encoded.grid[layer], encoded.cls[layer]
+  rest = grid.reshape(len(grid), -1, grid.shape[-1])
+  return jnp.concatenate([cls[:, None], rest], axis=1)
+
+
+def pooled(encoded, layer="output"):
+  out = jax.vmap(pooling.mean_time)(encoded.grid[layer])
+  return out.reshape(len(out), -1)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def case(request, golden):
+  return Case(request.param, golden(f"encoders/{request.param}"))
+
+
+@pytest.fixture(scope="module")
+def target(case):
+  return case.config["target_length"]
+
+
+def test_window_and_filters(case):
+  case.close(filterbank.kaldi_window(400, window="hanning"), "window", 1e-6)
+  bank = filterbank.kaldi_filters(128, fft_samples=512, sample_rate=16_000)
+  # The reference makes its filters in float32.
+  case.close(bank.T, "mel_filterbank", 1e-4)
+
+
+def test_the_front_end(case, target):
+  case.close(case.frontend("waveform", num_frames=target), "frontend", FRONTEND)
+  odd = case.frontend("waveform_odd", num_frames=target)
+  case.close(odd, "frontend_odd", FRONTEND)
+  frames = case.frontend("waveform_odd", multiple=1).shape[1]
+  assert frames == case.z["n_frames_odd"]
+  count = np.prod(case.encoder.num_patches(frames))
+  assert 1 + count == case.z["output_odd_valid_tokens"]
+
+
+def test_every_layer_from_the_golden_front_end(case):
+  fbank = case.z["frontend"]
+  run = jax.vmap(lambda x: case.module.apply({"params": case.params}, x))
+  out = jax.jit(run)(fbank)
+  case.close(out["patch_embed"], "patch_embed", TOKENS)
+  case.close(out["layer_0"], "pre_norm", TOKENS)
+  for i in range(case.module.depth):
+    case.close(out[f"layer_{i + 1}"], f"layer_{i}", TOKENS)
+  found = case.tokens(fbank, case.encoder.layers)
+  case.close(whole(found), "output", TOKENS)
+  case.close(whole(found, case.last), "output", TOKENS)
+  case.close(whole(found, "layer_0"), "pre_norm", TOKENS)
+  case.close(found.cls["output"], "cls", TOKENS)
+  case.close(pooled(found), "pooled_time", TOKENS)
+
+
+def test_tokens_from_the_waveform(case, target):
+  found = case.tokens(case.frontend("waveform", num_frames=target))
+  case.close(whole(found), "output", WHOLE)
+  odd = case.tokens(case.frontend("waveform_odd", num_frames=target))
+  case.close(whole(odd), "output_odd", WHOLE)
+
+
+def test_other_lengths(case):
+  by_16 = case.tokens(case.frontend("waveform_odd"))
+  case.close(whole(by_16), "output_odd_pad16", WHOLE)
+  by_32 = case.tokens(case.frontend("waveform_odd", multiple=32))
+  case.close(by_32.cls["output"], "output_odd_pad32_cls", WHOLE)
+  case.close(pooled(by_32), "output_odd_pad32_pooled", WHOLE)
+  long = case.tokens(case.frontend("waveform", num_frames=1024))
+  case.close(pooled(long), "pooled1024", WHOLE)
+
+
+def test_ten_seconds_of_every_layer(case):
+  layers = [f"layer_{i + 1}" for i in range(case.module.depth)]
+  fbank = case.frontend("waveform", num_samples=160_000, num_frames=1024)
+  found = case.tokens(fbank, tuple(layers))
+  for i, layer in enumerate(layers):
+    case.close(pooled(found, layer), "pooled10s_layers", WHOLE, index=i)
+    case.close(found.cls[layer], "cls10s_layers", WHOLE, index=i)
+
+
+def test_the_table_of_positions(case):
+  want = case.z["sincos_positions"]
+  # The reference computes the angles in float32.
+  case.close(eat.sincos_positions(*want.shape), "sincos_positions", 2e-5)
+
+
+def test_bfloat16_is_near(case):
+  fast = FAMILIES[case.name].of_settings(case.settings, dtype="bfloat16")
+  one = lambda x: fast.apply(case.params, x, ("output",))
+  found = whole(jax.jit(jax.vmap(one))(case.z["frontend"]))
+  gap = np.abs(found - case.z["output"])
+  assert TOKENS < gap.mean() < 0.05
+
+
+def test_lengths_are_checked_on_the_host(case):
+  most = case.module.num_positions * 2
+  num_patches = case.encoder.num_patches
+  assert num_patches(16) == (1, 8)
+  assert num_patches(most + 15) == (most // 16, 8)
+  title = case.name.upper()
+  with pytest.raises(ValueError, match=f"{title}: found 15 frames, .*16"):
+    num_patches(15)
+  with pytest.raises(ValueError, match=f"{title}: .* at most {most}"):
+    num_patches(most + 16)
+  with pytest.raises(ValueError, match=f"{title}: found layers"):
+    case.tokens(case.z["frontend"], ("layer_x",))
+  assert case.encoder.shapes() == {
+    path: leaf.shape
+    for path, leaf in traverse_util.flatten_dict(case.params, sep="/").items()
+  }

@@ -1,0 +1,143 @@
+"""What all encoders with published weights promise, on tiny networks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+from jax.extend import core
+
+from asd_jax.encoders import beats, dasheng, eat, sslam
+
+TINY = dict(width=16, depth=2, num_heads=2, hidden=24)
+TABLE = dict(num_positions=32)
+ENCODERS = {
+  "eat": eat.of_settings(TINY | TABLE),
+  "sslam": sslam.of_settings(TINY | TABLE),
+  "beats": beats.of_settings(
+    TINY
+    | dict(embed_width=8, num_taps=4, num_groups=2)
+    | dict(num_buckets=16, max_distance=20)
+  ),
+  "dasheng": dasheng.of_settings(
+    TINY | dict(num_positions=6, target_frames=24)
+  ),
+}
+FRAMES, BATCH = 50, 3
+BLOCKS = 2
+
+
+@pytest.fixture(params=ENCODERS)
+def name(request):
+  return request.param
+
+
+@pytest.fixture
+def encoder(name):
+  return ENCODERS[name]
+
+
+@functools.cache
+def random(name):
+  return jax.jit(ENCODERS[name].init)(jax.random.key(0))
+
+
+@pytest.fixture
+def params(name):
+  return random(name)
+
+
+@pytest.fixture
+def clips(encoder):
+  shape = (BATCH, FRAMES, encoder.num_mels)
+  return jax.random.normal(jax.random.key(1), shape)
+
+
+def batched(encoder, layers):
+  one = lambda params, x: encoder.apply(params, x, layers)
+  return jax.vmap(one, in_axes=(None, 0))
+
+
+def dots(jaxpr):
+  """Batch axes of every matrix product, in programs inside too."""
+  for eqn in jaxpr.eqns:
+    if eqn.primitive.name == "dot_general":
+      yield len(eqn.params["dimension_numbers"][1][0])
+    for inner in core.jaxprs_in_params(eqn.params):
+      yield from dots(inner)
+
+
+def test_random_parameters_have_the_promised_shapes(encoder, params):
+  flat = traverse_util.flatten_dict(params, sep="/")
+  assert {path: leaf.shape for path, leaf in flat.items()} == encoder.shapes()
+
+
+def test_every_layer_is_a_grid_of_tokens(name, encoder, params, clips):
+  out = jax.jit(batched(encoder, encoder.layers))(params, clips)
+  grid = encoder.num_patches(FRAMES)
+  has_cls = name in ("eat", "sslam")
+  assert set(out.cls) == (set(encoder.layers) if has_cls else set())
+  assert encoder.layers == ("layer_0", "layer_1", "layer_2", "output")
+  for layer in encoder.layers:
+    assert out.grid[layer].shape == (BATCH, *grid, encoder.width)
+    assert np.isfinite(out.grid[layer]).all()
+    assert all(cls.shape == (BATCH, encoder.width) for cls in out.cls.values())
+
+
+def test_a_clip_is_the_same_alone_and_in_a_batch(encoder, params, clips):
+  out = jax.jit(batched(encoder, ("output",)))(params, clips)
+  alone = jax.jit(lambda x: encoder.apply(params, x, ("output",)))(clips[1])
+  for one, other in zip(
+    jax.tree.leaves(out), jax.tree.leaves(alone), strict=True
+  ):
+    np.testing.assert_allclose(one[1], other, atol=2e-5)
+
+
+def test_a_batch_is_one_matrix_product_a_layer(name, encoder, params, clips):
+  run = batched(encoder, ("output",))
+  found = list(dots(jax.make_jaxpr(run)(params, clips).jaxpr))
+  groups = 2 if name == "dasheng" else 1
+  # Only logits and weighted values have a batch, of clips, in either of the
+  # two orders in which heads are gone through.
+  assert sum(num > 0 for num in found) == 4 * BLOCKS * groups
+  assert sum(num == 0 for num in found) >= 4 * BLOCKS * groups
+
+
+def test_layers_that_nobody_reads_are_not_computed(encoder, params, clips):
+  def flops(layer):
+    run = jax.jit(batched(encoder, (layer,)))
+    return run.lower(params, clips).compile().cost_analysis()["flops"]
+
+  first, second, last = (flops(n) for n in ("layer_0", "layer_1", "layer_2"))
+  assert second - first > 0.4 * (last - first)
+  assert last - second > 0.4 * (last - first)
+
+
+def test_frames_beyond_whole_patches_do_not_count(name, encoder, params, clips):
+  run = jax.jit(lambda x: encoder.apply(params, x, ("output",)))
+  used = encoder.num_patches(FRAMES)[0] * (4 if name == "dasheng" else 16)
+  assert used < FRAMES
+  one, other = run(clips[0]), run(clips[0].at[used:].set(9.0))
+  np.testing.assert_array_equal(one.grid["output"], other.grid["output"])
+  changed = run(clips[0].at[used - 1].set(9.0))
+  assert np.abs(one.grid["output"] - changed.grid["output"]).max() > 1e-3
+
+
+def test_wrong_inputs_are_refused(encoder, params, clips):
+  with pytest.raises(ValueError, match="found layers"):
+    encoder.apply(params, clips[0], ("layer_3",))
+  with pytest.raises(ValueError, match="found 7 bands, expected"):
+    encoder.apply(params, jnp.zeros((FRAMES, 7)), ("output",))
+  with pytest.raises(ValueError, match="one patch"):
+    encoder.apply(params, jnp.zeros((3, encoder.num_mels)), ("output",))
+
+
+def test_the_longest_clip_of_a_position_table():
+  encoder = ENCODERS["eat"]
+  assert encoder.num_patches(79) == (4, 8)
+  with pytest.raises(ValueError, match="found 80 frames, expected at most 64"):
+    encoder.num_patches(80)
+  assert ENCODERS["beats"].num_patches(10**6) == (62_500, 8)
+  assert ENCODERS["dasheng"].num_patches(10**6) == (250_000, 1)

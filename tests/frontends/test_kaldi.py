@@ -1,0 +1,120 @@
+"""Front ends of the published encoders keep the contract of all front ends."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.frontends import htk_mel, kaldi
+from asd_jax.ops import filterbank
+
+FRONTENDS = {
+  "eat": kaldi.eat_fbank(),
+  "eat_32": kaldi.eat_fbank(multiple=32),
+  "eat_whole": kaldi.eat_fbank(multiple=1),
+  "eat_fixed": kaldi.eat_fbank(num_frames=40),
+  "eat_10s": kaldi.eat_fbank(num_samples=8000, num_frames=64),
+  "beats": kaldi.beats_fbank(),
+  "beats_10s": kaldi.beats_fbank(num_samples=8000),
+  "dasheng": htk_mel.dasheng_mel(),
+  "dasheng_10s": htk_mel.dasheng_mel(num_samples=8000),
+}
+MELS = {"dasheng": 64, "dasheng_10s": 64}
+
+
+def draw(num, seed=0):
+  wave = np.random.default_rng(seed).normal(size=(2, num))
+  return jnp.asarray(0.1 * wave, jnp.float32)
+
+
+@pytest.fixture(params=FRONTENDS)
+def name(request):
+  return request.param
+
+
+@pytest.fixture
+def front(name):
+  return FRONTENDS[name]
+
+
+def run(front, wave):
+  return jax.jit(lambda w: front.apply({}, w))(wave)
+
+
+@pytest.mark.parametrize("num", [400, 2800, 5599, 5600, 9001])
+def test_the_number_of_frames_is_known_beforehand(name, front, num):
+  found = run(front, draw(num))
+  assert found.shape == (2, front.num_frames(num), MELS.get(name, 128))
+  assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("num", [1, 16, 17, 33, 40])
+def test_as_few_samples_as_needed(name, front, num):
+  least = front.min_samples(num)
+  assert front.num_frames(least) >= num
+  if not name.endswith("10s"):
+    assert run(front, draw(least)).shape[1] >= num
+    if least > 400:
+      assert front.num_frames(least - 1) < num
+
+
+def test_a_clip_depends_on_itself_only(front):
+  wave = jnp.stack([draw(6000), 1000.0 * draw(6000, seed=1)])
+  both = jax.jit(jax.vmap(lambda w: front.apply({}, w)))(wave)
+  alone = run(front, wave[0])
+  np.testing.assert_allclose(both[0], alone, atol=2e-4)
+  near = run(front, wave[0, :1])
+  np.testing.assert_allclose(near, alone[:1], atol=2e-4)
+
+
+def test_eat_ignores_a_constant_and_beats_does_not_scale_away():
+  wave = draw(6000)
+  eat = FRONTENDS["eat"]
+  # Far below the floor of the bands, rounding of the mean does not show.
+  np.testing.assert_allclose(run(eat, wave + 0.25), run(eat, wave), atol=2e-3)
+  beats = FRONTENDS["beats"]
+  louder = run(beats, 2.0 * wave) - run(beats, wave)
+  step = 2.0 * np.log(2.0) / (2.0 * 6.55582)
+  np.testing.assert_allclose(louder[..., 4:], step, atol=2e-3)
+
+
+def test_silence_and_missing_frames_of_eat_differ():
+  silent = run(FRONTENDS["eat"], jnp.zeros((1, 6000)))
+  have = filterbank.num_whole_frames(6000)
+  assert 0 < have < silent.shape[1]
+  np.testing.assert_allclose(silent[:, :have], -1.277565, atol=1e-5)
+  np.testing.assert_allclose(silent[:, have:], 0.467061, atol=1e-5)
+
+
+def test_the_mean_is_taken_off_after_the_waveform_is_filled():
+  wave = draw(6000) + 0.25
+  by_hand = jnp.pad(wave, [(0, 0), (0, 2000)])
+  want = filterbank.eat_fbank(by_hand, num_frames=64)
+  np.testing.assert_allclose(run(FRONTENDS["eat_10s"], wave), want, atol=2e-4)
+
+
+def test_the_empty_band_of_beats_is_constant():
+  found = run(FRONTENDS["beats"], draw(6000))
+  np.testing.assert_allclose(found[..., 3], -2.391693, atol=1e-5)
+
+
+def test_samples_beyond_the_wanted_ones_do_not_count():
+  wave = draw(9000)
+  for name in ("eat_10s", "beats_10s", "dasheng_10s"):
+    found = run(FRONTENDS[name], wave)
+    np.testing.assert_array_equal(found, run(FRONTENDS[name], wave[:, :8000]))
+
+
+def test_the_range_of_a_channel_is_its_own():
+  wave = jnp.stack([draw(6000)[0], jnp.zeros(6000)])
+  found = run(FRONTENDS["dasheng"], wave)
+  np.testing.assert_allclose(found[1], -100.0, rtol=1e-6)
+  assert found[0].max() - found[0].min() <= 120.0 + 1e-4
+
+
+def test_a_clip_shorter_than_a_window_is_refused():
+  for name in ("eat", "beats"):
+    with pytest.raises(ValueError, match="one frame needs 400"):
+      FRONTENDS[name].num_frames(399)
+  with pytest.raises(ValueError, match="reflection of 256"):
+    run(FRONTENDS["dasheng"], draw(256))
