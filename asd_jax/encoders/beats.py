@@ -286,6 +286,11 @@ def settings_of(
   width = shape("encoder.layer_norm.bias", base["width"])[0]
   wide = (width, width // base["num_groups"], base["num_taps"])
   _, group, num_taps = shape("encoder.pos_conv.0.weight_v", *wide)
+  if not group or width % group:
+    raise ValueError(
+      f"found {group} channels a group in encoder.pos_conv, expected a divisor"
+      f" of {width}."
+    )
   buckets, heads = shape(table, base["num_buckets"], base["num_heads"])
   return {
     "width": width,
@@ -296,9 +301,11 @@ def settings_of(
     "hidden": shape(layer + "fc1.bias", base["hidden"])[0],
     "embed_width": shape("layer_norm.bias", base["embed_width"])[0],
     "num_taps": num_taps,
-    "num_groups": width // max(group, 1),
+    "num_groups": width // group,
     "num_buckets": buckets,
-    "max_distance": cfg.get("max_distance", base["max_distance"]),
+    "max_distance": pretrained.count_in(
+      cfg, "max_distance", default=base["max_distance"]
+    ),
   }
 
 

@@ -129,6 +129,9 @@ def settings_of(
 
   Returns:
     Settings of `Dasheng`; `num_heads` is None if nothing tells it.
+
+  Raises:
+    ValueError: for a configuration that makes no sense.
   """
   base = SIZES["base"]
   config = beside.get("config")
@@ -137,16 +140,16 @@ def settings_of(
   width = shape("patch_embed.proj.bias", base["width"])[0]
   table = (1, width, 1, _POSITIONS["num_positions"])
   num = shape("time_pos_embed", *table)[-1]
-  frames = config.get("target_length", num * KIND.patch[0])
+  count = lambda key, value: pretrained.count_in(config, key, default=value)
   return {
     "width": width,
     "depth": pretrained.count_blocks(
       tensors, r"blocks\.(\d+)\.", default=base["depth"]
     ),
-    "num_heads": config.get("num_heads", pretrained.heads_of(SIZES, width)),
+    "num_heads": count("num_heads", pretrained.heads_of(SIZES, width)),
     "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
     "num_positions": num,
-    "target_frames": frames,
+    "target_frames": count("target_length", num * KIND.patch[0]),
   }
 
 

@@ -111,7 +111,8 @@ def _heads(beside: Mapping[str, Any], width: int) -> int | None:
     raise ValueError(
       "found a network with layer_norm_first, expected norms after the sums."
     )
-  return model.get("num_heads", pretrained.heads_of(SIZES, width))
+  heads = pretrained.heads_of(SIZES, width)
+  return pretrained.count_in(model, "num_heads", default=heads)
 
 
 def settings_of(

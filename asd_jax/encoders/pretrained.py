@@ -232,6 +232,31 @@ def count_blocks(names: Iterable[str], pattern: str, *, default: int) -> int:
   return 1 + max((int(m.group(1)) for m in found), default=default - 1)
 
 
+def count_in(
+  config: Mapping[str, Any], entry: str, *, default: int | None
+) -> int | None:
+  """Reads a positive number from the configuration of a file.
+
+  Args:
+    config: the configuration.
+    entry: of the configuration.
+    default: taken where there is no such entry.
+
+  Returns:
+    The number.
+
+  Raises:
+    ValueError: for anything else.
+  """
+  value = config.get(entry, default)
+  if value is not None and (type(value) is not int or value < 1):
+    raise ValueError(
+      f"found {entry}={str(value)[:50]!r} in the configuration of the file,"
+      " expected a positive integer."
+    )
+  return value
+
+
 def published(
   sizes: Mapping[str, Mapping[str, Any]], title: str, size: str
 ) -> dict[str, Any]:

@@ -199,7 +199,8 @@ def test_frequency_wise_banks(cases):
         k=case.params["k"],
         normalise=True,
       )
-    inner = knn.knn(metric=metric)
+    k = 1 if case.has("in/is_target") else case.params["k"]
+    inner = knn.knn(k=k, metric=metric)
     if case.has("out/alpha"):
       inner = density.variance_minimised(k=case.params["k"], metric=metric)
     backend = base.per_frequency(inner)

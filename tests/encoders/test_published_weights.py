@@ -158,6 +158,27 @@ def test_sizes_and_heads_that_do_not_fit_are_refused(module):
       module.of_settings(settings)
 
 
+@pytest.mark.parametrize(
+  ("module", "beside", "told"),
+  [
+    (eat, {"cfg": {"model": {"num_heads": 12.0}}}, "num_heads='12.0'"),
+    (eat, {"cfg": {"model": {"layer_norm_first": True}}}, "layer_norm_first"),
+    (dasheng, {"config": {"target_length": "x"}}, "target_length='x'"),
+    (dasheng, {"config": {"num_heads": 0}}, "num_heads='0'"),
+  ],
+)
+def test_odd_configurations_are_refused(module, beside, told):
+  with pytest.raises(ValueError, match=told):
+    module.settings_of({}, beside)
+
+
+def test_groups_of_channels_must_divide_the_width():
+  name = "encoder.pos_conv.0.weight_v"
+  odd = weight_map.shapes_only({name: (768, 50, 128)})
+  with pytest.raises(ValueError, match="found 50 channels a group"):
+    beats.settings_of(odd, {})
+
+
 def read(name, family):
   tensors, beside = convert.official(GOLDENS / "checkpoints" / name, family)
   return convert.PORTS[family](tensors, beside)
