@@ -1,7 +1,8 @@
 """Lists official weight files, or converts one to our parameters.
 
 Run: python scripts/convert_weights.py --inspect FILE [FILE ...]
-or:  python scripts/convert_weights.py --family=beats --output=DIR FILE
+or:  python scripts/convert_weights.py --encoder=beats --checkpoint=FILE
+  --output=DIR
 
 Nothing in a file is run, whoever made it. PyTorch is not needed.
 """
@@ -18,7 +19,10 @@ from asd_jax.pipelines import cli
 _INSPECT = flags.DEFINE_bool(
   "inspect", False, "list names, types and shapes; write nothing"
 )
-_FAMILY = flags.DEFINE_string("family", None, "beats, eat, sslam or dasheng")
+_ENCODER = flags.DEFINE_string("encoder", None, "beats, eat, sslam or dasheng")
+_CHECKPOINT = flags.DEFINE_multi_string(
+  "checkpoint", [], "official weight file; the same as a file without a flag"
+)
 _OUTPUT = flags.DEFINE_string("output", None, "new folder for the parameters")
 _PLACEHOLDER = flags.DEFINE_multi_string(
   "placeholder",
@@ -33,26 +37,28 @@ def run(arguments: Sequence[str]) -> None:
   if isinstance(sys.stdout, io.TextIOWrapper):
     # File names that are not UTF-8 come out as their bytes.
     sys.stdout.reconfigure(errors="surrogateescape")
-  goal = bool(_FAMILY.value and _OUTPUT.value)
-  if not arguments or goal == _INSPECT.value or (goal and len(arguments) > 1):
+  goal = bool(_ENCODER.value and _OUTPUT.value)
+  given = [*_CHECKPOINT.value, *arguments]
+  if not given or goal == _INSPECT.value or (goal and len(given) > 1):
     raise ValueError(
-      "flags: expected --inspect and files, or --family=NAME --output=DIR and"
-      f" one file; found inspect={_INSPECT.value}, family={_FAMILY.value!r},"
-      f" output={_OUTPUT.value!r} and {len(arguments)} files."
+      "flags: expected --inspect and files, or --encoder=NAME"
+      " --checkpoint=FILE --output=DIR; found"
+      f" inspect={_INSPECT.value}, encoder={_ENCODER.value!r},"
+      f" output={_OUTPUT.value!r} and {len(given)} files."
     )
   from asd_jax.pipelines import convert
 
   skipped = _PLACEHOLDER.value
   if goal:
     made = convert.convert(
-      Path(arguments[0]),
-      _FAMILY.value or "",
+      Path(given[0]),
+      _ENCODER.value or "",
       Path(_OUTPUT.value or ""),
       placeholders=skipped,
     )
     print(f"parameters: {made}")
     return
-  for path in arguments:
+  for path in given:
     for line in convert.inspect(Path(path), placeholders=skipped):
       print(line)
 

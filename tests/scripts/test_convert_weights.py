@@ -66,7 +66,7 @@ def test_inspect_names_what_is_not_read(run):
 @pytest.mark.parametrize("name", EXPECTED["hostile"])
 def test_a_hostile_file_is_one_line(run, name, tmp_path):
   path = FOLDER / "hostile" / name
-  goal = ["--family=beats", f"--output={tmp_path / 'out'}"]
+  goal = ["--encoder=beats", f"--output={tmp_path / 'out'}"]
   for action in (["--inspect"], goal):
     end = run(SCRIPT, *action, path)
     if EXPECTED["hostile"][name]["expect"] == "refuse" or action == goal:
@@ -88,7 +88,7 @@ def test_a_hostile_file_is_one_line(run, name, tmp_path):
 )
 def test_another_model_is_told(run, name, family, told, tmp_path):
   out = tmp_path / "out"
-  end = run(SCRIPT, f"--family={family}", f"--output={out}", FOLDER / name)
+  end = run(SCRIPT, f"--encoder={family}", f"--output={out}", FOLDER / name)
   assert told in end.refused()
   assert not left(tmp_path)
 
@@ -102,7 +102,7 @@ def test_a_conversion_writes_parameters(run, tmp_path, monkeypatch):
   monkeypatch.setitem(convert.PORTS, "dasheng", port)
   path = write(tmp_path / "a.pt", depth=made.number(12))
   out = tmp_path / "new" / "out"
-  arguments = ["--family=dasheng", f"--output={out}", path]
+  arguments = ["--encoder=dasheng", f"--output={out}", f"--checkpoint={path}"]
   end = run(SCRIPT, *arguments)
   assert end.status == 0, end.err
   about = json.loads((out / "encoder.json").read_text())
@@ -123,7 +123,7 @@ def test_a_port_that_fails_writes_nothing(run, tmp_path, monkeypatch):
   monkeypatch.setitem(convert.PORTS, "dasheng", fails)
   path = write(tmp_path / "a.pt")
   out = tmp_path / "new" / "out"
-  end = run(SCRIPT, "--family=dasheng", f"--output={out}", path)
+  end = run(SCRIPT, "--encoder=dasheng", f"--output={out}", path)
   assert end.refused() == f"{path}: found no depth, expected one."
   assert left(tmp_path) == [path]
 
@@ -131,7 +131,7 @@ def test_a_port_that_fails_writes_nothing(run, tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_made(run, tmp_path, monkeypatch):
   monkeypatch.setitem(convert.PORTS, "dasheng", port)
   path = write(tmp_path / "a.pt", depth=made.number(12))
-  end = run(SCRIPT, "--family=dasheng", f"--output={path}/out", path)
+  end = run(SCRIPT, "--encoder=dasheng", f"--output={path}/out", path)
   assert "cannot be written" in end.refused()
 
 
@@ -162,9 +162,9 @@ def test_control_characters_are_not_printed(run, tmp_path):
     [],
     ["a.pt"],
     ["--inspect"],
-    ["--family=eat", "a.pt"],
-    ["--family=eat", "--output=out", "--inspect", "a.pt"],
-    ["--family=eat", "--output=out", "a.pt", "b.pt"],
+    ["--encoder=eat", "a.pt"],
+    ["--encoder=eat", "--output=out", "--inspect", "a.pt"],
+    ["--encoder=eat", "--output=out", "a.pt", "b.pt"],
   ],
 )
 def test_wrong_flags(run, arguments):
