@@ -102,7 +102,8 @@ def test_nearest_training_clips_are_those_of_the_bank(rng, bank):
   )
   change = fitted["transform"]
   emb = (np.asarray(feats["log_mel"][0]) - change["mean"]) / change["std"]
-  wanted = np.linalg.norm(fitted["backend"].emb - emb[None], axis=1)
+  rows = fitted["backend"].rows
+  wanted = np.linalg.norm(rows.emb + rows.centre - emb[None], axis=1)
   assert [i for i, _ in found] == list(np.argsort(wanted))
   np.testing.assert_allclose([s for _, s in found], np.sort(wanted), rtol=1e-4)
   best = jax.jit(system.score)(system.hypers, state, feats)
