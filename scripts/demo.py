@@ -13,7 +13,7 @@ from asd_jax.pipelines import cli
 
 _OUTPUT = flags.DEFINE_string("output", "out/demo", "folder for everything")
 _EPOCHS = flags.DEFINE_integer(
-  "epochs", 20, "epochs of the official autoencoder"
+  "epochs", 15, "epochs of the official autoencoder"
 )
 
 MACHINES = ("fan", "gearbox", "valve")
@@ -26,9 +26,9 @@ SYSTEMS = (
   "konica_system4",
 )
 # Ten networks of a hundred epochs take an hour: two seeds, a few epochs.
-SHORT = {"katech_system1": dict(seeds=(1, 2), num_epochs=3)}
-# Ninety seconds of listening a machine: enough to see the systems differ.
-DATA = dict(num_source=90, num_target=10, num_test=12, seconds=4.0)
+SHORT = {"katech_system1": dict(seeds=(1, 2), num_epochs=2)}
+# Five minutes of listening a machine: enough to see the systems differ.
+DATA = dict(num_source=90, num_target=10, num_test=12, seconds=3.0)
 
 
 def settings(name: str, out: Path) -> dict:
