@@ -27,8 +27,8 @@ SYSTEMS = (
 )
 # Ten networks of a hundred epochs take an hour: two seeds, a few epochs.
 SHORT = {"katech_system1": dict(seeds=(1, 2), num_epochs=2)}
-# Five minutes of listening a machine: enough to see the systems differ.
-DATA = dict(num_source=90, num_target=10, num_test=12, seconds=3.0)
+# Three minutes of listening a machine: enough to see the systems differ.
+DATA = dict(num_source=90, num_target=10, num_test=12, seconds=2.0)
 
 
 def settings(name: str, out: Path) -> dict:
