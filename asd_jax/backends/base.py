@@ -73,6 +73,7 @@ class Backend(NamedTuple):
       moments instead of embeddings.
     by_domain: source and target clips are fitted apart.
     mixes: `Bank.mix` is understood; other backends would leave it out.
+    needs_key: `Bank.key` is used.
   """
 
   fit: Callable[[Bank], State]
@@ -81,6 +82,7 @@ class Backend(NamedTuple):
   over_frames: bool = False
   by_domain: bool = False
   mixes: bool = False
+  needs_key: bool = False
 
 
 def bank_of(
@@ -191,13 +193,8 @@ def per_frequency(inner: Backend) -> Backend:
     one = jax.vmap(inner.self_score, in_axes=(0, 0, None))
     return jnp.mean(one(state, emb, group))
 
-  return Backend(
-    fit,
-    score,
-    self_score if inner.self_score else None,
-    by_domain=inner.by_domain,
-    mixes=inner.mixes,
-  )
+  own = self_score if inner.self_score else None
+  return inner._replace(fit=fit, score=score, self_score=own)
 
 
 def per_domain(inner: Backend) -> Backend:
@@ -239,13 +236,8 @@ def per_domain(inner: Backend) -> Backend:
     one = jax.vmap(inner.self_score, in_axes=(0, None, None))
     return smallest(state, one(state["state"], emb, group))
 
-  return Backend(
-    fit,
-    score,
-    self_score if inner.self_score else None,
-    by_domain=True,
-    mixes=inner.mixes,
-  )
+  own = self_score if inner.self_score else None
+  return inner._replace(fit=fit, score=score, self_score=own, by_domain=True)
 
 
 WRAPPERS = {"per_frequency": per_frequency, "per_domain": per_domain}

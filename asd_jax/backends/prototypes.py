@@ -94,13 +94,8 @@ def blend(
     full = inner.self_score(state["full"], emb, group)
     return mean(full, inner.self_score(state["chosen"], emb, group))
 
-  return base.Backend(
-    fit,
-    score,
-    self_score if inner.self_score else None,
-    by_domain=inner.by_domain,
-    mixes=inner.mixes,
-  )
+  own = self_score if inner.self_score else None
+  return inner._replace(fit=fit, score=score, self_score=own)
 
 
 def prototypes(
@@ -145,7 +140,7 @@ def prototypes(
       projection = random_projection(key, width, projection_dim)
     return chosen_rows(bank, projection, num=num)
 
-  return blend(inner, choose, weight=weight)
+  return blend(inner, choose, weight=weight)._replace(needs_key=True)
 
 
 WRAPPERS = {"prototypes": prototypes}

@@ -8,16 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.encoders import (
-  beats_positions,
-  pretrained,
-  transformer,
-  weight_map,
-)
+from asd_jax.encoders import beats_positions, pretrained, transformer
 from asd_jax.encoders.weight_map import Rule
 from asd_jax.typing import Array
 
-KIND = pretrained.Kind("BEATs", num_mels=128, patch=(16, 16), num_extra=0)
+KIND = pretrained.Kind(
+  "beats", "BEATs", num_mels=128, patch=(16, 16), num_extra=0
+)
 SIZES = {
   "base": dict(
     width=768,
@@ -326,9 +323,7 @@ def port(
       network.
   """
   settings = settings_of(tensors, beside)
-  pretrained.check_heads("BEATs", settings)
-  expected = pretrained.shapes(Beats(**settings), KIND)
-  return weight_map.to_tree(tensors, RULES, expected), settings
+  return pretrained.port(Beats, KIND, settings, tensors, RULES), settings
 
 
 def of_settings(
@@ -344,33 +339,32 @@ def of_settings(
     The encoder.
 
   Raises:
-    ValueError: if the number of heads does not fit.
+    ValueError: for settings that are missing, unknown or do not fit.
   """
-  pretrained.check_heads("BEATs", settings)
-  module = Beats(**settings, dtype=pretrained.dtype_of(dtype))
-  return pretrained.of_module(
-    module, KIND, depth=module.depth, width=module.width, dtype=dtype
-  )
+  module = pretrained.module_of(Beats, KIND.title, settings, dtype=dtype)
+  return pretrained.of_module(module, KIND, settings, dtype=dtype)
 
 
 def beats(
-  *, size: str = "base", dtype: str = "float32"
+  *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
 ) -> pretrained.FrozenEncoder:
   """A published BEATs: 16 x 16 patches of 128 bands, no CLS.
 
   Args:
-    size: `"base"`, of all iterations.
+    size: `"base"`, of all iterations; or the settings
+      of another network.
     dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
 
   Returns:
     The encoder, for clips of any length.
 
   Raises:
-    ValueError: for another size or dtype.
+    ValueError: for another size or dtype, or settings that do not fit.
 
   Source: [BEATs23].
   """
-  return of_settings(pretrained.published(SIZES, "BEATs", size), dtype=dtype)
+  settings = pretrained.settings_of_size(SIZES, KIND.title, size)
+  return of_settings(settings, dtype=dtype)
 
 
 ENCODERS: dict[str, Callable] = {"beats": beats}

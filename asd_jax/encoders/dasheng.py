@@ -8,17 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.encoders import pretrained, transformer, weight_map
+from asd_jax.encoders import pretrained, transformer
 from asd_jax.encoders.weight_map import Rule
 from asd_jax.typing import Array
 
-KIND = pretrained.Kind("DaSheng", num_mels=64, patch=(4, 64), num_extra=0)
-SIZES = {
-  "base": dict(width=768, depth=12, num_heads=12, hidden=3072),
-  "0.6B": dict(width=1280, depth=32, num_heads=16, hidden=5120),
-  "1.2B": dict(width=1536, depth=40, num_heads=24, hidden=6144),
-}
+KIND = pretrained.Kind(
+  "dasheng", "DaSheng", num_mels=64, patch=(4, 64), num_extra=0
+)
 _POSITIONS = dict(num_positions=252, target_frames=1008)
+SIZES = {
+  "base": dict(width=768, depth=12, num_heads=12, hidden=3072, **_POSITIONS),
+  "0.6B": dict(width=1280, depth=32, num_heads=16, hidden=5120, **_POSITIONS),
+  "1.2B": dict(width=1536, depth=40, num_heads=24, hidden=6144, **_POSITIONS),
+}
 RULES = (
   Rule(r"time_pos_embed", "time_positions"),
   Rule(r"freq_pos_embed", "band_position"),
@@ -169,10 +171,7 @@ def port(
     ValueError: for missing or extra weights, or other shapes.
   """
   settings = settings_of(tensors, beside)
-  # No shape depends on the heads, which may not be known.
-  sized: dict[str, Any] = settings | {"num_heads": 1}
-  expected = pretrained.shapes(Dasheng(**sized), KIND)
-  return weight_map.to_tree(tensors, RULES, expected), settings
+  return pretrained.port(Dasheng, KIND, settings, tensors, RULES), settings
 
 
 def of_settings(
@@ -188,11 +187,10 @@ def of_settings(
     The encoder.
 
   Raises:
-    ValueError: if the number of heads is not known or does not fit, or groups
-      are longer than the position table.
+    ValueError: for settings that are missing, unknown or do not fit, and for
+      groups longer than the position table.
   """
-  pretrained.check_heads("DaSheng", settings)
-  module = Dasheng(**settings, dtype=pretrained.dtype_of(dtype))
+  module = pretrained.module_of(Dasheng, KIND.title, settings, dtype=dtype)
   size = module.target_frames // KIND.patch[0]
   if not 0 < size <= module.num_positions:
     raise ValueError(
@@ -200,30 +198,29 @@ def of_settings(
       f" {KIND.patch[0]} to {module.num_positions * KIND.patch[0]} (the"
       " position table)."
     )
-  return pretrained.of_module(
-    module, KIND, depth=module.depth, width=module.width, dtype=dtype
-  )
+  return pretrained.of_module(module, KIND, settings, dtype=dtype)
 
 
 def dasheng(
-  *, size: str = "base", dtype: str = "float32"
+  *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
 ) -> pretrained.FrozenEncoder:
   """A published DaSheng: a token for 64 bands of 4 frames, no CLS.
 
   Args:
-    size: `"base"`, `"0.6B"` or `"1.2B"`.
+    size: `"base"`, `"0.6B"` or `"1.2B"`; or the settings
+      of another network.
     dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
 
   Returns:
     The encoder; clips of any length, in groups of 252 tokens (10.08 s).
 
   Raises:
-    ValueError: for another size or dtype.
+    ValueError: for another size or dtype, or settings that do not fit.
 
   Source: [DaSheng24].
   """
-  settings = pretrained.published(SIZES, "DaSheng", size)
-  return of_settings({**settings, **_POSITIONS}, dtype=dtype)
+  settings = pretrained.settings_of_size(SIZES, KIND.title, size)
+  return of_settings(settings, dtype=dtype)
 
 
 ENCODERS: dict[str, Callable] = {"dasheng": dasheng}

@@ -7,11 +7,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.encoders import pretrained, transformer, weight_map
+from asd_jax.encoders import pretrained, transformer
 from asd_jax.encoders.weight_map import Rule
 from asd_jax.typing import Array
 
-KIND = pretrained.Kind("EAT", num_mels=128, patch=(16, 16), num_extra=1)
+KIND = pretrained.Kind("eat", "EAT", num_mels=128, patch=(16, 16), num_extra=1)
 SIZES = {
   "base": dict(
     width=768, depth=12, num_heads=12, hidden=3072, num_positions=6144
@@ -163,59 +163,59 @@ def port(
     ValueError: for missing or extra weights, or other shapes.
   """
   settings = settings_of(tensors, beside)
-  # No shape depends on the heads, which may not be known.
-  sized: dict[str, Any] = settings | {"num_heads": 1}
-  expected = pretrained.shapes(Eat(**sized), KIND)
-  return weight_map.to_tree(tensors, RULES, expected), settings
+  return pretrained.port(Eat, KIND, settings, tensors, RULES), settings
 
 
 def of_settings(
-  settings: Mapping[str, Any], *, dtype: str = "float32", title: str = "EAT"
+  settings: Mapping[str, Any],
+  *,
+  dtype: str = "float32",
+  kind: pretrained.Kind = KIND,
 ) -> pretrained.FrozenEncoder:
   """Makes the encoder of converted weights.
 
   Args:
     settings: as `port` returns them.
     dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
-    title: name in messages.
+    kind: the family.
 
   Returns:
     The encoder.
 
   Raises:
-    ValueError: if the number of heads is not known or does not fit.
+    ValueError: for settings that are missing, unknown or do not fit.
   """
-  pretrained.check_heads(title, settings)
-  module = Eat(**settings, dtype=pretrained.dtype_of(dtype))
-  rows, columns = KIND.patch
+  module = pretrained.module_of(Eat, kind.title, settings, dtype=dtype)
+  rows, columns = kind.patch
   return pretrained.of_module(
     module,
-    KIND._replace(title=title),
-    depth=module.depth,
-    width=module.width,
+    kind,
+    settings,
     dtype=dtype,
-    max_frames=module.num_positions * columns // KIND.num_mels * rows,
+    max_frames=module.num_positions * columns // kind.num_mels * rows,
   )
 
 
 def eat(
-  *, size: str = "base", dtype: str = "float32"
+  *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
 ) -> pretrained.FrozenEncoder:
   """A published EAT: 16 x 16 patches of 128 bands, CLS first.
 
   Args:
-    size: `"base"` (epoch 30) or `"large"` (epoch 20).
+    size: `"base"` (epoch 30) or `"large"` (epoch 20); or the settings
+      of another network.
     dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
 
   Returns:
     The encoder; at most 768 time patches (122.9 s).
 
   Raises:
-    ValueError: for another size or dtype.
+    ValueError: for another size or dtype, or settings that do not fit.
 
   Source: [EAT24].
   """
-  return of_settings(pretrained.published(SIZES, "EAT", size), dtype=dtype)
+  settings = pretrained.settings_of_size(SIZES, KIND.title, size)
+  return of_settings(settings, dtype=dtype)
 
 
 ENCODERS: dict[str, Callable] = {"eat": eat}

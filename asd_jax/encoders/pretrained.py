@@ -1,5 +1,6 @@
 """Encoders with published weights: what they offer to the other stages."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asd_jax.encoders import weight_map
 from asd_jax.typing import Array, Key
 
 Tree = Any
@@ -32,6 +34,8 @@ class FrozenEncoder(NamedTuple):
   """A network whose weights are published.
 
   Attributes:
+    family: key of `weight_map.FAMILIES`.
+    settings: sizes of the network, all of them.
     layers: names of the token sequences, in order: `layer_0` enters the first
       block, `layer_i` leaves the i-th, `output` is what the network returns.
     width: D.
@@ -46,6 +50,8 @@ class FrozenEncoder(NamedTuple):
       `jit`.
   """
 
+  family: str
+  settings: dict[str, Any]
   layers: tuple[str, ...]
   width: int
   num_mels: int
@@ -59,12 +65,14 @@ class Kind(NamedTuple):
   """What a family's networks have in common.
 
   Attributes:
+    family: key of `weight_map.FAMILIES`.
     title: name in messages.
     num_mels: bands of the input.
     patch: frames and bands of a patch.
     num_extra: tokens before those of the patches, the first is CLS; 0 or 1.
   """
 
+  family: str
   title: str
   num_mels: int
   patch: tuple[int, int]
@@ -143,9 +151,8 @@ def shapes(module: nn.Module, kind: Kind) -> dict[str, tuple[int, ...]]:
 def of_module(
   module: nn.Module,
   kind: Kind,
+  settings: Mapping[str, Any],
   *,
-  depth: int,
-  width: int,
   dtype: str,
   max_frames: int | None = None,
 ) -> FrozenEncoder:
@@ -154,15 +161,14 @@ def of_module(
   Args:
     module: maps `[frames, M]` to token sequences `[L, D]` by layer name.
     kind: its family.
-    depth: blocks.
-    width: D.
+    settings: of the network, see `module_of`.
     dtype: `"float32"` computes exactly, on accelerators too.
     max_frames: the longest input, None if there is no such.
 
   Returns:
     The encoder.
   """
-  names = layer_names(depth)
+  names, width = layer_names(settings["depth"]), settings["width"]
   precision = "highest" if dtype == "float32" else "default"
   counted = lambda num: num_patches(kind, num, max_frames=max_frames)
 
@@ -189,6 +195,8 @@ def of_module(
     )
 
   return FrozenEncoder(
+    family=kind.family,
+    settings=dict(settings),
     layers=names,
     width=width,
     num_mels=kind.num_mels,
@@ -257,15 +265,17 @@ def count_in(
   return value
 
 
-def published(
-  sizes: Mapping[str, Mapping[str, Any]], title: str, size: str
-) -> dict[str, Any]:
-  """Settings of a published size.
+def settings_of_size(
+  sizes: Mapping[str, Mapping[str, Any]],
+  title: str,
+  size: str | Mapping[str, Any],
+) -> Mapping[str, Any]:
+  """Settings of a published size, or those that are given.
 
   Args:
     sizes: settings by size.
     title: of the family, for messages.
-    size: which.
+    size: which, or the settings themselves.
 
   Returns:
     The settings.
@@ -273,11 +283,13 @@ def published(
   Raises:
     ValueError: for an unknown size.
   """
-  if size not in sizes:
+  if isinstance(size, Mapping):
+    return size
+  if not isinstance(size, str) or size not in sizes:
     raise ValueError(
       f"{title}: found size {size!r}, expected one of {[*sizes]}."
     )
-  return dict(sizes[size])
+  return sizes[size]
 
 
 def heads_of(sizes: Mapping[str, Mapping[str, Any]], width: int) -> int | None:
@@ -310,3 +322,75 @@ def check_heads(title: str, settings: Mapping[str, Any]) -> None:
       f"{title}: found {heads!r} heads for the width {width}, expected a"
       " divisor of it (no weight tells it; give num_heads)."
     )
+
+
+def module_of(
+  network: type[nn.Module],
+  title: str,
+  settings: Mapping[str, Any],
+  *,
+  dtype: str,
+) -> Any:
+  """Makes a network of its settings.
+
+  Args:
+    network: its class; every field but `dtype` is a setting.
+    title: of the family, for messages.
+    settings: positive integers by field.
+    dtype: `"float32"` or `"bfloat16"`.
+
+  Returns:
+    The network.
+
+  Raises:
+    ValueError: for settings that are missing, unknown or no such numbers, and
+      for heads that do not fit.
+  """
+  known = [f.name for f in dataclasses.fields(network)]
+  known = known[: known.index("dtype")]
+  missing = [k for k in known if k not in settings]
+  unknown = [k for k in settings if k not in known]
+  if missing or unknown:
+    raise ValueError(
+      f"{title}: settings of the network: missing {missing}, unknown"
+      f" {unknown}; expected {known}."
+    )
+  odd = {k: v for k, v in settings.items() if type(v) is not int or v < 1}
+  odd.pop("num_heads", None)
+  if odd:
+    raise ValueError(
+      f"{title}: settings of the network: found {odd}, expected positive"
+      " integers."
+    )
+  check_heads(title, settings)
+  return network(**settings, dtype=dtype_of(dtype))
+
+
+def port(
+  network: type[nn.Module],
+  kind: Kind,
+  settings: Mapping[str, Any],
+  tensors: Mapping[str, np.ndarray],
+  rules: Iterable[weight_map.Rule],
+) -> dict[str, Any]:
+  """Makes parameters of official weights.
+
+  Args:
+    network: the class of the network.
+    kind: its family.
+    settings: of the network; `num_heads` may be None, if no shape depends on
+      it.
+    tensors: arrays by official name, see `weight_map.official`.
+    rules: of the names.
+
+  Returns:
+    The parameters.
+
+  Raises:
+    ValueError: for missing or extra weights, or other shapes.
+  """
+  heads = settings["num_heads"]
+  if heads is not None:
+    check_heads(kind.title, settings)
+  module = network(**{**settings, "num_heads": heads or 1})
+  return weight_map.to_tree(tensors, rules, shapes(module, kind))

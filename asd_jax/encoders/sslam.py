@@ -5,6 +5,7 @@ from typing import Any
 
 from asd_jax.encoders import eat, pretrained
 
+KIND = eat.KIND._replace(family="sslam", title="SSLAM")
 SIZES = {"base": eat.SIZES["base"]}
 RULES = eat.RULES
 settings_of = eat.settings_of
@@ -24,29 +25,31 @@ def of_settings(
     The encoder.
 
   Raises:
-    ValueError: if the number of heads is not known or does not fit.
+    ValueError: for settings that are missing, unknown or do not fit.
   """
-  return eat.of_settings(settings, dtype=dtype, title="SSLAM")
+  return eat.of_settings(settings, dtype=dtype, kind=KIND)
 
 
 def sslam(
-  *, size: str = "base", dtype: str = "float32"
+  *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
 ) -> pretrained.FrozenEncoder:
   """The published SSLAM: 16 x 16 patches of 128 bands, CLS first.
 
   Args:
-    size: `"base"`.
+    size: `"base"`; or the settings
+      of another network.
     dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
 
   Returns:
     The encoder; at most 768 time patches (122.9 s).
 
   Raises:
-    ValueError: for another size or dtype.
+    ValueError: for another size or dtype, or settings that do not fit.
 
   Source: [SSLAM25].
   """
-  return of_settings(pretrained.published(SIZES, "SSLAM", size), dtype=dtype)
+  settings = pretrained.settings_of_size(SIZES, KIND.title, size)
+  return of_settings(settings, dtype=dtype)
 
 
 ENCODERS: dict[str, Callable] = {"sslam": sslam}

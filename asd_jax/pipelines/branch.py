@@ -197,7 +197,7 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
   hypers["wrappers"] = scalars
   channels = tuple(spec["channels"])
   front = _front(name, channels, fns)
-  encoder, pool = fns["encoder"](), fns["pooling"]
+  encoder, pool, key = fns["encoder"](), fns["pooling"], fns["key"]()
   backend = stages.make_backend(fns["backend"], wrappers)
   stages.check_backend(name, spec, backend(hypers))
   over_frames = backend(hypers).over_frames
@@ -240,7 +240,7 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
       clips.is_target,
       num_target=clips.num_target,
       covariance=cov,
-      key=fns["key"]() and clips.map(lambda x: fns["key"]()(pooled(state, x))),
+      key=key and clips.map(lambda x: key(pooled(state, x))),
     )
     bank = fns["bank"](bank, **h["bank"])
     if clips.made is None:

@@ -187,8 +187,7 @@ def check_backend(
       f"{kind} takes no mixed rows that are not made, set"
       " bank.name='memmixup_rows'."
     )
-  wrappers = find_wrappers(spec["wrappers"])[0]
-  if "prototypes" in wrappers and spec["key"]["name"] == "none":
+  if backend.needs_key and spec["key"]["name"] == "none":
     raise ValueError(
       f"{kind}: found the wrapper prototypes without keys to choose by, set"
       " key.name='projection_residual'."
