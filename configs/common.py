@@ -2,6 +2,31 @@
 
 import ml_collections
 
+# Networks of seconds, for `:smoke`.
+TINY_EAT = dict(width=48, depth=2, num_heads=4, hidden=96, num_positions=6144)
+TINY = dict(
+  sslam=TINY_EAT,
+  eat=TINY_EAT,
+  beats=dict(
+    width=48,
+    depth=2,
+    num_heads=4,
+    hidden=96,
+    embed_width=32,
+    num_taps=16,
+    num_groups=4,
+    num_buckets=32,
+    max_distance=64,
+  ),
+  dasheng=dict(
+    width=48,
+    depth=2,
+    num_heads=4,
+    hidden=96,
+    num_positions=252,
+    target_frames=1008,
+  ),
+)
 # A synthetic set of seconds, for `:smoke`.
 SMOKE_DATA = dict(
   machines=("fan", "valve"),
@@ -27,9 +52,15 @@ def run(system, arg=""):
   c.training_dir = ""  # checkpoints; output_dir/training if empty
   c.sample_rate = 16_000
   c.batch_size = 16
+  c.checkpoints = dict()  # of frozen encoders: file, folder or hub name
+  c.weights_dir = "weights"  # where they are where none is named
+  c.random_weights = arg == "smoke"  # full size, for timing and plumbing only
+  c.precision = "float32"  # of frozen encoders; "bfloat16" is faster
+  c.cache = "on"  # of embeddings: on, off, readonly, clear
   c.seeds = (13711,)
   c.members = ()  # (branch, seed) pairs; all branches with all seeds if empty
   c.selection = ""  # or a file that names the members
+  c.sweep = ()  # what scripts/sweep.py sweeps if it is not told
   c.feature_selection = ""  # file of `scripts/select_features.py`
   c.fusion = dict(name="weighted_mean")
   c.threshold = dict(name="conformal", false_alarm_rate=0.1)
@@ -59,6 +90,32 @@ def branch(**stages):
     weight=1.0,
   )
   return {**plain, **stages}
+
+
+def add_encoder(c, name, *, size="base", arg=""):
+  """Settings of an encoder with published weights, all its layers alike.
+
+  Args:
+    c: settings of a run; `checkpoints` gets an entry, which names the weights
+      of every branch that uses them.
+    name: of the encoder.
+    size: of the encoder.
+    arg: "smoke" takes a tiny one.
+
+  Returns:
+    `layer -> encoder=dict(...)`.
+  """
+  entry = f"{name}_{size}"
+  c.checkpoints[entry] = ""
+  checkpoint, precision = c.checkpoints.get_ref(entry), c.get_ref("precision")
+  tiny = TINY[name] if arg == "smoke" else None
+  return lambda layer: dict(
+    name=name,
+    size=tiny or size,
+    layer="output" if layer == "output" or not tiny else "layer_1",
+    dtype=precision,
+    checkpoint=checkpoint,
+  )
 
 
 def official_autoencoder(arg=""):
@@ -127,4 +184,49 @@ def katech_branch(denoiser, arg="", *, backend=None):
     backend=backend or by_domain,
     calibration=dict(name="gamma"),
     reference="in_sample",
+  )
+
+
+# 10 s at 16 kHz: longer clips are cut, shorter ones filled with zeros.
+LUDO_SAMPLES = 160_000
+LUDO_FRONTENDS = dict(
+  sslam=dict(name="eat_fbank", num_samples=LUDO_SAMPLES, num_frames=1024),
+  beats=dict(name="beats_fbank", num_samples=LUDO_SAMPLES),
+  dasheng=dict(name="dasheng_mel", num_samples=LUDO_SAMPLES),
+)
+
+
+def ludo(system, arg=""):
+  """Settings of a run of [LUDO26]."""
+  c = run(system, arg)
+  c.batch_size = 4
+  c.threshold = dict(name="quantile", quantile=0.95)
+  return c
+
+
+def ludo_branch(family, encoder, *, alpha=0.5, prototypes=True):
+  """Residual View of one layer, with mixed rows in the bank [LUDO26].
+
+  Args:
+    family: of the encoder, which tells the front end.
+    encoder: its settings.
+    alpha: far coefficient.
+    prototypes: whether a second bank of 128 chosen rows has half the weight.
+  """
+  key, wrappers = dict(name="none"), ()
+  if prototypes:
+    key = dict(name="projection_residual")
+    wrappers = (
+      dict(name="prototypes", num=128, projection_dim=256, weight=0.5),
+    )
+  return branch(
+    channels=(0, 1),
+    frontend=LUDO_FRONTENDS[family],
+    encoder=encoder,
+    pooling=dict(name="mean_time_flat"),
+    view=dict(name="residual", alpha=alpha),
+    key=key,
+    bank=dict(name="memmixup", lam=0.9),
+    backend=dict(name="knn", k=1, metric="euclidean"),
+    wrappers=wrappers,
   )

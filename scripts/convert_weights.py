@@ -2,7 +2,9 @@
 
 Run: python scripts/convert_weights.py --inspect FILE [FILE ...]
 or:  python scripts/convert_weights.py --encoder=beats --checkpoint=FILE
-  --output=DIR
+  --output=weights/beats_base
+
+A file may be a name on the Hugging Face hub, `owner/name`.
 
 Nothing in a file is run, whoever made it. PyTorch is not needed.
 """
@@ -21,7 +23,10 @@ _INSPECT = flags.DEFINE_bool(
 )
 _ENCODER = flags.DEFINE_string("encoder", None, "beats, eat, sslam or dasheng")
 _CHECKPOINT = flags.DEFINE_multi_string(
-  "checkpoint", [], "official weight file; the same as a file without a flag"
+  "checkpoint",
+  [],
+  "official weight file, or owner/name on the Hugging Face hub; the same as a"
+  " file without a flag",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "new folder for the parameters")
 _PLACEHOLDER = flags.DEFINE_multi_string(
@@ -51,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
   skipped = _PLACEHOLDER.value
   if goal:
     made = convert.convert(
-      Path(given[0]),
+      given[0],
       _ENCODER.value or "",
       Path(_OUTPUT.value or ""),
       placeholders=skipped,

@@ -43,6 +43,8 @@ def run(arguments: Sequence[str]) -> None:
   score = results["official_score"]
   if score is not None:
     print(f"official score {100 * score:.2f}")
+  if results["encoders"].get("random_weights"):
+    print("RANDOM WEIGHTS: these numbers mean nothing")
   print(f"report: {Path(config['output_dir']) / 'report.html'}")
 
 

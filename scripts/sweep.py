@@ -6,7 +6,8 @@ Run: python scripts/sweep.py --config=FILE --config.data_dir=DIR \
 
 Keys: stage.key (every branch), branch.stage.key, weight.branch. Values: a list,
 linspace(a,b,n), logspace(a,b,n), arange(start,stop,step). More than one --sweep
-is a grid. A sweep that was stopped goes on from OUT/sweep_parts.
+is a grid; without any, the config's own. A sweep that was stopped goes on from
+OUT/sweep_parts.
 """
 
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ def run(arguments: Sequence[str]) -> None:
     if not Path(config["data_dir"]).exists():
       synthetic.write(config["data_dir"], **made)
   with progress.Progress() as bars:
-    found = sweep.run(config, _SWEEP.value, progress=bars, fast=_FAST.value)
+    axes = _SWEEP.value or config["sweep"]
+    found = sweep.run(config, axes, progress=bars, fast=_FAST.value)
   best, others = found["best"], found["leave_one_machine_out"]
   ways = found["ways"]
   way = "Gram blocks" if ways["quick"] else "vmap"

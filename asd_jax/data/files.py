@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 
-def atomic_write_bytes(path: str | Path, data: bytes) -> Path:
+def atomic_write_bytes(
+  path: str | Path, data: bytes, *, sync: bool = True
+) -> Path:
   """Writes a file beside its place, then renames it.
 
   Args:
     path: the file; missing folders above it are made, an old file is replaced.
     data: its content.
+    sync: whether it survives a loss of power from then on.
 
   Returns:
     The path.
@@ -33,8 +36,9 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> Path:
     try:
       with open(beside, "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if sync:
+          file.flush()
+          os.fsync(file.fileno())
       os.replace(beside, path)
     except BaseException:
       with contextlib.suppress(OSError):
@@ -53,6 +57,19 @@ def atomic_write_text(path: str | Path, text: str) -> Path:
   come out as those bytes.
   """
   return atomic_write_bytes(path, text.encode(errors="surrogateescape"))
+
+
+def cache_folder(kind: str) -> Path:
+  """Folder of results that are kept between runs.
+
+  Args:
+    kind: of results.
+
+  Returns:
+    A folder in `~/.cache/asd_jax`, or in what `ASD_JAX_CACHE` names instead.
+  """
+  base = os.environ.get("ASD_JAX_CACHE") or Path.home() / ".cache" / "asd_jax"
+  return Path(base) / kind
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

@@ -40,6 +40,7 @@ class FrozenEncoder(NamedTuple):
       block, `layer_i` leaves the i-th, `output` is what the network returns.
     width: D.
     num_mels: bands M of the input.
+    patch_frames: frames of a patch, the fewest that it takes.
     num_patches: `frames -> (T, F)`; raises ValueError for an input that is too
       short or too long. Call it on the host, before `apply`.
     shapes: shape of every parameter by its place, such as
@@ -55,6 +56,7 @@ class FrozenEncoder(NamedTuple):
   layers: tuple[str, ...]
   width: int
   num_mels: int
+  patch_frames: int
   num_patches: Callable[[int], tuple[int, int]]
   shapes: Callable[[], dict[str, tuple[int, ...]]]
   init: Callable[[Key], Tree]
@@ -200,6 +202,7 @@ def of_module(
     layers=names,
     width=width,
     num_mels=kind.num_mels,
+    patch_frames=kind.patch[0],
     num_patches=counted,
     shapes=lambda: shapes(module, kind),
     init=init,

@@ -29,6 +29,32 @@ def mean_time(frames: Array) -> Array:
   return jnp.mean(frames, axis=0)
 
 
+def mean_time_flat(grid: Array) -> Array:
+  """Averages over time, band by band, and joins the bands.
+
+  Args:
+    grid: `[T, F, D]` token grid of one channel.
+
+  Returns:
+    `[F * D]` mean, index `f * D + d`.
+
+  Source: [GenRep24], [LUDO26].
+  """
+  return jnp.mean(grid, axis=0).reshape(-1)
+
+
+def mean_patches(grid: Array) -> Array:
+  """Averages over time and bands.
+
+  Args:
+    grid: `[T, F, D]` token grid of one channel.
+
+  Returns:
+    `[D]` mean.
+  """
+  return jnp.mean(grid, axis=(0, 1))
+
+
 def mean_std(frames: Array) -> Array:
   """Mean and standard deviation over time, side by side.
 
@@ -176,6 +202,8 @@ def relative_deviation_generalised(
 POOLINGS = {
   "frames": frames,
   "mean_time": mean_time,
+  "mean_time_flat": mean_time_flat,
+  "mean_patches": mean_patches,
   "mean_std": mean_std,
   "mean_square": mean_square,
   "mean_frame": mean_frame,

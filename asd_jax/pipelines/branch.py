@@ -1,6 +1,7 @@
 """One branch of a system: from its settings to pure functions."""
 
 import functools
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax.backends import base
-from asd_jax.encoders import trained
+from asd_jax.encoders import pretrained, trained
 from asd_jax.ops import statistics
 from asd_jax.pipelines import stages
+from asd_jax.pipelines.front import Front, build_front
 from asd_jax.pipelines.stages import Hypers
 from asd_jax.training import reconstruction
 from asd_jax.typing import Array
@@ -52,47 +54,58 @@ class OverClips(NamedTuple):
   made: Made | None = None
 
 
+class Frozen(NamedTuple):
+  """A branch's part in a network with published weights.
+
+  Attributes:
+    encoder: the network.
+    checkpoint: where its weights are, as the config says.
+    layer: name of the token sequence that is taken.
+    forward: what decides the network's output for a clip, but for the weights
+      themselves, as text; branches where it is equal share one pass.
+    taken: what decides the features of that output, as text.
+  """
+
+  encoder: pretrained.FrozenEncoder
+  checkpoint: str
+  layer: str
+  forward: str
+  taken: str
+
+
 class Branch(NamedTuple):
   """One path from a clip to a score; see `System` for the functions.
 
   Attributes:
     hypers: `{stage: {name: value}}`.
-    measure: stage to `(front, [C, S]) -> sums` that add over training clips,
-      for stages that are fitted before everything else.
-    fit_front: the same stages to `sums -> state`.
-    features: `(front, [C, S]) -> [C', ...]`; `front` holds the stages' states.
-    num_made: `(front, number of source clips) -> number` of clips to make from
-      the target-domain training clips, on the host.
-    draws: `number -> tree` with a leading axis, what the clips are made with.
-    made: `(front, [C, S], one draw) -> [C', ...]` features of a made clip.
-    denoises: whether near and far become one channel before the encoder.
+    front: what comes before the encoder.
     encoder: an encoder to train, or None.
-    recipe: how to train it.
+    frozen: an encoder with published weights, or None.
+    shortened: output of the front end, or token grids of a frozen encoder
+      `[C', T, F, D]`, to features `[C', ...]`.
+    recipe: how to train the encoder.
     reference: where training scores come from, `"loo"` or `"in_sample"`.
     fit: `(hypers, OverClips, Trained | None) -> (state, [N])`; the second
       result is the training clips' scores.
     score: `(hypers, state, features) -> []`.
     backend: `hypers -> Backend`.
-    num_channels: channels that a clip must have.
     min_samples: samples that a clip must have.
+    check_length: raises ValueError for a number of samples that the frozen
+      encoder cannot take.
   """
 
   hypers: Hypers
-  measure: dict[str, Callable[[Tree, Array], Tree]]
-  fit_front: dict[str, Callable[[Tree], Tree]]
-  features: Callable[[Tree, Array], Array]
-  num_made: Callable[[Tree, int], int]
-  draws: Callable[[int], Tree]
-  made: Callable[[Tree, Array, Tree], Array]
-  denoises: bool
+  front: Front
   encoder: trained.TrainedEncoder | None
+  frozen: Frozen | None
+  shortened: Callable[[Array], Array]
   recipe: reconstruction.Recipe
   reference: str
   fit: Callable[..., tuple[Tree, Array]]
   score: Callable[[Hypers, Tree, Array], Array]
   backend: Callable[[Hypers], base.Backend]
-  num_channels: int
   min_samples: int
+  check_length: Callable[[int], None]
 
 
 def _domain_moments(
@@ -111,64 +124,36 @@ def _domain_moments(
   return clips.fold(add, jax.tree.map(lambda a: jnp.stack([a, a]), none))
 
 
-class Front(NamedTuple):
-  """What comes before the encoder; see `Branch`."""
-
-  measure: dict[str, Callable[[Tree, Array], Tree]]
-  fit: dict[str, Callable[[Tree], Tree]]
-  apply: Callable[[Tree, Array], Array]
-  num_made: Callable[[Tree, int], int]
-  draws: Callable[[int], Tree]
-  made: Callable[[Tree, Array, Tree], Array]
-  denoises: bool
-  min_samples: Callable[[int], int]
-
-
-def _check_channels(name: str, channels: tuple[int, ...], parts: Tree) -> bool:
-  """Whether near and far become one; refuses too few channels."""
-  given = len(channels)
-  for stage, part in parts.items():
-    if given < part.num_channels:
-      raise ValueError(
-        f"config: branch {name}: {stage} needs {part.num_channels} channels"
-        f" (near and far), found {given}; channels={channels}."
-      )
-    merges = part.num_channels > 1 and stage != "augment"
-    given = 1 if merges else given
-  return given < len(channels)
-
-
-def _front(
-  name: str, channels: tuple[int, ...], fns: Mapping[str, Callable]
-) -> Front:
-  """Makes what comes before the encoder."""
-  parts = {s: fns[s]() for s in ("augment", *stages.FITTED[:2])}
-  clean, frontend, augment = (parts[s] for s in stages.FITTED)
-  denoises = _check_channels(name, channels, parts)
-  pick = lambda wave: wave[jnp.array(channels)]
-  cleaned = lambda front, x: clean.apply(front["denoise"], x)
-  heard = lambda front, x: frontend.apply(front["frontend"], cleaned(front, x))
-  before = {
-    "denoise": lambda front, x: x,
-    "frontend": cleaned,
-    "augment": lambda front, x: x,
-  }
-
-  def measure_of(stage: str) -> Callable[[Tree, Array], Tree]:
-    one = parts[stage].measure
-    return lambda front, x: one(before[stage](front, pick(x)))
-
-  measure = {s: measure_of(s) for s in stages.FITTED if parts[s].measure}
-  return Front(
-    measure=measure,
-    fit={s: parts[s].fit for s in measure},
-    apply=lambda front, x: heard(front, pick(x)),
-    num_made=lambda front, num: augment.count(front["augment"], num),
-    draws=augment.draw,
-    made=lambda front, x, draw: heard(front, augment.apply(draw, pick(x))),
-    denoises=denoises,
-    min_samples=frontend.min_samples,
+def _frozen(
+  name: str,
+  spec: Mapping[str, Any],
+  encoder: pretrained.FrozenEncoder,
+  chosen: Mapping[str, str],
+) -> Frozen:
+  """Makes a branch's part in a network; refuses an unknown layer."""
+  layer = chosen.get("layer", "output")
+  if layer not in encoder.layers:
+    raise ValueError(
+      f"config: branch {name}: encoder {spec['encoder']['name']}: layer:"
+      f" found {layer!r}, expected one of {encoder.layers}."
+    )
+  kept = {s: spec[s] for s in ("channels", "denoise", "frontend", "encoder")}
+  checkpoint = chosen.get("checkpoint", "")
+  text = functools.partial(json.dumps, sort_keys=True, default=str)
+  forward = text([kept, checkpoint])
+  return Frozen(
+    encoder, checkpoint, layer, forward, text([kept, layer, spec["pooling"]])
   )
+
+
+def _length_check(front: Front, frozen: Frozen | None) -> Callable[[int], None]:
+  """What refuses a number of samples that the encoder cannot take."""
+
+  def check(num_samples: int) -> None:
+    if frozen:
+      frozen.encoder.num_patches(front.num_frames(num_samples))
+
+  return check
 
 
 def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
@@ -187,6 +172,8 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
   stages.check(name, spec)
   spec = {**spec, "encoder": dict(spec["encoder"])}
   recipe = stages.read_recipe(name, spec["encoder"].pop("recipe", {}))
+  keys = [k for k in stages.CHOSEN if k in spec["encoder"]]
+  chosen = {k: spec["encoder"].pop(k) for k in keys}
   found = {s: stages.resolve(s, spec[s], t) for s, t in stages.TABLES.items()}
   fns = {
     s: fn if s in stages.SWEPT else functools.partial(fn, **floats)
@@ -195,9 +182,16 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
   wrappers, scalars = stages.find_wrappers(spec["wrappers"])
   hypers = {s: found[s][1] for s in stages.SWEPT if s in found}
   hypers["wrappers"] = scalars
-  channels = tuple(spec["channels"])
-  front = _front(name, channels, fns)
+  front = build_front(name, tuple(spec["channels"]), fns)
   encoder, pool, key = fns["encoder"](), fns["pooling"], fns["key"]()
+  frozen = None
+  if isinstance(encoder, pretrained.FrozenEncoder):
+    frozen, encoder = _frozen(name, spec, encoder, chosen), None
+  elif chosen:
+    raise ValueError(
+      f"config: branch {name}: encoder {spec['encoder']['name']}: found"
+      f" {keys}, which only encoders with published weights have."
+    )
   backend = stages.make_backend(fns["backend"], wrappers)
   stages.check_backend(name, spec, backend(hypers))
   over_frames = backend(hypers).over_frames
@@ -288,21 +282,21 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
     cal = fns["calibration"](**h["calibration"])
     return cal.apply(state["calibration"], raw(h, state, x))
 
+  if frozen:
+    num_frames = frozen.encoder.patch_frames
+  else:
+    num_frames = encoder.num_context if encoder else 1
   return Branch(
     hypers=hypers,
-    measure=front.measure,
-    fit_front=front.fit,
-    features=lambda state, x: shortened(front.apply(state, x)),
-    num_made=front.num_made,
-    draws=front.draws,
-    made=lambda state, x, draw: shortened(front.made(state, x, draw)),
-    denoises=front.denoises,
+    front=front,
     encoder=encoder,
+    frozen=frozen,
+    shortened=shortened,
     recipe=recipe,
     reference=spec["reference"],
     fit=fit,
     score=score,
     backend=backend,
-    num_channels=1 + max(channels),
-    min_samples=front.min_samples(encoder.num_context if encoder else 1),
+    min_samples=front.min_samples(num_frames),
+    check_length=_length_check(front, frozen),
   )

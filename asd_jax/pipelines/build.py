@@ -8,15 +8,21 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from asd_jax.data import audio
+from asd_jax.encoders import pretrained
+from asd_jax.pipelines import encoding
 from asd_jax.pipelines.branch import Branch, Made, OverClips, build_branch
-from asd_jax.pipelines.stages import FITTED, Hypers, resolve
+from asd_jax.pipelines.stages import Hypers, resolve
 from asd_jax.scores import fusion, threshold
 from asd_jax.training import reconstruction
 from asd_jax.typing import Array
 
 Tree = Any
-THRESHOLDS = {"conformal": threshold.conformal, "gamma": threshold.gamma}
+# Rules on the training clips' scores.
+SCORE_RULES = {
+  "conformal": threshold.conformal,
+  "quantile": threshold.empirical_quantile,
+}
+THRESHOLDS = {**SCORE_RULES, "gamma": threshold.gamma}
 
 
 class Normals(flax.struct.PyTreeNode):
@@ -66,8 +72,17 @@ class System(NamedTuple):
     front: what `measure` and `features` need before any stage is fitted.
     measure: `(stage, front, [C, S]) -> sums`, to be added over training clips.
     fit_front: `(stage, front, sums) -> front` with that stage fitted.
-    features: `(front, [C, S]) -> {branch: [C', ...]}`, what comes before the
-      encoders that are trained; int16 or float32 samples.
+    features: `(front, weights, [C, S], names=None) -> {branch: [C', ...]}` of
+      some branches or all: what comes before the encoders that are trained,
+      pooled tokens of encoders with published weights; int16 or float32
+      samples.
+    made: `(branch, front, weights, [C, S], one draw) -> [C', ...]`, features
+      of a clip made from another.
+    encoders: encoders with published weights by source, and the checkpoint
+      that the config names for each. `weights` are their parameters, by
+      source.
+    sources: of each branch with such an encoder, the first branch that has
+      the same weights.
     fit: `(hypers, Normals) -> state`; every array of a branch's state has a
       leading seed axis, of length one where nothing is drawn.
     fit_branch: `(branch, hypers, Normals) -> (state, [K, N])` of one branch.
@@ -79,6 +94,8 @@ class System(NamedTuple):
     seeds: seeds of each branch.
     num_channels: channels that a clip must have.
     min_samples: samples that a clip must have.
+    check_length: raises ValueError for a number of samples that an encoder
+      cannot take.
   """
 
   hypers: Hypers
@@ -86,7 +103,10 @@ class System(NamedTuple):
   front: Tree
   measure: Callable[[str, Tree, Array], Tree]
   fit_front: Callable[[str, Tree, Tree], Tree]
-  features: Callable[[Tree, Array], dict[str, Array]]
+  features: Callable[..., dict[str, Array]]
+  made: Callable[[str, Tree, Tree, Array, Tree], Array]
+  encoders: dict[str, tuple[pretrained.FrozenEncoder, str]]
+  sources: dict[str, str]
   fit: Callable[[Hypers, Normals], Tree]
   fit_branch: Callable[[str, Hypers, Normals], tuple[Tree, Array]]
   join: Callable[[Hypers, Normals, Tree], tuple[Tree, Array]]
@@ -96,6 +116,7 @@ class System(NamedTuple):
   seeds: dict[str, tuple[int, ...]]
   num_channels: int
   min_samples: int
+  check_length: Callable[[int], None]
 
 
 def _over_clips(normals: Normals, name: str) -> OverClips:
@@ -210,9 +231,13 @@ def build(config: Mapping[str, Any]) -> System:
     wide = {n: jnp.broadcast_to(s, (num,)) for n, s in members.items()}
     return Scores(fused, jax.vmap(lambda s: fuse(h, s))(wide), members)
 
+  def check_length(num_samples: int) -> None:
+    for branch in branches.values():
+      branch.check_length(num_samples)
+
   return System(
     hypers=hypers,
-    **_front_of(branches),
+    **encoding.of_branches(branches),
     fit=fit,
     fit_branch=fit_branch,
     join=join,
@@ -220,8 +245,9 @@ def build(config: Mapping[str, Any]) -> System:
     scores=scores,
     branches=branches,
     seeds={n: s if branches[n].encoder else s[:1] for n, s in seeds.items()},
-    num_channels=max(b.num_channels for b in branches.values()),
+    num_channels=max(b.front.num_channels for b in branches.values()),
     min_samples=max(b.min_samples for b in branches.values()),
+    check_length=check_length,
   )
 
 
@@ -249,37 +275,6 @@ def compiled_fit(
     return system.join(h, normals, done)
 
   return fit
-
-
-def _front_of(branches: dict[str, Branch]) -> dict[str, Any]:
-  """Fields of `System` about what comes before the encoders."""
-
-  def measure(stage: str, front: Tree, wave: Array) -> Tree:
-    wave = audio.to_float(wave)
-    return {
-      n: b.measure[stage](front[n], wave)
-      for n, b in branches.items()
-      if stage in b.measure
-    }
-
-  def fit_front(stage: str, front: Tree, sums: Tree) -> Tree:
-    out = dict(front)
-    for n, s in sums.items():
-      out[n] = {**front[n], stage: branches[n].fit_front[stage](s)}
-    return out
-
-  def features(front: Tree, wave: Array) -> dict[str, Array]:
-    wave = audio.to_float(wave)
-    return {n: b.features(front[n], wave) for n, b in branches.items()}
-
-  used = [s for s in FITTED if any(s in b.measure for b in branches.values())]
-  return {
-    "stages": tuple(used),
-    "front": {n: {s: {} for s in FITTED} for n in branches},
-    "measure": measure,
-    "fit_front": fit_front,
-    "features": features,
-  }
 
 
 def has_batch_values(system: System) -> bool:

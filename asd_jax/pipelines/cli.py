@@ -12,6 +12,8 @@ from pathlib import Path
 import jax
 from absl import flags
 
+from asd_jax.data import files
+
 # Wrong input or wrong flags.
 BAD_INPUT = 2
 _HELP = ("-h", "-help", "--help", "-helpfull", "--helpfull")
@@ -29,18 +31,9 @@ _CONFIG_ERRORS = (
 )
 
 
-def compilation_cache() -> Path:
-  """Folder of compiled programs, kept between runs.
-
-  `ASD_JAX_CACHE` names another folder than `~/.cache/asd_jax`.
-  """
-  base = os.environ.get("ASD_JAX_CACHE") or Path.home() / ".cache" / "asd_jax"
-  return Path(base) / "xla"
-
-
 def _use_cache() -> None:
   """Keeps compiled programs, where the folder for them can be written."""
-  folder = compilation_cache()
+  folder = files.cache_folder("xla")
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError:

@@ -1,18 +1,24 @@
 """Official weight files: what is in them, and their way to our parameters."""
 
-import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from asd_jax.data import weights_file
+from asd_jax.data import hub, weights_file
 from asd_jax.data.byte_source import shown
-from asd_jax.encoders import beats, dasheng, eat, sslam, weight_map
+from asd_jax.encoders import (
+  beats,
+  dasheng,
+  eat,
+  published,
+  sslam,
+  weight_map,
+)
+from asd_jax.pipelines import weight_folder
 
 # What an encoder makes of its official weights: `(arrays by official name,
 # other entries of the file) -> (parameter tree, settings of the encoder)`.
@@ -26,6 +32,12 @@ PORTS: dict[str, Port] = {
   "sslam": sslam.port,
   "dasheng": dasheng.port,
 }
+_HUB = "hub:"
+_SUFFIXES = (".pt", ".pth", ".safetensors")
+# Stands beside the weights in every safetensors file.
+_METADATA = "__metadata__"
+# Families whose weights tell the number of heads.
+_TELL_HEADS = ("beats",)
 
 
 def _million(num: int) -> str:
@@ -77,6 +89,57 @@ def _is_tensor(value: object) -> bool:
   return hasattr(value, "extent")
 
 
+def locate(checkpoint: str | Path, family: str) -> tuple[Path, str]:
+  """Finds what a user named: a file or folder, else a name on the hub.
+
+  Args:
+    checkpoint: a path; or `owner/name` or `hub:owner/name`.
+    family: key of `weight_map.FAMILIES`.
+
+  Returns:
+    The path, and where it is from.
+
+  Raises:
+    ValueError: if there is no such file, folder or hub name.
+  """
+  text = os.fspath(checkpoint)
+  path, name = Path(text), text.removeprefix(_HUB)
+  if os.path.lexists(path):
+    return path, text
+  # What looks like a file of this machine is not sought on the network.
+  typed = path.suffix in _SUFFIXES or (path.parent.is_dir() and text == name)
+  if typed or not hub.is_name(name):
+    raise ValueError(
+      f"{text}: found no such file or folder, expected official weights, a"
+      " converted folder, or owner/name on the hub."
+    )
+  known = [s for s in published.SOURCES if s.hub == name]
+  wrong = [s for s in known if s.family != family]
+  if wrong:
+    raise ValueError(
+      f"{text}: found the hub name of {wrong[0].title}, expected weights of"
+      f" {title_of(family)}."
+    )
+  try:
+    found = hub.cached(name, published.HUB_FILE, local_only=False)
+  except ValueError as error:
+    raise ValueError(f"{text}: {error}") from None
+  return cast(Path, found), f"hub {name}"
+
+
+def title_of(family: str) -> str:
+  """Name of a family in messages.
+
+  Args:
+    family: key of `weight_map.FAMILIES`, or another text.
+
+  Returns:
+    The name.
+  """
+  known = weight_map.FAMILIES.get(family)
+  return known.title if known else family
+
+
 def official(
   path: Path, family: str, *, placeholders: Iterable[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -108,8 +171,57 @@ def official(
   return tensors, weights.beside
 
 
+def read_official(
+  path: Path, family: str, *, placeholders: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
+  """Reads official weights as our parameters.
+
+  No more than the file and one of its arrays is held at a time.
+
+  Args:
+    path: the file.
+    family: key of `weight_map.FAMILIES`.
+    placeholders: exact names of further objects that are left out.
+
+  Returns:
+    The parameters in float32, the settings of the network, and whether its
+    number of heads is told by the file, and not guessed from the width.
+
+  Raises:
+    ValueError: if the file is refused or holds something else.
+  """
+  tensors, beside = official(path, family, placeholders=placeholders)
+  if family not in PORTS:
+    raise ValueError(
+      f"{path}: found {title_of(family)} weights, expected those of an"
+      f" encoder that is here: {', '.join(PORTS) or 'none yet'}."
+    )
+  try:
+    tree, settings = PORTS[family](tensors, beside)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from None
+  del tensors  # so that each array goes when its copy is there
+  told = family in _TELL_HEADS or bool(set(beside) - {_METADATA})
+  return _in_float32(tree), dict(settings), told
+
+
+def _in_float32(tree: Any) -> dict[str, Any]:
+  """Replaces each leaf by float32, row-major; on several cores."""
+
+  def one(leaf: tuple[str, Any, str]) -> None:
+    _, holder, name = leaf
+    value = holder[name]
+    flat = np.ascontiguousarray(value, np.float32)
+    holder[name] = flat.reshape(value.shape)
+
+  with ThreadPoolExecutor() as pool:
+    for _ in pool.map(one, weight_folder.leaves(tree)):
+      pass
+  return tree
+
+
 def convert(
-  path: Path,
+  checkpoint: str | Path,
   family: str,
   output: Path,
   *,
@@ -118,7 +230,7 @@ def convert(
   """Writes official weights as our parameters.
 
   Args:
-    path: the official file.
+    checkpoint: the official file, or `owner/name` on the hub.
     family: key of `weight_map.FAMILIES`.
     output: new folder; it gets `params` (Orbax) and `encoder.json`.
     placeholders: exact names of further objects that are left out.
@@ -133,41 +245,11 @@ def convert(
   output = Path(output).absolute()
   if output.exists():
     raise ValueError(f"{output}: found already there, expected a new folder.")
-  tensors, beside = official(path, family, placeholders=placeholders)
-  if family not in PORTS:
-    raise ValueError(
-      f"{path}: found {weight_map.FAMILIES[family].title} weights, expected"
-      f" those of an encoder that is here: {', '.join(PORTS) or 'none yet'}."
-    )
-  try:
-    tree, settings = PORTS[family](tensors, beside)
-  except ValueError as error:
-    raise ValueError(f"{path}: {error}") from None
-  about = {"family": family, "source": Path(path).name, "encoder": settings}
-  _write(output, weight_map.in_float32(tree), about)
+  path, origin = locate(checkpoint, family)
+  tree, settings, _ = read_official(path, family, placeholders=placeholders)
+  source = origin if origin.startswith("hub ") else path.name
+  about = {"family": family, "source": source, "encoder": settings}
+  values = weight_folder.checksum(tree)
+  about["digest"] = weight_folder.digest(family, settings, values)
+  weight_folder.write(output, tree, about)
   return output
-
-
-def _write(
-  output: Path, tree: Mapping[str, Any], about: Mapping[str, Any]
-) -> None:
-  """Writes the folder beside its place, then renames it."""
-  import orbax.checkpoint as ocp  # a second to import
-
-  try:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".partial", dir=output.parent))
-    try:
-      with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(beside / "params", tree)
-      text = json.dumps(about, indent=2) + "\n"
-      (beside / "encoder.json").write_text(text)
-      os.chmod(beside, 0o755)
-      os.rename(beside, output)
-    except BaseException:
-      shutil.rmtree(beside, ignore_errors=True)
-      raise
-  except OSError as error:
-    raise ValueError(
-      f"{output}: cannot be written: {error.strerror or error}"
-    ) from error

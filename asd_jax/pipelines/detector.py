@@ -15,10 +15,12 @@ import safetensors
 import safetensors.numpy
 
 from asd_jax.data import files
-from asd_jax.pipelines import build, members
+from asd_jax.pipelines import build, members, weights
 
 Tree = Any
-FORMAT = 2
+FORMAT = 3
+# Folder of encoder weights beside the detectors of a run.
+ENCODERS = "encoders"
 
 
 class Section(NamedTuple):
@@ -51,12 +53,54 @@ class Detector(NamedTuple):
     config: config of the system, plain data.
     system: built from the config.
     sections: section to fitted state and thresholds.
+    encoders: digests of the weights of its frozen encoders, by source.
   """
 
   machine: str
   config: dict[str, Any]
   system: build.System
   sections: dict[str, Section]
+  encoders: dict[str, str]
+
+
+def keep_weights(
+  folder: Path, system: build.System, loaded: Mapping[str, weights.Loaded]
+) -> dict[str, str]:
+  """Writes the weights that detectors need, each once.
+
+  Args:
+    folder: of the run; they go to `encoders` in it.
+    system: the system.
+    loaded: weights by source.
+
+  Returns:
+    Their digests by source.
+  """
+  for source, found in loaded.items():
+    weights.keep(folder / ENCODERS, system.encoders[source][0], found)
+  return {source: found.digest for source, found in loaded.items()}
+
+
+def read_weights(detector: Detector, folder: Path) -> dict[str, weights.Loaded]:
+  """Reads the weights that a detector needs.
+
+  Args:
+    detector: the detector.
+    folder: where it was read from, `OUT/detectors/<machine>`.
+
+  Returns:
+    Weights by source.
+
+  Raises:
+    ValueError: if they are not in `OUT/encoders`, or damaged.
+  """
+  beside = Path(folder).absolute().parent.parent / ENCODERS
+  return {
+    source: weights.read_kept(
+      beside, digest, detector.system.encoders[source][0]
+    )
+    for source, digest in detector.encoders.items()
+  }
 
 
 def _flat(state: Tree) -> dict[str, np.ndarray]:
@@ -79,6 +123,7 @@ def save(folder: Path, detector: Detector) -> None:
     "format": FORMAT,
     "machine": detector.machine,
     "config": detector.config,
+    "encoders": detector.encoders,
     "sections": {},
   }
   for name, section in detector.sections.items():
@@ -131,7 +176,10 @@ def load(folder: Path) -> Detector:
     }
     if not sections or any(v.threshold is None for v in sections.values()):
       raise KeyError("sections")
-    return Detector(index["machine"], config, system, sections)
+    encoders = index["encoders"]
+    if encoders.keys() != system.encoders.keys():
+      raise KeyError("encoders")
+    return Detector(index["machine"], config, system, sections, encoders)
   except ValueError as e:
     raise ValueError(e if str(folder) in str(e) else f"{path}: {e}") from e
   except (KeyError, TypeError, AttributeError) as e:

@@ -15,6 +15,7 @@ from asd_jax.data import clips, files
 from asd_jax.pipelines import (
   build,
   detector,
+  embed,
   features,
   gather,
   report_denoise,
@@ -93,16 +94,17 @@ def thresholds(
     config: `threshold` names the rule in force and its settings.
 
   Returns:
-    Rule to value: `conformal`, and `gamma` (the official rule, on batches of
-    the first seed) for a system that is one trained encoder.
+    Rule to value: `conformal`, the rule in force, and `gamma` (the official
+    rule, on batches of the first seed) for a system that is one trained
+    encoder.
   """
   spec = dict(config["threshold"])
   rule = spec.pop("name")
   given = {rule: spec}
   out = {
-    "conformal": build.THRESHOLDS["conformal"](
-      train_scores, **given.get("conformal", {})
-    )
+    name: make(train_scores, **given.get(name, {}))
+    for name, make in build.SCORE_RULES.items()
+    if name in ("conformal", rule)
   }
   if build.has_batch_values(system):
     values = batch_values(system, state, normals)
@@ -173,10 +175,10 @@ class Runner:
   def __init__(self, config: Config, progress: progress_lib.Progress) -> None:
     self.config = config
     self.system = build.build(config)
+    self.weights = embed.read_weights(self.system, config)
+    self.embedder = embed.open_embedder(self.system, self.weights, config)
     self._progress = progress
-    self.compiled = features.scorer(self.system)
-    self._gather = gather.Gatherer(self.system, config, progress)
-    self.features = self._gather.features
+    self._gather = gather.Gatherer(self.embedder, config, progress)
     self._fit = build.compiled_fit(self.system)
 
   def fit(
@@ -230,13 +232,9 @@ class Runner:
     """Scores clips with a fitted section: leading axis Q, and notes."""
     features.check(self.system, test, self.config["sample_rate"])
     parts, order, notes = [], [], []
-    options = {
-      "batch_size": self.config["batch_size"],
-      "rate": self.config["sample_rate"],
-      "advance": self._progress.task(f"{machine} test clips", len(test)),
-    }
+    advance = self._progress.task(f"{machine} test clips", len(test))
     for rows, scores, new in features.score(
-      self.compiled, section.state, test, **options
+      self.embedder, section.state, test, advance=advance
     ):
       parts.append(scores)
       order.append(rows)
@@ -317,18 +315,25 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   scored = {}
   for machine in machines:
     scored[machine.name] = run_machine(runner, machine)
+  digests = detector.keep_weights(out, runner.system, runner.weights)
   for name, sections in scored.items():
     fitted = {s: v.section for s, v in sections.items()}
     detector.save(
       out / "detectors" / name,
-      detector.Detector(name, config, runner.system, fitted),
+      detector.Detector(name, config, runner.system, fitted, digests),
     )
   seconds = time.perf_counter() - start
-  found = results.collect(config, runner.system, machines, scored, seconds)
-  suspects = report_suspects.find(
-    runner.system, runner.compiled, machines, scored, config
+  programs = runner.embedder.programs
+  found = results.collect(
+    config,
+    runner.system,
+    machines,
+    scored,
+    seconds,
+    encoders=embed.facts(runner.embedder, runner.weights),
   )
-  denoised = report_denoise.find(runner.system, runner.features, scored, config)
+  suspects = report_suspects.find(programs, machines, scored, config)
+  denoised = report_denoise.find(programs, scored, config)
   results.write(
     out, config, scored, found, suspects=suspects, denoised=denoised
   )

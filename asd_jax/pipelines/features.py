@@ -14,9 +14,10 @@ import configs
 from asd_jax.data import audio, clips
 from asd_jax.pipelines.branch import Made
 from asd_jax.pipelines.build import Normals, Scores, System
+from asd_jax.pipelines.embed import Advance, Embedder
+from asd_jax.pipelines.programs import Programs
 
 Tree = Any
-Advance = Callable[[int], None]
 
 
 def _ignore(num: int) -> None:
@@ -48,6 +49,7 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
   Raises:
     ValueError: for a clip with too few channels or samples.
   """
+  lengths: set[int] = set()
   for clip in some:
     head = clip.header
     if head.num_channels < system.num_channels:
@@ -60,8 +62,14 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
     if num < system.min_samples:
       raise ValueError(
         f"{clip.path}: found {num} samples at {rate} Hz, this system expects"
-        f" at least {system.min_samples} (one frame of context)."
+        f" at least {system.min_samples} (one input of the encoder)."
       )
+    if num not in lengths:
+      try:
+        system.check_length(num)
+      except ValueError as e:
+        raise ValueError(f"{clip.path}: {e}") from e
+      lengths.add(num)
 
 
 def front_fitter(system: System) -> Callable:
@@ -105,22 +113,18 @@ def _check_finite(feats: Tree, some: Sequence[clips.Clip]) -> None:
 
 
 def collect(
-  compute: Callable,
+  embedder: Embedder,
   front: Tree,
   some: Sequence[clips.Clip],
   *,
-  batch_size: int,
-  rate: int,
   advance: Advance = _ignore,
 ) -> tuple[Normals, list[str]]:
   """Computes the features of the training clips of one section.
 
   Args:
-    compute: compiled `(front, [B, C, S]) -> {branch: [B, C, ...]}`.
+    embedder: the embedding stage.
     front: fitted stages, see `front_fitter`.
     some: training clips.
-    batch_size: clips in a batch.
-    rate: sample rate, Hz.
     advance: called with the number of clips done, after each batch.
 
   Returns:
@@ -131,17 +135,15 @@ def collect(
   """
   groups: dict[Any, tuple[list, list]] = {}
   notes = []
-  for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
-    keep = batch.index >= 0
-    found = compute(front, batch.audio)
-    feats = jax.tree.map(lambda x: np.asarray(x)[keep], found)  # noqa: B023
-    _check_finite(feats, [some[i] for i in batch.index[keep]])
-    shape = tuple(x.shape[1:] for x in jax.tree.leaves(feats))
+  for part in embedder.parts(front, some, advance=advance):
+    keep = part.index >= 0
+    feats = {n: x[keep] for n, x in part.features.items()}
+    _check_finite(feats, [some[i] for i in part.index[keep]])
+    shape = tuple(x.shape[1:] for x in feats.values())
     rows, parts = groups.setdefault(shape, ([], []))
-    rows.extend(batch.index[keep])
+    rows.extend(part.index[keep])
     parts.append(feats)
-    notes += [f"{some[i].path.name}: {text}" for i, text in batch.notes]
-    advance(int(keep.sum()))
+    notes += [f"{some[i].path.name}: {text}" for i, text in part.notes]
   features = tuple(
     jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *parts)
     for _, parts in groups.values()
@@ -161,97 +163,64 @@ def collect(
   )
 
 
-def maker(system: System) -> Callable:
-  """Compiles what makes clips from the target-domain training clips.
+def make(
+  programs: Programs, front: Tree, some: Sequence[clips.Clip], *, rate: int
+) -> dict[str, Made]:
+  """Makes clips from the target-domain training clips.
 
   Args:
-    system: the system.
+    programs: the compiled system.
+    front: fitted stages.
+    some: training clips, which are read once a branch, in constant memory.
+    rate: sample rate, Hz.
 
   Returns:
-    `(front, clips, *, batch_size, rate) -> {branch: Made}`, of branches whose
-    statistics ask for any; vector i is made from target clip i modulo their
-    number. The clips are read once a branch, in constant memory.
+    `Made` of branches whose statistics ask for any; vector i is made from
+    target clip i modulo their number.
   """
-
-  @functools.partial(jax.jit, static_argnums=0)
-  def compute(name: str, front: Tree, wave: jax.Array, draw: Tree) -> jax.Array:
-    one = lambda w, d: system.branches[name].made(
-      front[name], audio.to_float(w), d
-    )
-    return jax.vmap(one)(wave, draw)
-
-  def make(
-    front: Tree, some: Sequence[clips.Clip], *, batch_size: int, rate: int
-  ) -> dict[str, Made]:
-    targets = [i for i, c in enumerate(some) if c.domain == "target"]
-    out = {}
-    for name, branch in system.branches.items():
-      sources = sum(c.domain == "source" for c in some)
-      num = branch.num_made(front[name], sources) if targets else 0
-      if not num:
-        continue
-      draws = branch.draws(num)
-      parts, rows = [], []
-      chosen = [some[i] for i in targets[:num]]
-      for batch in audio.batches(
-        chosen, batch_size=batch_size, sample_rate=rate
-      ):
-        own = [
-          (place, i)
-          for place, clip in enumerate(batch.index)
-          if clip >= 0
-          for i in range(int(clip), num, len(targets))
-        ]
-        for start in range(0, len(own), batch_size):
-          pairs = own[start : start + batch_size]
-          full = pairs + pairs[:1] * (batch_size - len(pairs))
-          place, i = (np.array(x) for x in zip(*full, strict=True))
-          drawn = jax.tree.map(lambda x: x[i], draws)  # noqa: B023
-          found = compute(name, front, batch.audio[place], drawn)
-          parts.append(np.asarray(found)[: len(pairs)])
-          rows += [targets[j % len(targets)] for _, j in pairs]
-      out[name] = Made(jnp.asarray(np.concatenate(parts)), jnp.array(rows))
-    return out
-
-  return make
-
-
-def scorer(system: System) -> Callable[[Tree, np.ndarray], Scores]:
-  """Compiles scoring: `(state, [B, C, S]) -> Scores`, each with a batch axis.
-
-  A batch is `vmap` over clips, so no score can depend on another clip.
-
-  Args:
-    system: the system, at the hyperparameters of its config.
-
-  Returns:
-    A function of a fitted state and a batch of samples.
-  """
-
-  def one(state: Tree, wave: jax.Array) -> Scores:
-    x = system.features(state["front"], wave)
-    return system.scores(system.hypers, state, x)
-
-  return jax.jit(jax.vmap(one, in_axes=(None, 0)))
+  targets = [i for i, c in enumerate(some) if c.domain == "target"]
+  size = programs.batch_size
+  out = {}
+  for name, branch in programs.system.branches.items():
+    sources = sum(c.domain == "source" for c in some)
+    num = branch.front.num_made(front[name], sources) if targets else 0
+    if not num:
+      continue
+    draws = branch.front.draws(num)
+    parts, rows = [], []
+    chosen = [some[i] for i in targets[:num]]
+    for batch in audio.batches(chosen, batch_size=size, sample_rate=rate):
+      own = [
+        (place, i)
+        for place, clip in enumerate(batch.index)
+        if clip >= 0
+        for i in range(int(clip), num, len(targets))
+      ]
+      for start in range(0, len(own), size):
+        pairs = own[start : start + size]
+        full = pairs + pairs[:1] * (size - len(pairs))
+        place, i = (np.array(x) for x in zip(*full, strict=True))
+        drawn = jax.tree.map(lambda x: x[i], draws)  # noqa: B023
+        found = programs.made(name, front, batch.audio[place], drawn)
+        parts.append(np.asarray(found)[: len(pairs)])
+        rows += [targets[j % len(targets)] for _, j in pairs]
+    out[name] = Made(jnp.asarray(np.concatenate(parts)), jnp.array(rows))
+  return out
 
 
 def score(
-  compiled: Callable,
+  embedder: Embedder,
   state: Tree,
   some: Sequence[clips.Clip],
   *,
-  batch_size: int,
-  rate: int,
   advance: Advance = _ignore,
 ) -> Iterator[tuple[np.ndarray, Scores, list[str]]]:
   """Scores clips, batch by batch.
 
   Args:
-    compiled: what `scorer` returns.
+    embedder: the embedding stage.
     state: fitted state.
     some: clips to score.
-    batch_size: clips in a batch.
-    rate: sample rate, Hz.
     advance: called with the number of clips done, after each batch.
 
   Yields:
@@ -260,14 +229,13 @@ def score(
   Raises:
     ValueError: if a score is not finite.
   """
-  for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
-    keep = batch.index >= 0
-    found = compiled(state, batch.audio)
+  for part in embedder.parts(state["front"], some, advance=advance):
+    keep = part.index >= 0
+    found = embedder.programs.scores(state, part.features)
     scores = jax.tree.map(lambda x: np.asarray(x)[keep], found)  # noqa: B023
-    rows = batch.index[keep]
+    rows = part.index[keep]
     if not np.isfinite(scores.fused).all():
       bad = some[rows[np.argmin(np.isfinite(scores.fused))]]
       raise ValueError(f"{bad.path}: found a score that is not finite.")
-    notes = [f"{some[i].path.name}: {text}" for i, text in batch.notes]
-    advance(int(keep.sum()))
+    notes = [f"{some[i].path.name}: {text}" for i, text in part.notes]
     yield rows, scores, notes

@@ -4,40 +4,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from asd_jax.data import clips
 from asd_jax.pipelines import build, features, members
 from asd_jax.pipelines import progress as progress_lib
+from asd_jax.pipelines.embed import Embedder
 
 
 class Gatherer:
   """Computes features and trains encoders; compiles once per clip length.
 
   Args:
-    system: the system.
-    config: its config.
+    embedder: the embedding stage.
+    config: the system's config.
     progress: where progress is shown.
-
-  Attributes:
-    features: `(front, [B, C, S]) -> {branch: [B, C, ...]}`, compiled.
   """
 
   def __init__(
     self,
-    system: build.System,
+    embedder: Embedder,
     config: Mapping[str, Any],
     progress: progress_lib.Progress,
   ) -> None:
-    self._system, self._config, self._progress = system, config, progress
-    self._reading = {
-      "batch_size": config["batch_size"],
-      "rate": config["sample_rate"],
-    }
-    self.features = jax.jit(jax.vmap(system.features, in_axes=(None, 0)))
-    self._fit_front = features.front_fitter(system)
-    self._make = features.maker(system)
-    self._trainers = members.trainers(system)
+    self._embedder, self._config = embedder, config
+    self._progress = progress
+    self._system = embedder.programs.system
+    self._fit_front = features.front_fitter(self._system)
+    self._trainers = members.trainers(self._system)
 
   def normals(
     self, label: str, train: Sequence[clips.Clip], advance: Callable
@@ -52,9 +44,10 @@ class Gatherer:
     Returns:
       What the system is fitted to, and notes on odd input.
     """
-    front = self._fit_front(train, **self._reading)
+    programs, rate = self._embedder.programs, self._config["sample_rate"]
+    front = self._fit_front(train, batch_size=programs.batch_size, rate=rate)
     normals, notes = self.clips(front, train, advance)
-    made = self._make(front, train, **self._reading)
+    made = features.make(programs, front, train, rate=rate)
     folder = self._config["training_dir"]
     normals = members.train(
       self._trainers,
@@ -79,6 +72,4 @@ class Gatherer:
     Returns:
       Features and order as of training clips, and notes.
     """
-    return features.collect(
-      self.features, front, some, advance=advance, **self._reading
-    )
+    return features.collect(self._embedder, front, some, advance=advance)

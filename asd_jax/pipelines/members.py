@@ -193,7 +193,11 @@ def abstract_normals(system: System, num_samples: int) -> Normals:
       front = system.fit_front(
         stage, front, system.measure(stage, front, wave[0])
       )
-    features = jax.vmap(lambda w: system.features(front, w))(wave)
+    weights = {
+      n: encoder.init(jax.random.key(0))
+      for n, (encoder, _) in system.encoders.items()
+    }
+    features = jax.vmap(lambda w: system.features(front, weights, w))(wave)
     trained = {}
     for name, branch in system.branches.items():
       if branch.encoder:

@@ -137,6 +137,7 @@ def page(
     f'<h1>{name}</h1><span class="soft">{machines},'
     f" {text.plural(num, 'test clip')}</span>"
     f'<nav aria-label="On this page"><ul>{links}</ul></nav></header>\n'
-    '<main id="main" tabindex="-1"><h2 class="sr">Summary</h2>'
+    f'<main id="main" tabindex="-1">{report_style.warning(results)}'
+    '<h2 class="sr">Summary</h2>'
     f"{report_tables.summary(results)}\n{bodies}\n</main>",
   )

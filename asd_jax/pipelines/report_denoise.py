@@ -1,6 +1,6 @@
 """What a denoising front end does to a normal and to an anomalous clip."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from asd_jax.pipelines import report_figures as figures
 from asd_jax.pipelines import report_spectrogram as spectrogram
 from asd_jax.pipelines import report_text as text
 from asd_jax.pipelines.build import System
+from asd_jax.pipelines.programs import Programs
 
 MAX_PICTURED = 12
 
@@ -94,26 +95,27 @@ def _rows(
 
 
 def find(
-  system: System,
-  compute: Callable,
+  programs: Programs,
   scored: Mapping[str, Mapping[str, Any]],
   config: Mapping[str, Any],
 ) -> list[Picture]:
   """Denoises two clips of each machine for the report.
 
   Args:
-    system: the system.
-    compute: `(front, [B, C, S]) -> {branch: [B, C, ...]}`, compiled.
+    programs: the compiled system.
     scored: machine to section to scores.
-    config: `sample_rate` and `batch_size`, which `compute` is compiled for.
+    config: `sample_rate`.
 
   Returns:
     Pictures, none where no trained encoder hears a denoised channel.
   """
-  names = [n for n, b in system.branches.items() if b.denoises and b.encoder]
+  system = programs.system
+  names = [
+    n for n, b in system.branches.items() if b.front.denoises and b.encoder
+  ]
   if not names:
     return []
-  rate, size = config["sample_rate"], config["batch_size"]
+  rate = config["sample_rate"]
   out = []
   for machine, sections in scored.items():
     for section, entry in sections.items():
@@ -127,8 +129,8 @@ def find(
           wave = audio.read(clip.path, sample_rate=rate)[0]
         except ValueError:  # changed or removed since it was scored
           continue
-        found = compute(state["front"], np.stack([wave] * size))
-        rows = _rows({n: np.asarray(found[n])[0, 0] for n in names}, wave, rate)
+        found = programs.clip_features(state["front"], wave)
+        rows = _rows({n: np.asarray(found[n])[0] for n in names}, wave, rate)
         seconds = clip.header.num_samples / clip.header.sample_rate
         heard.append(Heard(title, clip.name, seconds, rows))
       transfer = _transfers(system, names, state["front"])

@@ -152,20 +152,18 @@ def has_bank(state: Tree) -> bool:
   return any(map(_is_bank, jax.tree.leaves(state, is_leaf=_is_bank)))
 
 
-def bank_scorer(system: System) -> Callable[[Tree, Array, Array], Array]:
+def bank_scorer(system: System) -> Callable[[Tree, Tree, Array], Array]:
   """Compiles the score of a clip against one training clip at a time.
 
   Args:
     system: a system whose state keeps bank rows (`valid` and `group`).
 
   Returns:
-    `(state, [C, S], [N] clip numbers) -> [N]`: the score if that training
+    `(state, features, [N] clip numbers) -> [N]`: the score if that training
     clip alone were in the bank.
   """
 
-  def all_rows(state: Tree, wave: Array, number: Array) -> Array:
-    feats = system.features(state["front"], wave)
-
+  def all_rows(state: Tree, feats: Tree, number: Array) -> Array:
     def one(n: Array) -> Array:
       def only(node: Any) -> Any:
         if not _is_bank(node):
@@ -182,14 +180,14 @@ def bank_scorer(system: System) -> Callable[[Tree, Array, Array], Array]:
 
 
 def nearest_rows(
-  compiled: Callable, state: Tree, wave: np.ndarray, num_train: int, num: int
+  compiled: Callable, state: Tree, features: Tree, num_train: int, num: int
 ) -> list[tuple[int, float]]:
   """The nearest training clips of a bank.
 
   Args:
     compiled: what `bank_scorer` returns.
     state: fitted state.
-    wave: `[C, S]` samples as decoded.
+    features: of the clip, `{branch: [C', ...]}`.
     num_train: training clips N.
     num: how many to name.
 
@@ -197,7 +195,7 @@ def nearest_rows(
     Position and score against it alone, nearest first.
   """
   number = jnp.arange(num_train, dtype=jnp.int32)
-  score = np.asarray(compiled(state, wave, number), np.float64)
+  score = np.asarray(compiled(state, features, number), np.float64)
   score = np.where(np.isnan(score), np.inf, score)
   order = np.argsort(score, kind="stable")[:num]
   return [(int(i), float(score[i])) for i in order if np.isfinite(score[i])]

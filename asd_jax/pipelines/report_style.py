@@ -1,5 +1,8 @@
 """Style sheet of the report: phone first, light, dark and paper."""
 
+from collections.abc import Mapping
+from typing import Any
+
 _POLICY = (
   "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
   " media-src data:"
@@ -22,6 +25,24 @@ def page(title: str, body: str) -> str:
     f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     f"<title>{title}</title>\n<style>{CSS}</style></head>\n"
     f"<body>{body}</body></html>\n"
+  )
+
+
+def warning(results: Mapping[str, Any]) -> str:
+  """Says in large letters where no number can be trusted.
+
+  Args:
+    results: content of results.json or sweep.json.
+
+  Returns:
+    HTML; "" if there is nothing to say.
+  """
+  if not results.get("encoders", {}).get("random_weights"):
+    return ""
+  return (
+    '<p class="warning" role="note"><b>RANDOM WEIGHTS</b> The encoders of this'
+    " run have random weights. It shows that the system runs and how fast; its"
+    " scores, metrics and decisions mean nothing.</p>\n"
   )
 
 
@@ -55,6 +76,10 @@ z-index:1}
 nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;
 padding:0;margin:.8rem 0}
 nav a{display:inline-block;padding:.25rem 0}
+.warning{border:3px solid var(--anomaly);border-radius:.5rem;
+padding:.8rem 1rem;max-width:none;font-size:1.1rem}
+.warning b{display:block;font-size:2.4rem;line-height:1.15;
+color:var(--anomaly)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));
 gap:.8rem;margin:1rem 0;padding:0;list-style:none}
 .tiles li{background:var(--panel);border:1px solid var(--line);

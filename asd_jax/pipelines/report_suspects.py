@@ -1,14 +1,14 @@
 """The most suspicious clips of a run, with their sound and the reason."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from asd_jax.data import audio, clips
 from asd_jax.pipelines import report_reason
-from asd_jax.pipelines.build import System
+from asd_jax.pipelines.programs import Programs
 from asd_jax.pipelines.report_spectrogram import Reason
 
 PER_MACHINE = 3
@@ -133,18 +133,13 @@ class _Explainer:
   """Explains clips of one run; compiled functions are kept.
 
   Args:
-    system: the system.
-    compiled: what `features.scorer` returns.
-    batch_size: clips in a batch.
+    programs: the compiled system.
     rate: Hz.
   """
 
-  def __init__(
-    self, system: System, compiled: Callable, batch_size: int, rate: int
-  ) -> None:
-    self._compiled = compiled
-    self._bank = report_reason.bank_scorer(system)
-    self._batch_size = batch_size
+  def __init__(self, programs: Programs, rate: int) -> None:
+    self._programs = programs
+    self._bank = report_reason.bank_scorer(programs.system)
     self._rate = rate
     self._sampled: dict[tuple[str, str], tuple[list, list]] = {}
 
@@ -182,8 +177,9 @@ class _Explainer:
     wave = self._read(suspect.clip)
     neighbours = []
     if report_reason.has_bank(state):
+      feats = self._programs.clip_features(state["front"], wave)
       neighbours = report_reason.nearest_rows(
-        self._bank, state, wave, len(train), _NUM_NEIGHBOURS
+        self._bank, state, feats, len(train), _NUM_NEIGHBOURS
       )
       near = [train[i] for i, _ in neighbours[:_NUM_REFERENCES]]
       references = [(c.name, self._read(c)) for c in near]
@@ -193,10 +189,10 @@ class _Explainer:
     reason = None
     if references:
       reason = report_reason.explain(
-        lambda x: np.asarray(self._compiled(state, x).fused),
+        lambda x: np.asarray(self._programs.score(state, x).fused),
         wave,
         [x for _, x in references],
-        batch_size=self._batch_size,
+        batch_size=self._programs.batch_size,
         rate=self._rate,
       )
     return suspect._replace(
@@ -209,8 +205,7 @@ class _Explainer:
 
 
 def find(
-  system: System,
-  compiled: Callable,
+  programs: Programs,
   machines: Sequence[clips.Machine],
   scored: Mapping[str, Mapping[str, Any]],
   config: Mapping[str, Any],
@@ -220,18 +215,17 @@ def find(
   """Finds the most suspicious clips and why they are.
 
   Args:
-    system: the system.
-    compiled: what `features.scorer` returns.
+    programs: the compiled system.
     machines: what was read.
     scored: machine to section to scores.
-    config: `batch_size` and `sample_rate`.
+    config: `sample_rate`.
     seconds: no further clip is explained after this time.
 
   Returns:
     Suspects in the order to show them.
   """
   rate = config["sample_rate"]
-  explainer = _Explainer(system, compiled, config["batch_size"], rate)
+  explainer = _Explainer(programs, rate)
   train = {m.name: m.train for m in machines}
   start = time.perf_counter()
   out = []

@@ -347,7 +347,8 @@ def page(found: Mapping[str, Any], table: Table) -> str:
   title = f"Sweep of {text.escape(found['system'])}"
   body = (
     f'<header><span class="soft">Sweep</span><h1>{title}</h1></header>\n<main>'
-    f"<p>{text.plural(found['num_points'], 'setting')} on"
+    f"{report_style.warning(found)}<p>"
+    f"{text.plural(found['num_points'], 'setting')} on"
     f" {text.plural(len(table.machines), 'machine')}. Best:"
     f" <b>{text.escape(described(best['settings']))}</b>.</p>{_tiles(found)}"
     f"<p><b>Warning.</b> {text.escape(found['warning'])}</p>"

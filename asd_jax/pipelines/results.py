@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -215,6 +215,8 @@ def collect(
   machines: Sequence[clips.Machine],
   scored: dict[str, dict[str, Scored]],
   seconds: float,
+  *,
+  encoders: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """The content of results.json (fractions; null where something is unknown).
 
@@ -224,6 +226,7 @@ def collect(
     machines: what was read.
     scored: machine to section to scores.
     seconds: duration of the run.
+    encoders: what `embed.facts` returns.
 
   Returns:
     Plain data.
@@ -240,6 +243,8 @@ def collect(
   notes += [x for m in scored.values() for s in m.values() for x in s.notes]
   notes = _collapse(notes)
   notes += _general_notes(config, scored)
+  encoders = encoders or {}
+  notes += encoders.get("notes", [])
   return {
     "system": config["system"],
     "config": config,
@@ -252,6 +257,7 @@ def collect(
     "seed_summary": uncertainty.seed_summary(known) if known else None,
     "published": config.get("published"),
     "notes": notes,
+    "encoders": {k: v for k, v in encoders.items() if k != "notes"},
     "run": run_facts(seconds),
   }
 

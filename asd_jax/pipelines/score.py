@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asd_jax.data import audio, clips, files, folders, names
-from asd_jax.pipelines import detector, features
+from asd_jax.pipelines import detector, embed, features
 from asd_jax.pipelines import progress as progress_lib
 
 HEADER = ("file", "score", "decision")
@@ -112,9 +112,16 @@ class Scorer:
 
   def __init__(self, folder: str, *, section: str | None = None) -> None:
     self.detector = detector.load(Path(folder))
-    self.batch_size: int = self.detector.config["batch_size"]
     self._section = section
-    self._compiled = features.scorer(self.detector.system)
+    loaded = detector.read_weights(self.detector, Path(folder))
+    self._embedder = embed.open_embedder(
+      self.detector.system, loaded, self.detector.config
+    )
+
+  @property
+  def batch_size(self) -> int:
+    """Clips that are scored at once."""
+    return self._embedder.programs.batch_size
 
   def section_of(self, path: str) -> str:
     """Returns which of the detector's sections a file belongs to."""
@@ -176,11 +183,9 @@ class Scorer:
     for part in sorted({c.section for c in some}):
       rows = np.array([i for i, c in enumerate(some) if c.section == part])
       for index, scores, new in features.score(
-        self._compiled,
+        self._embedder,
         self.detector.sections[part].state,
         [some[i] for i in rows],
-        batch_size=self.batch_size,
-        rate=self.detector.config["sample_rate"],
         advance=advance,
       ):
         score[rows[index]] = scores.fused

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from asd_jax.data import submission
-from asd_jax.pipelines import build, select_features, selection, stages
+from asd_jax.pipelines import (
+  build,
+  embedding_cache,
+  select_features,
+  selection,
+  stages,
+)
 
 # Settings of a run, beside those of the system itself.
 KEYS = (
@@ -21,10 +27,16 @@ KEYS = (
   "training_dir",
   "sample_rate",
   "batch_size",
+  "checkpoints",
+  "weights_dir",
+  "random_weights",
+  "precision",
+  "cache",
   "seeds",
   "members",
   "selection",
   "feature_selection",
+  "sweep",
   "branches",
   "fusion",
   "threshold",
@@ -74,6 +86,11 @@ def check(config: Mapping[str, Any]) -> None:
       raise ValueError(
         f"config: {key}: found {config[key]!r}, expected 1 or more."
       )
+  if config["cache"] not in embedding_cache.MODES:
+    raise ValueError(
+      f"config: cache: found {config['cache']!r}, expected one of"
+      f" {embedding_cache.MODES}."
+    )
   seeds = config["seeds"]
   good = isinstance(seeds, list | tuple) and all(
     isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32
@@ -93,8 +110,8 @@ def _check_threshold(config: Mapping[str, Any]) -> None:
   spec = config["threshold"]
   rule, floats = stages.resolve("threshold", spec, build.THRESHOLDS)
   del rule
-  if spec["name"] == "conformal":
-    build.THRESHOLDS["conformal"](np.zeros(1), **floats)
+  if spec["name"] in build.SCORE_RULES:
+    build.SCORE_RULES[spec["name"]](np.zeros(1), **floats)
   system = build.build(config)
   if spec["name"] == "gamma" and not build.has_batch_values(system):
     raise ValueError(

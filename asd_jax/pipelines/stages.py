@@ -16,8 +16,15 @@ from asd_jax.backends import (
   rows,
   transform,
 )
-from asd_jax.encoders import autoencoder, residual_autoencoder
-from asd_jax.frontends import augment, denoise, dif, log_mel
+from asd_jax.encoders import (
+  autoencoder,
+  beats,
+  dasheng,
+  eat,
+  residual_autoencoder,
+  sslam,
+)
+from asd_jax.frontends import augment, denoise, dif, htk_mel, kaldi, log_mel
 from asd_jax.ops import pooling, views
 from asd_jax.scores import calibration
 from asd_jax.training import reconstruction
@@ -28,12 +35,21 @@ Hypers = dict[str, Any]
 # Stage (config key) -> name -> function. A system is a choice at each stage.
 TABLES: dict[str, dict[str, Callable]] = {
   "denoise": denoise.WAVE_FILTERS,
-  "frontend": {**log_mel.FRONTENDS, **dif.FRONTENDS},
+  "frontend": {
+    **log_mel.FRONTENDS,
+    **dif.FRONTENDS,
+    **kaldi.FRONTENDS,
+    **htk_mel.FRONTENDS,
+  },
   "augment": augment.AUGMENTS,
   "encoder": {
     "identity": lambda: None,
     **autoencoder.ENCODERS,
     **residual_autoencoder.ENCODERS,
+    **beats.ENCODERS,
+    **dasheng.ENCODERS,
+    **eat.ENCODERS,
+    **sslam.ENCODERS,
   },
   "pooling": pooling.POOLINGS,
   "view": views.VIEWS,
@@ -56,6 +72,8 @@ FITTED = ("denoise", "frontend", "augment")
 WRAPPERS = {**base.WRAPPERS, **prototypes.WRAPPERS}
 # Settings that are a choice from a table themselves.
 NESTED = {"denoiser": denoise.DENOISERS}
+# Settings of an encoder with published weights, beside its own.
+CHOSEN = ("layer", "checkpoint")
 OTHER_KEYS = ("channels", "wrappers", "reference", "weight")
 REFERENCES = ("loo", "in_sample")
 # Stages whose names mean something elsewhere too, so none can be added.

@@ -51,6 +51,7 @@ class Sweeper:
     self._structures, self._parts = structures, parts
     self._progress, self._fast = progress, fast
     self._engines: dict[int, sweep_engine.Engine] = {}
+    self._weights: dict[int, dict[str, str]] = {}
     self.notes: list[str] = []
     self.ways: dict[str, int] = {"quick": 0, "plain": 0}
 
@@ -62,12 +63,21 @@ class Sweeper:
       )
     return self._engines[number]
 
+  def use_weights(
+    self, numbers: Sequence[int], digests: dict[str, str]
+  ) -> None:
+    """Tells structures the weights of their encoders: results are theirs."""
+    if digests:
+      self._weights |= dict.fromkeys(numbers, digests)
+
   def _mark(self, number: int, section: Section) -> str:
     structure = self._structures[number]
     kept = ("seeds", "members", "sample_rate", "branches", "fusion")
     config = {k: structure.config[k] for k in kept}
     grid = [list(a) for a in structure.axes]
     what = [config, grid, structure.targets, section.mark(), self._fast]
+    if number in self._weights:
+      what.append(self._weights[number])
     return sweep_parts.fingerprint(what)
 
   def _scores(
@@ -109,7 +119,7 @@ class Sweeper:
     section: Section,
     collector: sweep_data.Collector,
   ) -> dict[int, np.ndarray]:
-    """Ranked values of structures that share features, on one section.
+    """Ranked values of structures that share passes, on one section.
 
     Args:
       numbers: of the structures.
@@ -126,7 +136,9 @@ class Sweeper:
         if clips is None:
           clips, notes = collector.collect(section)
           self.notes += notes
-        part = self._scores(number, section, clips)
+        config = self._structures[number].config
+        own = collector.of_structure(config, clips)
+        part = self._scores(number, section, own)
       out[number] = part["values"]
       for quick in part["quick"]:
         self.ways["quick" if quick else "plain"] += 1
@@ -153,7 +165,7 @@ def measure(
   structures: Sequence[sweep_grid.Structure],
   sections: Sequence[Section],
   progress: progress_lib.Progress,
-) -> list[np.ndarray]:
+) -> tuple[list[np.ndarray], dict[str, Any]]:
   """Ranked values of all structures.
 
   Args:
@@ -163,21 +175,25 @@ def measure(
     progress: where progress is shown.
 
   Returns:
-    For each structure `[points, S, 3]`.
+    For each structure `[points, S, 3]`, and what `embed.facts` says of the
+    last group.
   """
+  configs = [s.config for s in structures]
   groups = [
-    (numbers, sweep_data.Collector(structures[numbers[0]].config, progress))
-    for numbers in sweep_data.by_features([s.config for s in structures])
+    (numbers, sweep_data.Collector([configs[i] for i in numbers], progress))
+    for numbers in sweep_data.by_passes(configs)
   ]
-  for _, collector in groups:
+  for numbers, collector in groups:
     collector.check(sections)
+    sweeper.use_weights(numbers, collector.digests)
   found: dict[int, list[np.ndarray]] = {i: [] for i in range(len(structures))}
   for numbers, collector in groups:
     for section in sections:
       done = sweeper.section(numbers, section, collector)
       for number, values in done.items():
         found[number].append(values)
-  return [np.stack(v, axis=1) for v in found.values()]
+  facts = groups[-1][1].facts()
+  return [np.stack(v, axis=1) for v in found.values()], facts
 
 
 def table_rows(table: sweep_choice.Table) -> list[list[Any]]:
@@ -305,10 +321,12 @@ def run(
   ]
   parts = sweep_parts.Parts(out / PARTS)
   sweeper = Sweeper(structures, parts, progress, fast=fast)
-  values = measure(sweeper, structures, sections, progress)
+  values, encoders = measure(sweeper, structures, sections, progress)
   keys = [a.key for a in axes]
   table = sweep_choice.make_table(keys, structures, sections, values)
   found = _summary(config, axes, table, sweeper)
+  found["notes"] += encoders.pop("notes", [])
+  found["encoders"] = encoders
   found["run"] = results.run_facts(time.perf_counter() - start)
   found["config"] = config
   write(out, found, table)

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.data import clips
-from asd_jax.pipelines import build, features, gather, results, stages
+from asd_jax.pipelines import (
+  build,
+  embed,
+  features,
+  gather,
+  results,
+  stages,
+)
 from asd_jax.pipelines import progress as progress_lib
 from asd_jax.pipelines.sweep_engine import Clips
 
@@ -116,18 +123,91 @@ def feature_mark(config: Config) -> str:
   return json.dumps(kept, sort_keys=True, default=str)
 
 
-class Collector:
-  """Computes features of sections; compiles once.
+def _of_passes(config: Config) -> Config:
+  """What decides the passes through frozen encoders, and other features.
+
+  A pass gives all layers of a network, however they are pooled.
+  """
+  kept = {}
+  for name, spec in config["branches"].items():
+    encoder = dict(spec["encoder"])
+    if "layer" in encoder:
+      del encoder["layer"]
+      spec = {**spec, "encoder": encoder, "pooling": None}
+    kept[name] = spec
+  return {**config, "branches": kept}
+
+
+def by_passes(configs: Sequence[Config]) -> Iterator[list[int]]:
+  """Groups of structures whose features come from the same passes.
 
   Args:
-    config: of a structure.
+    configs: one a structure.
+
+  Yields:
+    Numbers of the structures of a group.
+  """
+  groups: dict[str, list[int]] = {}
+  for i, config in enumerate(configs):
+    groups.setdefault(feature_mark(_of_passes(config)), []).append(i)
+  yield from groups.values()
+
+
+def _merged(configs: Sequence[Config]) -> tuple[Config, list[dict[str, str]]]:
+  """One config with the features of several.
+
+  Args:
+    configs: of structures.
+
+  Returns:
+    The config, and for each structure its branches' names in there.
+  """
+  known: dict[str, str] = {}
+  branches, places = {}, []
+  for config in configs:
+    place = {}
+    for name, spec in config["branches"].items():
+      mark = feature_mark({"branches": {name: spec}})
+      own = known.setdefault(mark, f"{name} {len(known)}")
+      branches.setdefault(own, spec)
+      place[name] = own
+    places.append(place)
+  if len(configs) == 1:  # trained encoders are kept by their branch
+    return configs[0], [{n: n for n in configs[0]["branches"]}]
+  return {**configs[0], "branches": branches, "members": ()}, places
+
+
+class Collector:
+  """Computes features of sections for some structures; compiles once.
+
+  Args:
+    configs: of the structures.
     progress: where progress is shown.
   """
 
-  def __init__(self, config: Config, progress: progress_lib.Progress) -> None:
-    self._config, self._progress = config, progress
-    self.system = build.build(config)
-    self._gather = gather.Gatherer(self.system, config, progress)
+  def __init__(
+    self, configs: Sequence[Config], progress: progress_lib.Progress
+  ) -> None:
+    unique = list({feature_mark(c): c for c in configs}.values())
+    self._config, places = _merged(unique)
+    marks = [feature_mark(c) for c in unique]
+    self._places = dict(zip(marks, places, strict=True))
+    self._progress = progress
+    self.system = build.build(self._config)
+    self._loaded = embed.read_weights(self.system, self._config)
+    self._embedder = embed.open_embedder(
+      self.system, self._loaded, self._config
+    )
+    self._gather = gather.Gatherer(self._embedder, self._config, progress)
+
+  @property
+  def digests(self) -> dict[str, str]:
+    """Digests of the weights of frozen encoders, in order of use."""
+    return {n: w.digest for n, w in self._loaded.items()}
+
+  def facts(self) -> dict[str, Any]:
+    """What `embed.facts` says."""
+    return embed.facts(self._embedder, self._loaded)
 
   def check(self, some: Sequence[Section]) -> None:
     """Refuses clips that the system cannot use."""
@@ -136,7 +216,7 @@ class Collector:
       features.check(self.system, both, self._config["sample_rate"])
 
   def collect(self, section: Section) -> tuple[Clips, list[str]]:
-    """Features of one section.
+    """Features of one section, for all structures.
 
     Args:
       section: its clips.
@@ -151,17 +231,22 @@ class Collector:
     order = jnp.asarray(tests.order)
     return Clips(normals, tests.features, order), notes + more
 
+  def of_structure(self, config: Config, found: Clips) -> Clips:
+    """The features that one structure needs.
 
-def by_features(configs: Sequence[Config]) -> Iterator[list[int]]:
-  """Groups of structures that share their features.
+    Args:
+      config: of the structure.
+      found: what `collect` returns.
 
-  Args:
-    configs: one a structure.
-
-  Yields:
-    Numbers of the structures of a group.
-  """
-  groups: dict[str, list[int]] = {}
-  for i, config in enumerate(configs):
-    groups.setdefault(feature_mark(config), []).append(i)
-  yield from groups.values()
+    Returns:
+      The same with this structure's branches.
+    """
+    place = self._places[feature_mark(config)]
+    own = lambda tree: {n: tree[p] for n, p in place.items() if p in tree}
+    normals = found.normals.replace(
+      front=own(found.normals.front),
+      features=tuple(own(g) for g in found.normals.features),
+      trained=own(found.normals.trained),
+      made=own(found.normals.made),
+    )
+    return Clips(normals, tuple(own(g) for g in found.tests), found.order)

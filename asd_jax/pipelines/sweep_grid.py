@@ -163,6 +163,7 @@ def structural(config: Mapping[str, Any]) -> list[str]:
     for stage in stages.TABLES:
       known = _parameters(spec[stage], _table(stage))
       kept = [k for k, p in known.items() if p.annotation != Scalar]
+      kept += [k for k in stages.CHOSEN if k in spec[stage]]
       out += [f"{name}.{stage}.{key}" for key in ("name", *kept)]
       out += [
         f"{name}.{stage}.{key}.{inner}"

@@ -38,6 +38,26 @@ def conformal(scores: np.ndarray, *, false_alarm_rate: float = 0.1) -> float:
   return float(np.sort(scores)[rank - 1]) if rank <= num else math.inf
 
 
+def empirical_quantile(scores: np.ndarray, *, quantile: float = 0.95) -> float:
+  """Quantile of training scores, interpolated; it promises no alarm rate.
+
+  Args:
+    scores: `[N]` training scores.
+    quantile: in (0, 1).
+
+  Returns:
+    Threshold.
+
+  Raises:
+    ValueError: if the quantile is out of range.
+
+  Source: [LUDO26].
+  """
+  if not 0.0 < quantile < 1.0:
+    raise ValueError(f"threshold: quantile {quantile}, expected in (0, 1).")
+  return float(np.quantile(np.asarray(scores, np.float64), quantile))
+
+
 def gamma(values: np.ndarray, *, quantile: float = 0.9) -> float:
   """Quantile of a three-parameter gamma distribution fitted to values.
 

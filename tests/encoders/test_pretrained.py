@@ -13,6 +13,7 @@ from asd_jax.encoders import beats, dasheng, eat, sslam
 
 TINY = dict(width=16, depth=2, num_heads=2, hidden=24)
 TABLE = dict(num_positions=32)
+MODULES = {"eat": eat, "sslam": sslam, "beats": beats, "dasheng": dasheng}
 ENCODERS = {
   "eat": eat.of_settings(TINY | TABLE),
   "sslam": sslam.of_settings(TINY | TABLE),
@@ -72,6 +73,14 @@ def dots(jaxpr):
 def test_random_parameters_have_the_promised_shapes(encoder, params):
   flat = traverse_util.flatten_dict(params, sep="/")
   assert {path: leaf.shape for path, leaf in flat.items()} == encoder.shapes()
+
+
+def test_an_encoder_tells_what_it_is(name, encoder):
+  assert encoder.family == name
+  (make,) = MODULES[name].ENCODERS.values()
+  again = make(size=encoder.settings, dtype="bfloat16")
+  assert again.settings == encoder.settings
+  assert again.shapes() == encoder.shapes()
 
 
 def test_every_layer_is_a_grid_of_tokens(name, encoder, params, clips):

@@ -12,6 +12,7 @@ from asd_jax.encoders import (
   beats,
   dasheng,
   eat,
+  published,
   sslam,
   weight_map,
 )
@@ -76,6 +77,9 @@ def same(one, other):
 
 def test_all_families_are_here():
   assert set(PUBLISHED) == set(convert.PORTS) == set(weight_map.FAMILIES)
+  assert set(PUBLISHED) == set(published.SIZES)
+  sources = {(s.family, s.size) for s in published.SOURCES}
+  assert sources == set(SIZES)
   for family, module in MODULES.items():
     assert set(PUBLISHED[family]) == set(module.SIZES)
 
@@ -99,7 +103,11 @@ def test_every_name_is_used_once(family, size):
   tied = about["depth"] - 1 if family == "beats" else 0
   assert len(found) == len(expanded(about["weights"], about["depth"])) - tied
   # What `size` builds is what the file says.
-  assert {**settings, **MODULES[family].SIZES[size]} == settings
+  (make,) = MODULES[family].ENCODERS.values()
+  assert make(size=size).settings == encoder.settings == settings
+  assert make(size=settings).family == encoder.family == family
+  assert published.size_of(family, settings) == size
+  assert published.source_of(family, size).size == size
 
 
 @pytest.mark.parametrize(
@@ -152,10 +160,58 @@ def test_sizes_and_heads_that_do_not_fit_are_refused(module):
     make(size="giant")
   with pytest.raises(ValueError, match="found dtype 'int8'"):
     make(dtype="int8")
-  for heads in (None, 0, 7):
-    settings = {**module.SIZES["base"], "num_heads": heads}
-    with pytest.raises(ValueError, match=f"{heads} heads for the width 768"):
-      module.of_settings(settings)
+  with pytest.raises(ValueError, match="found size None, expected one of"):
+    make(size=None)
+  base = module.SIZES["base"]
+  for heads in (None, 0, 7, "12"):
+    with pytest.raises(ValueError, match=f"{heads!r} heads for the width 768"):
+      make(size={**base, "num_heads": heads})
+  wrong = {**base, "heads": 12}
+  del wrong["num_heads"], wrong["width"]
+  for build in (module.of_settings, lambda settings: make(size=settings)):
+    with pytest.raises(
+      ValueError, match=r"missing \[.*width.*\], unknown"
+    ) as e:
+      build(wrong)
+    assert "num_heads" in str(e.value).split("unknown")[0]
+    assert "unknown ['heads']" in str(e.value)
+  for value in (0, 1.0, "3", True, None):
+    with pytest.raises(ValueError, match="found {'depth': .*}, expected posi"):
+      make(size={**base, "depth": value})
+
+
+def test_a_network_without_a_published_size():
+  settings = {**eat.SIZES["base"], "depth": 3}
+  assert published.size_of("eat", settings) is None
+  assert published.source_of("eat", None) is None
+  assert published.size_of("another", settings) is None
+
+
+def test_a_name_that_many_files_have_tells_nothing():
+  names = [n for s in published.SOURCES for n in published.own_names(s)]
+  assert len(names) == len(set(names))
+  assert not {"model.safetensors", "checkpoint_last.pt"} & set(names)
+  assert {"BEATs_iter3.pt", "dasheng_06b.pt"} <= set(names)
+
+
+def test_the_page_about_weights_lists_the_same():
+  page = (Path(__file__).parents[2] / "docs/weights.md").read_text()
+  table = page.split("## Where they are")[1].strip().split("\n\n")[0]
+  rows = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in table.splitlines()[2:]
+  ]
+  assert rows == [
+    [
+      s.title,
+      f"`{s.family}`, `{s.size}`",
+      ", ".join(f"`{name}`" for name in s.files),
+      f"`{s.hub}`" if s.hub else "",
+      s.where,
+      s.licence,
+    ]
+    for s in published.SOURCES
+  ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.pipelines import build, members
+from asd_jax.pipelines import build, members, weights
 
 CONFIGS = sorted(
   p
@@ -28,6 +28,10 @@ def waves(num, samples=6000, seed=0):
   return rng.integers(-9000, 9000, (num, 2, samples)).astype(np.int16)
 
 
+def params_of(system):
+  return {n: w.params for n, w in weights.random(system.encoders).items()}
+
+
 def normals_of(system, config, groups):
   """Training clips of one or more lengths, with trained encoders."""
   front = system.front
@@ -35,8 +39,9 @@ def normals_of(system, config, groups):
     sums = [system.measure(stage, front, w) for g in groups for w in g]
     total = jax.tree.map(lambda *x: sum(x), *sums)
     front = system.fit_front(stage, front, total)
-  compute = jax.jit(jax.vmap(system.features, in_axes=(None, 0)))
-  feats = tuple(compute(front, g) for g in groups)
+  params = params_of(system)
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
+  feats = tuple(compute(front, params, g) for g in groups)
   num = sum(len(g) for g in groups)
   rows = jnp.arange(num)
   normals = build.Normals(front, feats, rows, rows >= num - 4, {}, num_target=4)
@@ -61,7 +66,7 @@ def fitted(stem, seeds=(1,), groups=None, change=lambda c: c):
 
 
 def score_of(system, state, wave):
-  x = system.features(state["front"], wave)
+  x = system.features(state["front"], params_of(system), wave)
   return system.score(system.hypers, state, x)
 
 
@@ -104,8 +109,8 @@ def test_scores_do_not_depend_on_the_order_of_training_clips():
   clips = waves(12)
   system, normals, state, _ = fitted("plain_knn", groups=[clips])
   perm = np.random.default_rng(0).permutation(12)
-  compute = jax.jit(jax.vmap(system.features, in_axes=(None, 0)))
-  feats = compute(normals.front, clips[perm])
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
+  feats = compute(normals.front, {}, clips[perm])
   other = normals.replace(features=(feats,), order=jnp.argsort(perm))
   state2, _ = build.compiled_fit(system)(system.hypers, other)
   for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(state2), strict=True):
@@ -118,7 +123,8 @@ def test_training_clips_may_differ_in_length(stem):
     stem, groups=[waves(8), waves(5, samples=7000, seed=3)]
   )
   assert own.shape == (13,)
-  x = system.features(state["front"], waves(1, samples=7000, seed=3)[0])
+  wave = waves(1, samples=7000, seed=3)[0]
+  x = system.features(state["front"], params_of(system), wave)
   # Training clip 8 is the first of the second length; it scores as it did.
   got = system.score(system.hypers, state, x)
   np.testing.assert_allclose(got, own[8], rtol=1e-4)
@@ -134,7 +140,7 @@ def two_branches(config):
 
 def test_a_swept_weight_equals_a_loop_and_traces_once():
   system, _, state, _ = fitted("plain_knn", change=two_branches)
-  x = system.features(state["front"], waves(1, seed=1)[0])
+  x = system.features(state["front"], params_of(system), waves(1, seed=1)[0])
   traces = []
 
   def score(weight):
@@ -162,7 +168,7 @@ def test_floats_of_residual_scores_are_swept_in_one_program():
     "ridge",
     "shrinkage",
   }
-  x = system.features(normals.front, waves(1, seed=1)[0])
+  x = system.features(normals.front, {}, waves(1, seed=1)[0])
   traces = []
 
   def score(change):
@@ -207,7 +213,7 @@ def test_a_denoiser_before_any_front_end_works_on_waveforms():
 
 def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
   system, _, state, _ = fitted("baseline_mse", seeds=(1, 2, 3))
-  x = system.features(state["front"], waves(1, seed=1)[0])
+  x = system.features(state["front"], params_of(system), waves(1, seed=1)[0])
   score, seeds, _ = system.scores(system.hypers, state, x)
   assert seeds.shape == (3,)
   np.testing.assert_allclose(score, seeds.mean(), rtol=1e-6)

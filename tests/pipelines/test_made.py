@@ -1,13 +1,12 @@
 """Clips made from target clips: how many, of which, and with which features."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
 
 from asd_jax.data import clips
-from asd_jax.pipelines import build, features
+from asd_jax.pipelines import build, embed, features, programs
 from configs import common
 
 RATE = 16_000
@@ -41,11 +40,12 @@ def system(**settings):
 
 
 def gathered(system, train, batch_size=3):
-  options = dict(batch_size=batch_size, rate=RATE)
-  front = features.front_fitter(system)(train, **options)
-  compute = jax.jit(jax.vmap(system.features, in_axes=(None, 0)))
-  normals, _ = features.collect(compute, front, train, **options)
-  made = features.maker(system)(front, train, **options)
+  fit = features.front_fitter(system)
+  front = fit(train, batch_size=batch_size, rate=RATE)
+  compiled = programs.Programs(system, {}, batch_size)
+  stage = embed.Embedder(compiled, {}, RATE)
+  normals, _ = features.collect(stage, front, train)
+  made = features.make(compiled, front, train, rate=RATE)
   return normals.replace(made=made)
 
 
@@ -60,13 +60,13 @@ def test_made_clips_blend_near_into_far(tmp_path, batch_size):
   order = np.argsort(made.clip, kind="stable")
   want = sorted((targets[i % 2], i) for i in range(num))
   np.testing.assert_array_equal(made.clip[order], [clip for clip, _ in want])
-  draws = one.branches["one"].draws(num)
+  draws = one.branches["one"].front.draws(num)
   found = []
   for clip, i in want:
     wave = jnp.asarray(soundfile.read(train[clip].path)[0].T, jnp.float32)
     share = draws[i]
     blend = jnp.stack([wave[0], (1 - share) * wave[0] + share * wave[1]])
-    found.append(one.features(one.front, blend)["one"])
+    found.append(one.features(one.front, {}, blend)["one"])
   np.testing.assert_allclose(
     made.features[order], np.stack(found), rtol=1e-3, atol=1e-3
   )
@@ -98,10 +98,14 @@ def test_made_rows_are_in_the_bank_and_leave_with_their_clip(tmp_path):
 def test_a_training_clip_without_finite_features_is_named(tmp_path):
   train = write(tmp_path, shared=0.5)
 
-  def compute(front, wave):
-    feats = np.ones((len(wave), 2, 4))
-    feats[1, 0, 2] = np.nan
-    return {"one": feats}
+  class Programs:
+    system, batch_size = system(), 16
 
+    def features(self, front, wave, names):
+      feats = np.ones((len(wave), 2, 4))
+      feats[1, 0, 2] = np.nan
+      return {"one": feats}
+
+  stage = embed.Embedder(Programs(), {}, RATE)
   with pytest.raises(ValueError, match="0001.*branch one.*not finite"):
-    features.collect(compute, {}, train, batch_size=16, rate=RATE)
+    features.collect(stage, {}, train)

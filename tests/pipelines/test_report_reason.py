@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.pipelines import build, features, report_reason, report_suspects
+from asd_jax.pipelines import build, programs, report_reason, report_suspects
 from configs import plain_knn
 
 RATE = 16_000
@@ -82,8 +82,8 @@ def bank():
   draws = np.random.default_rng(1)
   system = build.build(plain_knn.get_config().to_dict())
   waves = np.stack([noise(draws) * (1 + i) for i in range(7)])
-  compute = jax.jit(jax.vmap(system.features, in_axes=(None, 0)))
-  feats = compute(system.front, jnp.asarray(waves))
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
+  feats = compute(system.front, {}, jnp.asarray(waves))
   normals = build.Normals(
     system.front, (feats,), jnp.arange(7), jnp.zeros(7, bool), {}
   )
@@ -95,8 +95,8 @@ def test_nearest_training_clips_are_those_of_the_bank(rng, bank):
   compiled = report_reason.bank_scorer(system)
   assert report_reason.has_bank(state)
   clip = noise(rng) * 3.4
-  found = report_reason.nearest_rows(compiled, state, clip, len(waves), 7)
-  feats = system.features(state["front"], jnp.asarray(clip))
+  feats = system.features(state["front"], {}, jnp.asarray(clip))
+  found = report_reason.nearest_rows(compiled, state, feats, len(waves), 7)
   fitted = jax.tree.map(
     lambda x: np.asarray(x[0]), state["branches"]["log_mel"]
   )
@@ -157,10 +157,9 @@ def finder(tmp_path, rng, bank, seconds=30.0):
     clips=machine.test, score=np.array([3.0, 4.0]), train=np.arange(7.0),
     section=types.SimpleNamespace(threshold=2.0, state=state),
   )}}  # fmt: skip
-  config = {"batch_size": 4, "sample_rate": RATE}
-  compiled = features.scorer(system)
+  compiled = programs.Programs(system, {}, 4)
   return lambda: report_suspects.find(
-    system, compiled, [machine], scored, config, seconds=seconds
+    compiled, [machine], scored, {"sample_rate": RATE}, seconds=seconds
   )
 
 

@@ -90,6 +90,10 @@ class Collector:
     self.num += 1
     return cases.clips(), ["a note"]
 
+  def of_structure(self, config, found):
+    del config
+    return found
+
 
 @pytest.fixture
 def small_chunks(monkeypatch):
@@ -177,7 +181,7 @@ def test_structures_share_features_unless_they_move_them(tmp_path):
   several = [structure(), structure(backend=dict(name="knn", k=2))]
   other = structure(pooling=dict(name="mean_std"))
   configs = [s.config for s in (*several, other)]
-  assert list(sweep_data.by_features(configs)) == [[0, 1], [2]]
+  assert list(sweep_data.by_passes(configs)) == [[0, 1], [2]]
   collector = Collector()
   sweeper(tmp_path, *several).section([0, 1], section(), collector)
   assert collector.num == 1

@@ -1,0 +1,21 @@
+"""LUDO system 3: SSLAM and Residual View alone. Published score 62.41.
+
+Needs the weights of SSLAM (docs/weights.md).
+
+Run: python scripts/evaluate.py --config=configs/ludo_system3.py
+  --config.checkpoints.sslam_base=FILE --config.data_dir=DIR
+  --config.output_dir=OUT
+"""
+
+from configs import common
+
+
+def get_config(arg=""):
+  """Builds the config; `arg="smoke"` shrinks it."""
+  c = common.ludo("ludo_system3", arg)
+  c.published = dict(development=0.6241, evaluation=0.0, source="[LUDO26]")
+  sslam = common.add_encoder(c, "sslam", arg=arg)
+  c.branches = dict(
+    sslam=common.ludo_branch("sslam", sslam("output"), prototypes=False)
+  )
+  return c
