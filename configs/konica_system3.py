@@ -1,12 +1,12 @@
-"""Konica Minolta system 3, its first branch only. Published 62.18 alone.
+"""Konica Minolta system 3: two branches by percentile. Published score 62.34.
 
-System 3 adds the percentiles of two branches: domain-invariant features (0.60)
-and frozen EAT-large embeddings (0.40; published together 62.34). The encoder
-`eat_large` is not in the package yet, so this config runs the first branch,
-and says so in its name; `eat_branch` is ready for the second.
+Domain-invariant features (0.60, published alone 62.18) and frozen EAT-large
+embeddings of the near channel (0.40), each ranked among its training scores.
+Needs the weights of EAT-large (docs/weights.md).
 
 Run: python scripts/evaluate.py --config=configs/konica_system3.py
-  --config.data_dir=DIR --config.output_dir=OUT
+  --config.checkpoints.eat_large=FILE --config.data_dir=DIR
+  --config.output_dir=OUT
 """
 
 from configs import common, konica_system4
@@ -19,23 +19,27 @@ NEIGHBOURS = dict(
 
 def get_config(arg=""):
   """Builds the config; `arg="smoke"` shrinks it."""
-  c = common.run("konica_system3_dif", arg)
+  c = common.run("konica_system3", arg)
+  c.batch_size = 4
   c.published = dict(
-    development=0.6218, evaluation=0.0, source="[KonicaMinolta26]"
+    development=0.6234, evaluation=0.0, source="[KonicaMinolta26]"
   )
+  eat = common.add_encoder(c, "eat", size="large", arg=arg)
   c.branches = dict(
     dif=konica_system4.dif_branch(
       backend=NEIGHBOURS, calibration=dict(name="percentile"), weight=0.6
-    )
+    ),
+    eat_large=eat_branch(eat),
   )
   return c
 
 
-def eat_branch():
+def eat_branch(encoder):
   """Frozen EAT-large: mean of the patches of the near channel, 1024 wide."""
   return common.branch(
     frontend=dict(name="eat_fbank"),
-    encoder=dict(name="eat_large"),
+    encoder=encoder("output"),
+    pooling=dict(name="mean_patches"),
     transform=dict(name="zca", covariance="ledoit_wolf", ridge=0.0),
     backend=NEIGHBOURS,
     calibration=dict(name="percentile"),

@@ -17,6 +17,7 @@ _NUM_REFERENCES = 2
 _NUM_NEIGHBOURS = 2
 _NUM_SAMPLED = 24
 _BUDGET_SECONDS = 30.0
+_TOO_SLOW = "No reason: explaining takes too long on this machine."
 
 
 class Pick(NamedTuple):
@@ -161,8 +162,17 @@ class _Explainer:
     near = report_reason.nearest_spectra(here, means, _NUM_REFERENCES)
     return [known[i] for i in near]
 
+  def _score(self, state: Any, wave: np.ndarray, deadline: float) -> np.ndarray:
+    if time.perf_counter() > deadline:
+      raise TimeoutError
+    return np.asarray(self._programs.score(state, wave).fused)
+
   def explain(
-    self, suspect: Suspect, state: Any, train: Sequence[clips.Clip]
+    self,
+    suspect: Suspect,
+    state: Any,
+    train: Sequence[clips.Clip],
+    deadline: float,
   ) -> Suspect:
     """Adds sound, neighbours and reason.
 
@@ -170,9 +180,10 @@ class _Explainer:
       suspect: without them.
       state: fitted state of its section.
       train: training clips of its section.
+      deadline: of the reason, by `time.perf_counter`.
 
     Returns:
-      The same with them.
+      The same with them, without a reason past the deadline.
     """
     wave = self._read(suspect.clip)
     neighbours = []
@@ -186,16 +197,20 @@ class _Explainer:
     else:
       key = suspect.machine, suspect.section
       references = self._by_spectrum(key, wave, train)
-    reason = None
-    if references:
-      reason = report_reason.explain(
-        lambda x: np.asarray(self._programs.score(state, x).fused),
-        wave,
-        [x for _, x in references],
-        batch_size=self._programs.batch_size,
-        rate=self._rate,
-      )
+    reason, problem = None, ""
+    try:
+      if references:
+        reason = report_reason.explain(
+          lambda x: self._score(state, x, deadline),
+          wave,
+          [x for _, x in references],
+          batch_size=self._programs.batch_size,
+          rate=self._rate,
+        )
+    except TimeoutError:
+      problem = _TOO_SLOW
     return suspect._replace(
+      problem=problem,
       wave=audio.to_float(wave),
       rate=self._rate,
       reason=reason,
@@ -219,7 +234,7 @@ def find(
     machines: what was read.
     scored: machine to section to scores.
     config: `sample_rate`.
-    seconds: no further clip is explained after this time.
+    seconds: no clip is explained after this time.
 
   Returns:
     Suspects in the order to show them.
@@ -235,13 +250,13 @@ def find(
     same = [c for c in train[pick.machine] if c.section == pick.section]
     try:
       if time.perf_counter() - start < seconds:
-        suspect = explainer.explain(suspect, state, same)
+        suspect = explainer.explain(suspect, state, same, start + seconds)
       else:
         wave, _ = audio.read(suspect.clip.path, sample_rate=rate)
         suspect = suspect._replace(
           wave=audio.to_float(wave),
           rate=rate,
-          problem=f"No reason: explaining takes over {seconds:g} s here.",
+          problem=_TOO_SLOW,
         )
     except ValueError as error:  # changed or removed since it was scored
       suspect = suspect._replace(problem=str(error))

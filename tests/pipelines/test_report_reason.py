@@ -187,4 +187,4 @@ def test_reasons_stop_when_time_is_up(tmp_path, rng, bank):
   first, _ = finder(tmp_path, rng, bank, seconds=-1.0)()
   assert first.wave is not None
   assert first.reason is None
-  assert "takes over" in first.problem
+  assert "takes too long" in first.problem
