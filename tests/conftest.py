@@ -8,11 +8,15 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# The same programs come up in many tests: compile each once a session.
-_COMPILED = tempfile.TemporaryDirectory(prefix="asd_jax_tests_")
-os.environ["ASD_JAX_CACHE"] = _COMPILED.name
-jax.config.update("jax_compilation_cache_dir", _COMPILED.name + "/xla")
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+# The same programs come up in many tests, of all processes of a session:
+# compile each once.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  _CACHE = tempfile.TemporaryDirectory(prefix="asd_jax_tests_")
+  os.environ["ASD_JAX_CACHE"] = _CACHE.name
+jax.config.update(
+  "jax_compilation_cache_dir", os.environ["ASD_JAX_CACHE"] + "/xla"
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 GOLDENS = Path(
   os.environ.get("ASD_JAX_GOLDENS", Path(__file__).parent / "goldens")

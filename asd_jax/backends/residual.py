@@ -8,9 +8,6 @@ from asd_jax.backends import base
 from asd_jax.ops import linalg, statistics
 from asd_jax.typing import Array, Scalar
 
-# Smallest ridge, in squared units of the errors.
-_TINY = 1e-12
-
 
 class ResidualState(flax.struct.PyTreeNode):
   """Models of normal frames, one or one a domain.
@@ -41,7 +38,7 @@ def ridged(cov: Array, ridge: Scalar) -> Array:
   Source: [KATECH26] Sec. 3.1; the size of the ridge is our choice.
   """
   dim = cov.shape[0]
-  level = jnp.maximum(ridge * jnp.trace(cov) / dim, _TINY)
+  level = linalg.ridge_level(cov, ridge, dim)
   return cov + level * jnp.eye(dim, dtype=cov.dtype)
 
 

@@ -10,7 +10,6 @@ from asd_jax.ops import linalg, statistics
 from asd_jax.typing import Array, Scalar
 
 State = Any
-_TINY = 1e-12
 
 
 class Transform(NamedTuple):
@@ -92,14 +91,10 @@ def zca(
     else:
       ones = jnp.ones(emb.shape[0], emb.dtype)
       mean, cov, _ = statistics.ledoit_wolf(emb, ones)
-    if not drop_constant:
-      level = jnp.maximum(ridge * jnp.trace(cov) / cov.shape[0], _TINY)
-      return {"mean": mean, "matrix": linalg.inverse_root(cov, level)}
-    keep = ~_constant(emb)
+    keep = ~_constant(emb) if drop_constant else jnp.ones(len(mean), bool)
     both = keep[:, None] & keep[None, :]
     cov = jnp.where(both, cov, 0.0)
-    num = jnp.maximum(jnp.sum(keep), 1)
-    level = jnp.maximum(ridge * jnp.trace(cov) / num, _TINY)
+    level = linalg.ridge_level(cov, ridge, jnp.sum(keep))
     matrix = linalg.inverse_root(cov, level)
     return {"mean": mean, "matrix": jnp.where(both, matrix, 0.0)}
 

@@ -9,7 +9,24 @@ are few and large.
 import jax
 import jax.numpy as jnp
 
-from asd_jax.typing import Array
+from asd_jax.typing import Array, Scalar
+
+# Least ridge: a covariance of zeros has an inverse too.
+_TINY = 1e-12
+
+
+def ridge_level(cov: Array, share: Scalar, num: Array | int) -> Array:
+  """What a ridge adds to each variance.
+
+  Args:
+    cov: `[D, D]` covariance.
+    share: of the mean variance.
+    num: dimensions that count, at least one does.
+
+  Returns:
+    `[]` above zero.
+  """
+  return jnp.maximum(share * jnp.trace(cov) / jnp.maximum(num, 1), _TINY)
 
 
 @jax.custom_batching.sequential_vmap

@@ -1,7 +1,7 @@
 """From a config to a system: its floats, and pure functions of them."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -69,15 +69,17 @@ class System(NamedTuple):
     hypers: `{branch: {stage: {name: value}}, "weight": {branch: value},
       "fusion": {name: value}}`.
     stages: stages that gather statistics of the training clips, in order.
-    front: what `measure` and `features` need before any stage is fitted.
+    front: what `measure` and `pictures` need before any stage is fitted.
     measure: `(stage, front, [C, S]) -> sums`, to be added over training clips.
     fit_front: `(stage, front, sums) -> front` with that stage fitted.
-    features: `(front, weights, [C, S], names=None) -> {branch: [C', ...]}` of
-      some branches or all: what comes before the encoders that are trained,
-      pooled tokens of encoders with published weights; int16 or float32
-      samples.
-    made: `(branch, front, weights, [C, S], one draw) -> [C', ...]`, features
+    pictures: `(front, [C, S], branches) -> {branch: [C', ...]}`: what front
+      ends make of a clip, by the first branch of those that share it; int16 or
+      float32 samples.
+    made: `(front, [C, S], one draw, branch) -> {branch: [C', ...]}`, the same
       of a clip made from another.
+    encoded: `(weights, pictures, branches) -> {branch: [C', ...]}`, features:
+      what comes before the encoders that are trained, pooled tokens of
+      encoders with published weights.
     encoders: encoders with published weights by source, and the checkpoint
       that the config names for each. `weights` are their parameters, by
       source.
@@ -103,8 +105,9 @@ class System(NamedTuple):
   front: Tree
   measure: Callable[[str, Tree, Array], Tree]
   fit_front: Callable[[str, Tree, Tree], Tree]
-  features: Callable[..., dict[str, Array]]
-  made: Callable[[str, Tree, Tree, Array, Tree], Array]
+  pictures: Callable[[Tree, Array, Sequence[str]], dict[str, Array]]
+  made: Callable[[Tree, Array, Tree, str], dict[str, Array]]
+  encoded: Callable[[Tree, Tree, Sequence[str]], dict[str, Array]]
   encoders: dict[str, tuple[pretrained.FrozenEncoder, str]]
   sources: dict[str, str]
   fit: Callable[[Hypers, Normals], Tree]
@@ -117,6 +120,22 @@ class System(NamedTuple):
   num_channels: int
   min_samples: int
   check_length: Callable[[int], None]
+
+  def features(
+    self, front: Tree, weights: Tree, wave: Array
+  ) -> dict[str, Array]:
+    """Features of one clip, of all branches.
+
+    Args:
+      front: states of the fitted stages.
+      weights: parameters of the frozen encoders by source.
+      wave: `[C, S]` int16 or float32 samples.
+
+    Returns:
+      `{branch: [C', ...]}`.
+    """
+    names = tuple(self.branches)
+    return self.encoded(weights, self.pictures(front, wave, names), names)
 
 
 def _over_clips(normals: Normals, name: str) -> OverClips:

@@ -77,7 +77,8 @@ def keep_weights(
     Their digests by source.
   """
   for source, found in loaded.items():
-    weights.keep(folder / ENCODERS, system.encoders[source][0], found)
+    on_host = found._replace(params=jax.tree.map(np.asarray, found.params))
+    weights.keep(folder / ENCODERS, system.encoders[source][0], on_host)
   return {source: found.digest for source, found in loaded.items()}
 
 

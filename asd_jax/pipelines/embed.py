@@ -20,7 +20,7 @@ from asd_jax.pipelines.programs import Programs
 
 Tree = Any
 Advance = Callable[[int], None]
-Rows = dict[str, np.ndarray]
+Rows = dict[str, Any]
 
 
 class Part(NamedTuple):
@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
   Attributes:
     index: `[B]` position of each clip, -1 on padding rows.
-    features: `{branch: [B, C', ...]}`.
+    features: `{branch: [B, C', ...]}`, of NumPy when it is handed on.
     notes: clip position and what was odd about that clip.
   """
 
@@ -123,13 +123,35 @@ class Embedder:
     batches = audio.batches(
       some, batch_size=self.programs.batch_size, sample_rate=self._rate
     )
-    waiting: list[tuple[audio.Batch, Any]] = []
-    for batch in batches:
-      waiting.append((batch, self.programs.features(front, batch.audio, names)))
+    waiting: list[Part] = []
+    for part in self._full(front, batches, names):
+      found = self.programs.encoded(part.features, names)
+      waiting.append(part._replace(features=found))
       if len(waiting) > 1:
-        yield _finished(*waiting.pop(0))
-    for batch, found in waiting:
-      yield _finished(batch, found)
+        yield _on_host(waiting.pop(0))
+    yield from map(_on_host, waiting)
+
+  def _full(
+    self, front: Tree, batches: Iterator[audio.Batch], names: Sequence[str]
+  ) -> Iterator[Part]:
+    """Pictures in full batches: clips of other lengths may have equal ones."""
+    size = self.programs.batch_size
+    left: dict[Any, list[Part]] = {}
+    for batch in batches:
+      found = self.programs.pictures(front, batch.audio, names)
+      part = Part(batch.index, found, batch.notes)
+      if (batch.index >= 0).all():
+        yield part
+        continue
+      shape = tuple(x.shape[1:] for x in found.values())
+      rows = left.setdefault(shape, [])
+      rows += _rows(_on_host(part))
+      while len(rows) >= size:
+        yield _stacked(rows[:size], size)
+        del rows[:size]
+    for rows in left.values():
+      if rows:
+        yield _stacked(rows, size)
 
   def _read(self, kept: Sequence[Mapping[str, Entry]]) -> Iterator[Part]:
     """Batches of embeddings that were all on their shelves."""
@@ -141,14 +163,15 @@ class Embedder:
     for rows in kinds.values():
       for start in range(0, len(rows), size):
         chunk = rows[start : start + size]
-        full = chunk + chunk[:1] * (size - len(chunk))
-        index = np.array([*chunk, *[-1] * (size - len(chunk))], np.int32)
-        some = [kept[i] for i in full]
-        yield Part(
-          index,
-          {n: np.stack([e[n].array for e in some]) for n in some[0]},
-          tuple((i, t) for i in chunk for t in _notes(kept[i])),
-        )
+        some = [
+          Part(
+            np.array(i),
+            {n: e.array for n, e in kept[i].items()},
+            tuple((i, text) for text in _notes(kept[i])),
+          )
+          for i in chunk
+        ]
+        yield _stacked(some, size)
         self.counts["read"] += len(chunk)
 
   def _joined(self, part: Part, kept: Sequence[Mapping[str, Entry]]) -> Part:
@@ -186,9 +209,29 @@ class Embedder:
           self.problem = f"embeddings are not kept: {e}"
 
 
-def _finished(batch: audio.Batch, found: Any) -> Part:
-  features = {n: np.asarray(x) for n, x in found.items()}
-  return Part(batch.index, features, batch.notes)
+def _on_host(part: Part) -> Part:
+  features = {n: np.asarray(x) for n, x in part.features.items()}
+  return part._replace(features=features)
+
+
+def _rows(part: Part) -> Iterator[Part]:
+  """The clips of a batch one by one, without a batch axis."""
+  for row, i in enumerate(part.index):
+    if i >= 0:
+      features = {n: x[row] for n, x in part.features.items()}
+      notes = tuple(note for note in part.notes if note[0] == i)
+      yield Part(np.array(i), features, notes)
+
+
+def _stacked(rows: Sequence[Part], size: int) -> Part:
+  """A batch of clips; padding rows repeat the first one."""
+  index = np.full(size, -1, np.int32)
+  index[: len(rows)] = [r.index for r in rows]
+  full = [*rows, *[rows[0]] * (size - len(rows))]
+  features = {
+    n: np.stack([r.features[n] for r in full]) for n in rows[0].features
+  }
+  return Part(index, features, tuple(x for r in rows for x in r.notes))
 
 
 def _notes(entries: Mapping[str, Entry]) -> tuple[str, ...]:

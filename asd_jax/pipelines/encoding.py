@@ -75,11 +75,10 @@ def of_branches(branches: dict[str, Branch]) -> dict[str, Any]:
     branches: by name.
 
   Returns:
-    `stages`, `front`, `measure`, `fit_front`, `features`, `made`, `encoders`,
-    `sources`.
+    `stages`, `front`, `measure`, `fit_front`, `pictures`, `made`, `encoded`,
+    `encoders`, `sources`.
   """
   sources = find_sources(branches)
-  params_of = lambda weights, name: weights.get(sources.get(name, ""))
 
   def measure(stage: str, front: Tree, wave: Array) -> Tree:
     wave = audio.to_float(wave)
@@ -95,27 +94,25 @@ def of_branches(branches: dict[str, Branch]) -> dict[str, Any]:
       out[n] = {**front[n], stage: branches[n].front.fit[stage](s)}
     return out
 
-  def features(
-    front: Tree,
-    weights: Tree,
-    wave: Array,
-    names: Sequence[str] | None = None,
+  def pictures(
+    front: Tree, wave: Array, names: Sequence[str]
   ) -> dict[str, Array]:
     wave = audio.to_float(wave)
-    names = tuple(branches) if names is None else names
+    firsts = [group[0] for group in _passes(branches, names)]
+    return {n: branches[n].front.apply(front[n], wave) for n in firsts}
+
+  def made(front: Tree, wave: Array, draw: Tree, name: str) -> dict[str, Array]:
+    wave = audio.to_float(wave)
+    return {name: branches[name].front.made(front[name], wave, draw)}
+
+  def encoded(
+    weights: Tree, pictures: Tree, names: Sequence[str]
+  ) -> dict[str, Array]:
     out = {}
     for group in _passes(branches, names):
-      first = group[0]
-      x = branches[first].front.apply(front[first], wave)
-      out |= _encoded(branches, group, params_of(weights, first), x)
+      params = weights.get(sources.get(group[0], ""))
+      out |= _encoded(branches, group, params, pictures[group[0]])
     return {n: out[n] for n in names}
-
-  def made(
-    name: str, front: Tree, weights: Tree, wave: Array, draw: Tree
-  ) -> Array:
-    wave = audio.to_float(wave)
-    x = branches[name].front.made(front[name], wave, draw)
-    return _encoded(branches, [name], params_of(weights, name), x)[name]
 
   every = branches.values()
   frozen = {n: branches[n].frozen for n in dict.fromkeys(sources.values())}
@@ -126,8 +123,9 @@ def of_branches(branches: dict[str, Branch]) -> dict[str, Any]:
     "front": {n: {s: {} for s in FITTED} for n in branches},
     "measure": measure,
     "fit_front": fit_front,
-    "features": features,
+    "pictures": pictures,
     "made": made,
+    "encoded": encoded,
     "sources": sources,
     "encoders": {n: (f.encoder, f.checkpoint) for n, f in frozen.items() if f},
   }

@@ -175,8 +175,11 @@ class Runner:
   def __init__(self, config: Config, progress: progress_lib.Progress) -> None:
     self.config = config
     self.system = build.build(config)
-    self.weights = embed.read_weights(self.system, config)
-    self.embedder = embed.open_embedder(self.system, self.weights, config)
+    loaded = embed.read_weights(self.system, config)
+    self.embedder = embed.open_embedder(self.system, loaded, config)
+    # Those on the device, so that there is one copy of gigabytes.
+    params = self.embedder.programs.weights
+    self.weights = {n: w._replace(params=params[n]) for n, w in loaded.items()}
     self._progress = progress
     self._gather = gather.Gatherer(self.embedder, config, progress)
     self._fit = build.compiled_fit(self.system)

@@ -28,6 +28,7 @@ class Programs:
   Attributes:
     system: the system.
     batch_size: rows B of every batch.
+    weights: as given, on the devices.
   """
 
   def __init__(self, system: System, weights: Tree, batch_size: int) -> None:
@@ -37,11 +38,10 @@ class Programs:
     self._mesh = jax.sharding.Mesh(np.array(devices), (_CLIPS,))
     spec = jax.sharding.PartitionSpec
     everywhere = jax.sharding.NamedSharding(self._mesh, spec())
-    self._weights = jax.device_put(weights, everywhere)
-    self._by_names: dict[tuple[str, ...], Callable] = {}
+    self.weights = jax.device_put(weights, everywhere)
+    self._programs: dict[tuple[str, tuple[str, ...]], Callable] = {}
     score = lambda state, x: system.scores(system.hypers, state, x)
     self._scores = self._over_clips(score, num_shared=1)
-    self._made: dict[str, Callable] = {}
 
   def _over_clips(self, fn: Callable, *, num_shared: int) -> Callable:
     """Compiles `fn` of one clip for batches; the first arguments are shared."""
@@ -63,26 +63,53 @@ class Programs:
 
     return jax.jit(of_batch)
 
-  def features(
-    self, front: Tree, wave: np.ndarray, names: Sequence[str] | None = None
+  def _named(self, kind: str, names: Sequence[str]) -> Callable:
+    """A program of some branches, made when first asked for."""
+    chosen = tuple(names)
+    if (kind, chosen) not in self._programs:
+      of_names = {
+        "pictures": lambda f, x: self.system.pictures(f, x, chosen),
+        "made": lambda f, x, d: self.system.made(f, x, d, chosen[0]),
+        "encoded": lambda w, x: self.system.encoded(w, x, chosen),
+      }
+      program = self._over_clips(of_names[kind], num_shared=1)
+      self._programs[kind, chosen] = program
+    return self._programs[kind, chosen]
+
+  def pictures(
+    self, front: Tree, wave: np.ndarray, names: Sequence[str]
   ) -> dict[str, Array]:
-    """Features of a batch, of some branches or all.
+    """What the front ends of some branches make of a batch.
 
     Args:
       front: states of the fitted stages.
       wave: `[B, C, S]` samples as decoded.
-      names: branches; all if None.
+      names: branches.
 
     Returns:
       `{branch: [B, C', ...]}`, computed while the caller goes on.
     """
-    chosen = tuple(self.system.branches if names is None else names)
-    if chosen not in self._by_names:
-      one = lambda front, weights, x: self.system.features(
-        front, weights, x, chosen
-      )
-      self._by_names[chosen] = self._over_clips(one, num_shared=2)
-    return self._by_names[chosen](front, self._weights, wave)
+    return self._named("pictures", names)(front, wave)
+
+  def encoded(self, pictures: Tree, names: Sequence[str]) -> dict[str, Array]:
+    """Features of a batch of pictures.
+
+    Encoders take long to compile, and their program does not depend on the
+    length of the clips but through that of the pictures.
+
+    Args:
+      pictures: `{branch: [B, C', ...]}`.
+      names: branches.
+
+    Returns:
+      `{branch: [B, C', ...]}`, computed while the caller goes on.
+    """
+    return self._named("encoded", names)(self.weights, pictures)
+
+  def features(self, front: Tree, wave: np.ndarray) -> dict[str, Array]:
+    """Features of a batch of samples, of all branches; see `encoded`."""
+    names = tuple(self.system.branches)
+    return self.encoded(self.pictures(front, wave, names), names)
 
   def made(self, name: str, front: Tree, wave: np.ndarray, draw: Tree) -> Array:
     """Features of clips made from others.
@@ -96,12 +123,8 @@ class Programs:
     Returns:
       `[B, C', ...]`.
     """
-    if name not in self._made:
-      one = lambda front, weights, x, d: self.system.made(
-        name, front, weights, x, d
-      )
-      self._made[name] = self._over_clips(one, num_shared=2)
-    return self._made[name](front, self._weights, wave, draw)
+    pictures = self._named("made", [name])(front, wave, draw)
+    return self.encoded(pictures, [name])[name]
 
   def scores(self, state: Tree, features: Tree) -> Scores:
     """Scores of a batch of features.

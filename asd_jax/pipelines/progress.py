@@ -9,6 +9,9 @@ import rich.console
 import rich.progress
 import rich.text
 
+# Between lines where there are no bars.
+_INTERVAL_SECONDS = 10.0
+
 
 class _Rate(rich.progress.ProgressColumn):
   """Steps a second, empty until it is known."""
@@ -64,7 +67,24 @@ class Progress:
     if self._live:
       task = self._bars.add_task(label, total=total)
       return lambda num: self._bars.advance(task, num)
-    return lambda num: None
+    return self._sparse(label, total)
+
+  def _sparse(self, label: str, total: int) -> Callable[[int], None]:
+    """Lines at intervals, with the rate and the time left."""
+    start = time.perf_counter()
+    done, last = 0, start
+
+    def advance(num: int) -> None:
+      nonlocal done, last
+      done += num
+      now = time.perf_counter()
+      if now - last < _INTERVAL_SECONDS or not done:
+        return
+      last, rate = now, done / (now - start)
+      left = (total - done) / rate
+      self.line(f"{label}: {done} of {total}, {rate:.2g}/s, {left:.0f} s left")
+
+    return advance
 
   def epochs(self, label: str) -> Callable[[str, int, dict], None]:
     """Makes an `on_epoch` that shows epochs, loss and time."""
@@ -73,7 +93,7 @@ class Progress:
 
     def show(branch: str, unit: int, metrics: dict) -> None:
       now = time.perf_counter()
-      if now - last[0] < 10.0 and not self._live:
+      if now - last[0] < _INTERVAL_SECONDS and not self._live:
         return
       last[0] = now
       loss = float(np.mean(metrics["loss"]))

@@ -200,6 +200,22 @@ def notes(results: Results) -> str:
   return f'<section id="notes"><h2>Notes on the input</h2>{body}</section>'
 
 
+def _encoders(about: Mapping[str, Any]) -> dict[str, str]:
+  """Where the weights of frozen encoders come from, and the embeddings."""
+  if not about:
+    return {}
+  weights = [
+    f"{text.escape(', '.join(w['branches']))}: {text.escape(w['origin'])}"
+    f" ({w['digest'][:8]})"
+    for w in about["weights"].values()
+  ]
+  return {
+    "encoder weights": "<br>".join(weights),
+    "embeddings": f"{text.plural(about['clips_computed'], 'clip')} computed,"
+    f" {about['clips_read']} read from the cache",
+  }
+
+
 def facts(results: Results) -> str:
   """Versions, device, time and config."""
   run = results.get("run") or {}
@@ -210,6 +226,7 @@ def facts(results: Results) -> str:
     "device": f"{run.get('num_devices', 1)} &times;"
     f" {text.escape(run.get('device', '?'))}",
     "seeds": text.escape(", ".join(map(str, results["seeds"]))) or "none",
+    **_encoders(results.get("encoders", {})),
     "versions": ", ".join(
       f"{text.escape(k)}&nbsp;{text.escape(v)}" for k, v in versions.items()
     ),

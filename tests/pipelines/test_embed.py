@@ -87,6 +87,29 @@ def test_features_of_clips_of_any_length_are_those_of_the_clip_alone(some):
       np.testing.assert_allclose(found[name][i], want, rtol=2e-4, atol=2e-5)
 
 
+def test_clips_of_many_lengths_fill_batches_of_one_program(tmp_path):
+  """Pictures of a fixed size: eight lengths, and one encoder program."""
+  train = write(tmp_path, [6000 + 100 * i for i in range(8)])
+  config = config_of(cache="off")
+  (branch,) = config["branches"].values()
+  branch["frontend"] = dict(name="eat_fbank", num_frames=64)
+  stage = opened({**config, "batch_size": 4})
+  compute, rows = stage.programs.encoded, []
+
+  def counted(pictures, names):
+    rows.append({n: x.shape for n, x in pictures.items()})
+    return compute(pictures, names)
+
+  stage.programs.encoded = counted
+  found, _ = gathered(stage, train)
+  assert rows == [{"eat_layer_1": (4, 2, 64, 128)}] * 2
+  for i in (0, 5):
+    want = alone(config, train[i])["eat_layer_1"]
+    np.testing.assert_allclose(
+      found["eat_layer_1"][i], want, rtol=2e-4, atol=2e-5
+    )
+
+
 def test_branches_of_one_network_share_weights_and_passes(monkeypatch, some):
   config = config_of(("layer_1", "layer_2", "output"), cache="off")
   system = build.build(config)
@@ -126,13 +149,13 @@ def test_only_what_is_missing_is_computed(tmp_path, some):
   plain, _ = gathered(opened({**both, "cache": "off"}), some)
   stage = opened(both)
   names = []
-  compute = stage.programs.features
+  compute = stage.programs.encoded
 
-  def counted(front, wave, chosen):
+  def counted(pictures, chosen):
     names.append(tuple(chosen))
-    return compute(front, wave, chosen)
+    return compute(pictures, chosen)
 
-  stage.programs.features = counted
+  stage.programs.encoded = counted
   found, _ = gathered(stage, some)
   assert set(names) == {("eat_layer_2",), ("eat_layer_1", "eat_layer_2")}
   for name in plain:

@@ -101,10 +101,13 @@ def test_a_training_clip_without_finite_features_is_named(tmp_path):
   class Programs:
     system, batch_size = system(), 16
 
-    def features(self, front, wave, names):
+    def pictures(self, front, wave, names):
       feats = np.ones((len(wave), 2, 4))
       feats[1, 0, 2] = np.nan
       return {"one": feats}
+
+    def encoded(self, pictures, names):
+      return pictures
 
   stage = embed.Embedder(Programs(), {}, RATE)
   with pytest.raises(ValueError, match="0001.*branch one.*not finite"):

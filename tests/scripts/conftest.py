@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-import jax
 import numpy as np
 import pytest
 import soundfile
@@ -20,10 +19,6 @@ from absl import flags
 
 ROOT = Path(__file__).parents[2]
 KNN = ROOT / "configs" / "plain_knn.py"
-CACHE_OPTIONS = (
-  "jax_compilation_cache_dir",
-  "jax_persistent_cache_min_compile_time_secs",
-)
 TRAIN = [
   f"section_00_{domain}_train_normal_{i:04d}_spd_{i}.wav"
   for domain, num in (("source", 4), ("target", 2))
@@ -108,17 +103,6 @@ def write_machine(folder, *, train=TRAIN, test=TEST, **kwargs):
   rows += [f"{folder.name}/train/{n},spd,{n[-5]}" for n in train]
   (folder / "attributes_00.csv").write_text("\n".join(rows))
   return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
-  """Keeps compiled programs of all tests here, none elsewhere."""
-  folder = tmp_path_factory.mktemp("cache")
-  before = {name: getattr(jax.config, name) for name in CACHE_OPTIONS}
-  with mock.patch.dict(os.environ, ASD_JAX_CACHE=str(folder)):
-    yield folder
-  for name, value in before.items():
-    jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")

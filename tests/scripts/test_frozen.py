@@ -35,6 +35,7 @@ def whole(run, put_machine, tmp_path_factory):
     flag("ludo_system2"),
     f"--config.data_dir={root / 'data'}",
     f"--config.output_dir={root / 'out'}",
+    "--config.cache=clear",
   )
   assert end.status == 0, end.err
   return root, end
@@ -49,6 +50,7 @@ def test_random_weights_are_announced_in_large_letters(whole):
   assert "RANDOM WEIGHTS" in end.out
   page = (root / "out" / "report.html").read_text()
   assert '<p class="warning" role="note"><b>RANDOM WEIGHTS</b>' in page
+  assert "<dd>14 clips computed, 0 read from the cache</dd>" in page
   found = read(root)
   assert found["encoders"]["random_weights"] is True
   assert any("weights are random" in note for note in found["notes"])
