@@ -6,7 +6,7 @@ are measured again by difference.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -190,6 +190,24 @@ def by_difference(x: Array, rows: Array) -> Array:
   return jnp.sum(jnp.square(rows - x[None]), axis=1)
 
 
+def in_turn(row_of: Callable[[Any], Array], x: Array, places: Any) -> Array:
+  """Squared distances by difference to a few rows, one after the other.
+
+  A batch of queries then never holds the rows of all candidates at once, which
+  takes longer to write than they take to measure.
+
+  Args:
+    row_of: a place to its row `[D]`.
+    x: `[D]` query.
+    places: c of them; a tree with leading axis c.
+
+  Returns:
+    `[c]`.
+  """
+  one = lambda place: jnp.sum(jnp.square(row_of(place) - x))
+  return jax.lax.map(one, places)
+
+
 def lowest(cost: Array, k: int) -> Array:
   """Places of the k lowest values, ascending; ties go to the lowest place.
 
@@ -259,7 +277,7 @@ def nearest(
   cost = cost if offset is None else cost + offset
   cost = jnp.where(usable, cost, jnp.inf)
   place = lowest(jax.lax.stop_gradient(cost), candidates(k, len(rows)))
-  exact = by_difference(x, rows[place])
+  exact = in_turn(lambda i: rows[i], x, place)
   exact = exact if offset is None else exact + offset[place]
   exact = jnp.where(usable[place], exact, jnp.inf)
   num = min(k, len(rows))

@@ -122,15 +122,18 @@ def nearest(
   layer, column = _propose(*parts, num)
   inside = column < len(usable)  # columns were rounded up
   column = jnp.minimum(column, len(usable) - 1)
-  place = rows.emb[column]
   if not len(mixtures.first):
-    exact = distance.by_difference(x, place)
+    exact = distance.in_turn(lambda i: rows.emb[i], x, column)
     counts = inside & usable[column]
     return jnp.sort(jnp.where(counts, exact, jnp.inf))[:k]
   row = jnp.maximum(layer - 1, 0)
-  weight = jnp.where(layer > 0, mixtures.weight, 0.0)[:, None]
-  place = weight * rows.emb[mixtures.first[row]] + (1.0 - weight) * place
+  weight = jnp.where(layer > 0, mixtures.weight, 0.0)
+
+  def made(place: tuple[Array, Array, Array]) -> Array:
+    share, first, second = place
+    return share * rows.emb[first] + (1.0 - share) * rows.emb[second]
+
+  exact = distance.in_turn(made, x, (weight, mixtures.first[row], column))
   pair = jnp.isfinite(mixtures.penalty[row, column])
   counts = inside & jnp.where(layer > 0, pair, usable[column])
-  exact = jnp.where(counts, distance.by_difference(x, place), jnp.inf)
-  return jnp.sort(exact)[:k]
+  return jnp.sort(jnp.where(counts, exact, jnp.inf))[:k]
