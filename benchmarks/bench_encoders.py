@@ -10,10 +10,9 @@ Encoders: full size, random weights, batches of 4 clips of 10 s, one channel,
 float32, from the front end's picture to the last tokens, against PyTorch eager
 modules (`bench_encoders_torch.py`). Printed: clips a second, GFLOP/s, processor
 time, and our share of the rate of the bare matrix products of a block's shapes
-in the same process, the quicker of before and after; as XLA compiles by itself
-and, `tuned`, with the options below. `memory` prints the largest resident size
-of two-channel clips from waveforms to embeddings; `device` needs an
-accelerator.
+in the same process, the quicker of before and after. `memory` prints the
+largest resident size of two-channel clips from waveforms to embeddings;
+`device` needs an accelerator.
 """
 
 import json
@@ -28,12 +27,6 @@ PARTS = ("encoder", "frontend", "ludo", "memory", "device")
 BATCH, SAMPLES = 4, 160_000
 LUDO = dict(num_source=990, num_target=10, width=6144, num_queries=200)
 CHOSEN = 128
-# On a CPU, XLA takes YNNPACK's matrix products and a schedule for many cores by
-# itself; this is Eigen's products and a schedule for little memory.
-TUNED = {
-  "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
-  "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
-}
 
 
 def family_of(name):
@@ -84,7 +77,7 @@ def flop_of(name):
   return 2.0 * length * (weights + patch + attention)
 
 
-def product_rates(name, rows, dtype, options):
+def product_rates(name, rows, dtype):
   """GFLOP/s of a block's products of `rows` tokens, one after another.
 
   Returns:
@@ -96,7 +89,6 @@ def product_rates(name, rows, dtype, options):
   precision = "highest" if dtype == "float32" else "default"
   multiply = jax.jit(
     lambda x, w: jnp.matmul(x, w, precision=precision),
-    compiler_options=options,
   )
   flop = seconds = busy = 0.0
   draw = lambda a, b: jax.random.normal(jax.random.key(a), (a, b), dtype)
@@ -126,7 +118,7 @@ def make_params(encoder):
   return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
-def encoder_side(name, batch=BATCH, dtype="float32", tuned=False):
+def encoder_side(name, batch=BATCH, dtype="float32"):
   """Tokens of a batch, and the bare products, before and after."""
   import jax
   import numpy as np
@@ -138,9 +130,8 @@ def encoder_side(name, batch=BATCH, dtype="float32", tuned=False):
   shape = (batch, frames, encoder.num_mels)
   picture = jax.device_put(rng.standard_normal(shape, np.float32))
   tokens = lambda p, x: encoder.apply(p, x, ("output",)).grid["output"]
-  options = TUNED if tuned else {}
-  embed = jax.jit(jax.vmap(tokens, (None, 0)), compiler_options=options)
-  bare = lambda: product_rates(name, batch * num_tokens(name), dtype, options)
+  embed = jax.jit(jax.vmap(tokens, (None, 0)))
+  bare = lambda: product_rates(name, batch * num_tokens(name), dtype)
   before = bare()
   out = measure.best_of(lambda: jax.block_until_ready(embed(params, picture)))
   after = bare()
@@ -224,7 +215,7 @@ def ludo_numpy_side(**sizes):
   measure.report(*measure.best_of(once), flop, num=len(query), mean=mean)
 
 
-def memory_side(name, batch, tuned=False):
+def memory_side(name, batch):
   """Largest resident size of embedding two-channel clips."""
   import jax
   import jax.numpy as jnp
@@ -243,8 +234,7 @@ def memory_side(name, batch, tuned=False):
     grid = jax.vmap(tokens)(front.apply({}, wave))
     return jnp.mean(grid, axis=1).reshape(len(grid), -1)
 
-  options = TUNED if tuned else {}
-  run = jax.jit(jax.vmap(embed, (None, 0)), compiler_options=options)
+  run = jax.jit(jax.vmap(embed, (None, 0)))
   rng = np.random.default_rng(0)
   waves = rng.standard_normal((batch, 2, SAMPLES), np.float32)
   start, busy = time.perf_counter(), time.process_time()
@@ -307,7 +297,6 @@ def run_part(part, peers, compare):
       flop=flop_of(part),
     )
     sides = {"jax": command("encoder", name=part)}
-    sides["jax, tuned"] = command("encoder", name=part, tuned=True)
     show(part, compare(sides | {"torch": command("encoder", peers, **peer)}))
   elif part == "frontend":
     sides = {f"jax, {n} at once": command(part, batch=n) for n in (8, 1)}
@@ -324,7 +313,6 @@ def run_part(part, peers, compare):
     for batch in (2, 4, 8, 16):
       side = dict(name="eat_large", batch=batch)
       sides = {"jax": command(part, **side)}
-      sides["jax, tuned"] = command(part, **side, tuned=True)
       show(f"memory, {batch} clips", paired.compare(sides, repeats=1))
   else:
     run_device(compare)

@@ -72,6 +72,19 @@ class Recording(Protocol):
     ...
 
 
+def num_samples_at(header: Header, sample_rate: int) -> int:
+  """Samples of a channel once a clip is brought to a rate.
+
+  Args:
+    header: of the clip.
+    sample_rate: Hz.
+
+  Returns:
+    Their number.
+  """
+  return -(-header.num_samples * sample_rate // header.sample_rate)
+
+
 def read_header(path: str | os.PathLike) -> Header:
   """Reads the header of a wave file and checks that the file is whole.
 
@@ -179,7 +192,7 @@ def _plan(
   for i, clip in enumerate(clips):
     header = clip.header
     same_rate = header.sample_rate == sample_rate
-    num_samples = -(-header.num_samples * sample_rate // header.sample_rate)
+    num_samples = num_samples_at(header, sample_rate)
     dtype = np.int16 if header.subtype == "PCM_16" and same_rate else np.float32
     kind = (header.num_channels, num_samples, dtype)
     kinds.setdefault(kind, []).append(i)

@@ -1,7 +1,6 @@
 """One branch of a system: from its settings to pure functions."""
 
 import functools
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -63,7 +62,8 @@ class Frozen(NamedTuple):
     layer: name of the token sequence that is taken.
     forward: what decides the network's output for a clip, but for the weights
       themselves, as text; branches where it is equal share one pass.
-    taken: what decides the features of that output, as text.
+    taken: what decides the features of that output, as text; "" where code of
+      the user does, which no text tells.
   """
 
   encoder: pretrained.FrozenEncoder
@@ -124,6 +124,13 @@ def _domain_moments(
   return clips.fold(add, jax.tree.map(lambda a: jnp.stack([a, a]), none))
 
 
+def _make_encoder(name: str, fns: Mapping[str, Callable]) -> Any:
+  try:
+    return fns["encoder"]()
+  except ValueError as e:
+    raise ValueError(f"config: branch {name}: encoder: {e}") from e
+
+
 def _frozen(
   name: str,
   spec: Mapping[str, Any],
@@ -131,19 +138,26 @@ def _frozen(
   chosen: Mapping[str, str],
 ) -> Frozen:
   """Makes a branch's part in a network; refuses an unknown layer."""
-  layer = chosen.get("layer", "output")
+  layer, checkpoint = (
+    chosen.get("layer", "output"),
+    chosen.get("checkpoint", ""),
+  )
+  if not isinstance(checkpoint, str):
+    raise ValueError(
+      f"config: branch {name}: encoder {spec['encoder']['name']}: checkpoint:"
+      f" found {checkpoint!r}, expected a path or a name on the hub."
+    )
   if layer not in encoder.layers:
     raise ValueError(
       f"config: branch {name}: encoder {spec['encoder']['name']}: layer:"
       f" found {layer!r}, expected one of {encoder.layers}."
     )
   kept = {s: spec[s] for s in ("channels", "denoise", "frontend", "encoder")}
-  checkpoint = chosen.get("checkpoint", "")
-  text = functools.partial(json.dumps, sort_keys=True, default=str)
-  forward = text([kept, checkpoint])
-  return Frozen(
-    encoder, checkpoint, layer, forward, text([kept, layer, spec["pooling"]])
-  )
+  forward = stages.text_of([kept, checkpoint])
+  taken = stages.text_of([kept, layer, spec["pooling"]])
+  if stages.is_imported({**kept, "pooling": spec["pooling"]}):
+    taken = ""
+  return Frozen(encoder, checkpoint, layer, forward, taken)
 
 
 def _length_check(front: Front, frozen: Frozen | None) -> Callable[[int], None]:
@@ -183,7 +197,7 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
   hypers = {s: found[s][1] for s in stages.SWEPT if s in found}
   hypers["wrappers"] = scalars
   front = build_front(name, tuple(spec["channels"]), fns)
-  encoder, pool, key = fns["encoder"](), fns["pooling"], fns["key"]()
+  encoder, pool, key = _make_encoder(name, fns), fns["pooling"], fns["key"]()
   frozen = None
   if isinstance(encoder, pretrained.FrozenEncoder):
     frozen, encoder = _frozen(name, spec, encoder, chosen), None

@@ -1,15 +1,12 @@
 """The embedding stage: features of clips, computed or read from the cache."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from asd_jax.data import audio, clips, files
-from asd_jax.pipelines import weights
-from asd_jax.pipelines.build import System
+from asd_jax.data import audio, clips
 from asd_jax.pipelines.embedding_cache import (
   Entry,
   Shelf,
@@ -21,6 +18,8 @@ from asd_jax.pipelines.programs import Programs
 Tree = Any
 Advance = Callable[[int], None]
 Rows = dict[str, Any]
+# Batches' worth of clips that wait for others of their shape.
+_WAITING = 4
 
 
 class Part(NamedTuple):
@@ -37,12 +36,20 @@ class Part(NamedTuple):
   notes: tuple[tuple[int, str], ...]
 
 
+class _Keys(NamedTuple):
+  """Names of a clip's recording and, by branch, of its embeddings."""
+
+  recording: str
+  places: dict[str, str]
+
+
 class Embedder:
-  """Goes through clips, batch by batch in constant memory.
+  """Goes through clips, batch by batch.
 
   A frozen encoder's features are looked for on its shelves first. Clips that
   miss some are decoded ahead while the device works; a forward pass serves
-  all branches, layers and channels that share it.
+  all branches, layers and channels that share it. What is held does not grow
+  with the number of clips, but for their names.
 
   Args:
     programs: the compiled system.
@@ -75,46 +82,57 @@ class Embedder:
     Yields:
       Batches, in an order of their own; each clip once.
     """
+    for shelf in self._shelves.values():
+      shelf.open()
     keys = self._keys(front, some)
-    groups: dict[tuple[str, ...], list[int]] = {}
-    kept: dict[int, dict[str, Entry]] = {}
-    for i in range(len(some)):
-      kept[i] = {n: e for n, k in keys[i].items() if (e := self._get(n, k))}
-      missing = [n for n in self.programs.system.branches if n not in kept[i]]
-      groups.setdefault(tuple(missing), []).append(i)
-    for missing, rows in groups.items():
-      some_kept = [kept.pop(i) for i in rows]
+    for missing, rows in self._groups(keys):
+      group = [some[i] for i in rows]
+      own = [keys[i] for i in rows]
       if missing:
-        found = self._computed(front, [some[i] for i in rows], missing)
+        found = self._mixed(front, group, own, missing)
       else:
-        found = self._read(some_kept)
+        found = self._read(front, group, own)
       for part in found:
-        own = part.index >= 0
-        place = [rows[i] for i in part.index[own]]
-        if missing:
-          part = self._joined(part, some_kept)
-          self._put(part, missing, [keys[i] for i in place])
-        index = np.full(len(part.index), -1, np.int32)
-        index[own] = place
-        advance(len(place))
+        index = np.array([rows[i] if i >= 0 else -1 for i in part.index])
         notes = tuple((rows[i], text) for i, text in part.notes)
+        advance(int((index >= 0).sum()))
         yield Part(index, part.features, notes)
 
-  def _keys(
-    self, front: Tree, some: Sequence[clips.Clip]
-  ) -> list[dict[str, str]]:
-    """Where the embeddings of each clip would be, by branch."""
+  def _keys(self, front: Tree, some: Sequence[clips.Clip]) -> list[_Keys]:
+    """Where the embeddings of each clip would be."""
     if not self._shelves:
-      return [{} for _ in some]
+      return [_Keys("", {}) for _ in some]
     state = {n: _state_digest(front[n]) for n in self._shelves}
     out = []
     for clip in some:
       own = recording_digest(clip.path)
-      out.append({n: digest_of((own + s).encode()) for n, s in state.items()})
+      places = {n: digest_of((own + s).encode()) for n, s in state.items()}
+      out.append(_Keys(own, places))
     return out
 
-  def _get(self, name: str, key: str) -> Entry | None:
-    return self._shelves[name].get(key)
+  def _groups(
+    self, keys: Sequence[_Keys]
+  ) -> Iterator[tuple[tuple[str, ...], list[int]]]:
+    """Clips that miss the same branches, and have the rest in one shape."""
+    groups: dict[Any, list[int]] = {}
+    for i, key in enumerate(keys):
+      shapes = {}
+      for name, place in key.places.items():
+        entry = self._shelves[name].get(place)
+        if entry is not None:
+          shapes[name] = entry.array.shape
+      missing = [n for n in self.programs.system.branches if n not in shapes]
+      kind = tuple(missing), tuple(shapes.values())
+      groups.setdefault(kind, []).append(i)
+    yield from ((kind[0], rows) for kind, rows in groups.items())
+
+  def _entry(self, front: Tree, clip: clips.Clip, name: str, key: str) -> Entry:
+    """An embedding that was on its shelf, computed if it has gone since."""
+    entry = self._shelves[name].get(key)
+    if entry is not None:
+      return entry
+    (part,) = self._computed(front, [clip], [name])
+    return Entry(part.features[name][0], tuple(t for _, t in part.notes))
 
   def _computed(
     self, front: Tree, some: Sequence[clips.Clip], names: Sequence[str]
@@ -144,69 +162,85 @@ class Embedder:
         yield part
         continue
       shape = tuple(x.shape[1:] for x in found.values())
-      rows = left.setdefault(shape, [])
-      rows += _rows(_on_host(part))
-      while len(rows) >= size:
-        yield _stacked(rows[:size], size)
-        del rows[:size]
+      left.setdefault(shape, []).extend(_rows(_on_host(part)))
+      while sum(map(len, left.values())) >= _WAITING * size or (
+        len(left.get(shape, ())) >= size
+      ):
+        fullest = max(left, key=lambda s: len(left[s]))
+        yield _stacked(left[fullest][:size], size)
+        del left[fullest][:size]
     for rows in left.values():
       if rows:
         yield _stacked(rows, size)
 
-  def _read(self, kept: Sequence[Mapping[str, Entry]]) -> Iterator[Part]:
-    """Batches of embeddings that were all on their shelves."""
+  def _read(
+    self, front: Tree, some: Sequence[clips.Clip], keys: Sequence[_Keys]
+  ) -> Iterator[Part]:
+    """Batches of embeddings that are all on their shelves."""
     size = self.programs.batch_size
-    kinds: dict[Any, list[int]] = {}
-    for i, entries in enumerate(kept):
-      shape = tuple(e.array.shape for e in entries.values())
-      kinds.setdefault(shape, []).append(i)
-    for rows in kinds.values():
-      for start in range(0, len(rows), size):
-        chunk = rows[start : start + size]
-        some = [
-          Part(
-            np.array(i),
-            {n: e.array for n, e in kept[i].items()},
-            tuple((i, text) for text in _notes(kept[i])),
-          )
-          for i in chunk
-        ]
-        yield _stacked(some, size)
-        self.counts["read"] += len(chunk)
+    for start in range(0, len(some), size):
+      rows = []
+      for i in range(start, min(start + size, len(some))):
+        places = keys[i].places.items()
+        entries = {n: self._entry(front, some[i], n, k) for n, k in places}
+        features = {n: e.array for n, e in entries.items()}
+        texts = next(iter(entries.values())).notes
+        rows.append(Part(np.array(i), features, tuple((i, t) for t in texts)))
+      yield _stacked(rows, size)
+      self.counts["read"] += len(rows)
 
-  def _joined(self, part: Part, kept: Sequence[Mapping[str, Entry]]) -> Part:
-    """Adds the embeddings that were on their shelves to computed ones."""
-    first = part.index[0]  # padding rows repeat it
-    rows = [kept[i if i >= 0 else first] for i in part.index]
-    names = rows[0]
-    read = {n: np.stack([r[n].array for r in rows]) for n in names}
-    every = {**part.features, **read}
-    self.counts["computed"] += int((part.index >= 0).sum())
+  def _mixed(
+    self,
+    front: Tree,
+    some: Sequence[clips.Clip],
+    keys: Sequence[_Keys],
+    missing: Sequence[str],
+  ) -> Iterator[Part]:
+    """Computes and keeps what is missing, and adds what is on its shelf."""
+    kept = [n for n in keys[0].places if n not in missing]
     order = self.programs.system.branches
-    return part._replace(features={n: every[n] for n in order})
+    for part in self._computed(front, some, missing):
+      own = [int(i) for i in part.index if i >= 0]
+      self._put(part, missing, [(some[i], keys[i]) for i in own])
+      full = own + own[:1] * (len(part.index) - len(own))
+      read = {
+        n: np.stack(
+          [
+            self._entry(front, some[i], n, keys[i].places[n]).array
+            for i in full
+          ]
+        )
+        for n in kept
+      }
+      every = {**part.features, **read}
+      self.counts["computed"] += len(own)
+      yield part._replace(features={n: every[n] for n in order})
 
   def _put(
     self,
     part: Part,
     names: Sequence[str],
-    keys: Sequence[Mapping[str, str]],
+    owners: Sequence[tuple[clips.Clip, _Keys]],
   ) -> None:
     """Keeps computed embeddings; a full disk is no reason to stop."""
+    shelves = {n: self._shelves[n] for n in names if n in self._shelves}
+    if not shelves or self.problem:
+      return
     texts: dict[int, list[str]] = {}
     for i, text in part.notes:
-      texts.setdefault(i, []).append(text)
-    own = [i for i in part.index if i >= 0]
-    for name in names:
-      if name not in self._shelves:
-        continue
-      for row, (i, key) in enumerate(zip(own, keys, strict=True)):
-        entry = Entry(part.features[name][row], tuple(texts.get(int(i), ())))
-        if self.problem or not np.isfinite(entry.array).all():
+      texts.setdefault(int(i), []).append(text)
+    own = [int(i) for i in part.index if i >= 0]
+    try:
+      for row, (i, (clip, key)) in enumerate(zip(own, owners, strict=True)):
+        # Not of a file that was changed before it was decoded.
+        if recording_digest(clip.path) != key.recording:
           continue
-        try:
-          self._shelves[name].put(key[name], entry)
-        except ValueError as e:
-          self.problem = f"embeddings are not kept: {e}"
+        for name, shelf in shelves.items():
+          found = Entry(part.features[name][row], tuple(texts.get(i, ())))
+          if np.isfinite(found.array).all():
+            shelf.put(key.places[name], found)
+    except (OSError, ValueError) as e:
+      self.problem = f"embeddings are not kept: {e}"
 
 
 def _on_host(part: Part) -> Part:
@@ -218,7 +252,8 @@ def _rows(part: Part) -> Iterator[Part]:
   """The clips of a batch one by one, without a batch axis."""
   for row, i in enumerate(part.index):
     if i >= 0:
-      features = {n: x[row] for n, x in part.features.items()}
+      # Copies: a view would hold the whole batch.
+      features = {n: x[row].copy() for n, x in part.features.items()}
       notes = tuple(note for note in part.notes if note[0] == i)
       yield Part(np.array(i), features, notes)
 
@@ -234,109 +269,8 @@ def _stacked(rows: Sequence[Part], size: int) -> Part:
   return Part(index, features, tuple(x for r in rows for x in r.notes))
 
 
-def _notes(entries: Mapping[str, Entry]) -> tuple[str, ...]:
-  return next(iter(entries.values())).notes
-
-
 def _state_digest(front: Tree) -> str:
-  """Names the states of fitted stages; "" where nothing is fitted."""
-  leaves = [np.asarray(x) for x in jax.tree.leaves(front)]
+  """Names the states that decide embeddings; "" where nothing is fitted."""
+  states = front["denoise"], front["frontend"]
+  leaves = [np.asarray(x) for x in jax.tree.leaves(states)]
   return digest_of(*(x.tobytes() for x in leaves)) if leaves else ""
-
-
-def _shelves(
-  system: System, digests: Mapping[str, str], config: Mapping[str, Any]
-) -> dict[str, Shelf]:
-  """The shelves of a system's embeddings by branch; none without a cache."""
-  mode = config["cache"]
-  out = {}
-  for name, source in system.sources.items():
-    frozen = system.branches[name].frozen
-    if frozen is None or mode == "off":
-      continue
-    about = {
-      "weights": digests[source],
-      "features": frozen.taken,
-      "sample_rate": config["sample_rate"],
-    }
-    out[name] = Shelf(files.cache_folder("embeddings"), about, mode)
-  return out
-
-
-def read_weights(
-  system: System, config: Mapping[str, Any]
-) -> dict[str, weights.Loaded]:
-  """Reads the weights that a config names.
-
-  Args:
-    system: the system.
-    config: `random_weights` and `weights_dir`.
-
-  Returns:
-    Weights by source; none without frozen encoders.
-
-  Raises:
-    ValueError: for weights that are missing, or another network's.
-  """
-  if not system.encoders:
-    return {}
-  if config["random_weights"]:
-    return weights.random(system.encoders)
-  return weights.load(system.encoders, folder=Path(config["weights_dir"]))
-
-
-def facts(
-  embedder: Embedder, loaded: Mapping[str, weights.Loaded]
-) -> dict[str, Any]:
-  """What the results of a run say about its frozen encoders.
-
-  Args:
-    embedder: the embedding stage, after the run.
-    loaded: weights by source.
-
-  Returns:
-    Plain data, `notes` among it; `{}` without frozen encoders.
-  """
-  if not loaded:
-    return {}
-  sources = embedder.programs.system.sources
-  random = any(w.origin == weights.RANDOM for w in loaded.values())
-  notes = [embedder.problem] if embedder.problem else []
-  if random:
-    notes.append("encoder weights are random: no score means anything")
-  return {
-    "random_weights": random,
-    "weights": {
-      source: {
-        "branches": [n for n, s in sources.items() if s == source],
-        "origin": found.origin,
-        "digest": found.digest,
-      }
-      for source, found in loaded.items()
-    },
-    "clips_computed": embedder.counts["computed"],
-    "clips_read": embedder.counts["read"],
-    "notes": notes,
-  }
-
-
-def open_embedder(
-  system: System,
-  loaded: Mapping[str, weights.Loaded],
-  config: Mapping[str, Any],
-) -> Embedder:
-  """Makes the embedding stage of a system.
-
-  Args:
-    system: the system.
-    loaded: weights by source.
-    config: `batch_size`, `sample_rate` and `cache`.
-
-  Returns:
-    The stage.
-  """
-  params = {n: w.params for n, w in loaded.items()}
-  digests = {n: w.digest for n, w in loaded.items()}
-  programs = Programs(system, params, config["batch_size"])
-  shelves = _shelves(system, digests, config)
-  return Embedder(programs, shelves, config["sample_rate"])

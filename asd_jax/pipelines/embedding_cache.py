@@ -65,15 +65,20 @@ class Shelf:
   Args:
     root: folder of all shelves.
     about: everything that decides an embedding but the recording.
-    mode: `"on"`, `"readonly"`, or `"clear"`: empty it first.
+    mode: `"on"`, `"readonly"`, or `"clear"`: `open` empties it.
   """
 
   def __init__(self, root: Path, about: Mapping[str, Any], mode: str) -> None:
-    text = json.dumps([_FORMAT, about], sort_keys=True, default=str)
+    text = json.dumps([_FORMAT, about], sort_keys=True)
     self._folder = root / digest_of(text.encode())
     self._about, self._writes = text, mode != "readonly"
-    if mode == "clear":
+    self._clears = mode == "clear"
+
+  def open(self) -> None:
+    """Empties the shelf if its mode says so; called before its first use."""
+    if self._clears:
       shutil.rmtree(self._folder, ignore_errors=True)
+    self._clears = False
 
   def _file(self, key: str) -> Path:
     return self._folder / key[:2] / f"{key[2:]}.emb"

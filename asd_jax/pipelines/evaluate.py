@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.data import clips, files
+from asd_jax.data import audio, clips, files
 from asd_jax.pipelines import (
   build,
   detector,
-  embed,
   features,
   gather,
+  networks,
   report_denoise,
   report_suspects,
   results,
@@ -175,8 +175,8 @@ class Runner:
   def __init__(self, config: Config, progress: progress_lib.Progress) -> None:
     self.config = config
     self.system = build.build(config)
-    loaded = embed.read_weights(self.system, config)
-    self.embedder = embed.open_embedder(self.system, loaded, config)
+    loaded = networks.read_weights(self.system, config)
+    self.embedder = networks.open_embedder(self.system, loaded, config)
     # Those on the device, so that there is one copy of gigabytes.
     params = self.embedder.programs.weights
     self.weights = {n: w._replace(params=params[n]) for n, w in loaded.items()}
@@ -219,7 +219,10 @@ class Runner:
     header = train[0].header
     facts = {
       "num_train": len(train),
-      "num_samples": max(self.system.min_samples, header.num_samples),
+      "num_samples": max(
+        self.system.min_samples,
+        audio.num_samples_at(header, self.config["sample_rate"]),
+      ),
       "num_channels": header.num_channels,
       "training_scores": {
         n: b.reference for n, b in self.system.branches.items()
@@ -314,11 +317,11 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     both = (*machine.train, *machine.test)
     features.check(runner.system, both, config["sample_rate"])
   prepare_output(out)
+  digests = detector.keep_weights(out, runner.system, runner.weights)
   config["training_dir"] = config["training_dir"] or os.fspath(out / "training")
   scored = {}
   for machine in machines:
     scored[machine.name] = run_machine(runner, machine)
-  digests = detector.keep_weights(out, runner.system, runner.weights)
   for name, sections in scored.items():
     fitted = {s: v.section for s, v in sections.items()}
     detector.save(
@@ -333,7 +336,7 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     machines,
     scored,
     seconds,
-    encoders=embed.facts(runner.embedder, runner.weights),
+    encoders=networks.facts(runner.embedder, runner.weights),
   )
   suspects = report_suspects.find(programs, machines, scored, config)
   denoised = report_denoise.find(programs, scored, config)

@@ -58,7 +58,7 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
         f" {system.num_channels} (near and far); systems that need one channel:"
         f" {', '.join(mono_systems())}."
       )
-    num = head.num_samples * rate // head.sample_rate
+    num = audio.num_samples_at(head, rate)
     if num < system.min_samples:
       raise ValueError(
         f"{clip.path}: found {num} samples at {rate} Hz, this system expects"

@@ -206,8 +206,8 @@ def _encoders(about: Mapping[str, Any]) -> dict[str, str]:
     return {}
   weights = [
     f"{text.escape(', '.join(w['branches']))}: {text.escape(w['origin'])}"
-    f" ({w['digest'][:8]})"
-    for w in about["weights"].values()
+    f" ({digest[:8]})"
+    for digest, w in about["weights"].items()
   ]
   return {
     "encoder weights": "<br>".join(weights),

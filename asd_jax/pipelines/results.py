@@ -226,7 +226,7 @@ def collect(
     machines: what was read.
     scored: machine to section to scores.
     seconds: duration of the run.
-    encoders: what `embed.facts` returns.
+    encoders: what `networks.facts` returns.
 
   Returns:
     Plain data.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asd_jax.data import audio, clips, files, folders, names
-from asd_jax.pipelines import detector, embed, features
+from asd_jax.pipelines import detector, features, networks
 from asd_jax.pipelines import progress as progress_lib
 
 HEADER = ("file", "score", "decision")
@@ -114,8 +114,10 @@ class Scorer:
     self.detector = detector.load(Path(folder))
     self._section = section
     loaded = detector.read_weights(self.detector, Path(folder))
-    self._embedder = embed.open_embedder(
-      self.detector.system, loaded, self.detector.config
+    # What the run kept may be read; nothing is kept of clips scored later.
+    mode = "off" if self.detector.config["cache"] == "off" else "readonly"
+    self._embedder = networks.open_embedder(
+      self.detector.system, loaded, {**self.detector.config, "cache": mode}
     )
 
   @property

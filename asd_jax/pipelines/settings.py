@@ -86,6 +86,11 @@ def check(config: Mapping[str, Any]) -> None:
       raise ValueError(
         f"config: {key}: found {config[key]!r}, expected 1 or more."
       )
+  for key, kind in (("random_weights", bool), ("weights_dir", str)):
+    if not isinstance(config[key], kind):
+      raise ValueError(
+        f"config: {key}: found {config[key]!r}, expected a {kind.__name__}."
+      )
   if config["cache"] not in embedding_cache.MODES:
     raise ValueError(
       f"config: cache: found {config['cache']!r}, expected one of"

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -156,6 +157,28 @@ def _number(where: str, key: str, value: Any) -> float:
       f"config: {where}: {key}: found {value!r}, expected a number."
     )
   return float(value)
+
+
+def text_of(settings: Any) -> str:
+  """Settings as text that differs where they do.
+
+  Args:
+    settings: plain data; arrays count with all their numbers.
+
+  Returns:
+    JSON with sorted keys.
+  """
+  plain = lambda x: x.tolist() if hasattr(x, "tolist") else str(x)
+  return json.dumps(settings, sort_keys=True, default=plain)
+
+
+def is_imported(spec: Any) -> bool:
+  """Whether settings name a function of a user's own file anywhere."""
+  if isinstance(spec, Mapping):
+    name = spec.get("name")
+    own = isinstance(name, str) and ":" in name
+    return own or any(map(is_imported, spec.values()))
+  return False
 
 
 def check(name: str, spec: Mapping[str, Any]) -> None:

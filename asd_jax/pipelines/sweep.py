@@ -14,6 +14,7 @@ import numpy as np
 from asd_jax.data import files
 from asd_jax.pipelines import (
   evaluate,
+  networks,
   report_sweep,
   results,
   settings,
@@ -175,25 +176,26 @@ def measure(
     progress: where progress is shown.
 
   Returns:
-    For each structure `[points, S, 3]`, and what `embed.facts` says of the
-    last group.
+    For each structure `[points, S, 3]`, and what `networks.joined_facts` says.
   """
   configs = [s.config for s in structures]
   groups = [
     (numbers, sweep_data.Collector([configs[i] for i in numbers], progress))
     for numbers in sweep_data.by_passes(configs)
   ]
-  for numbers, collector in groups:
+  for _, collector in groups:
     collector.check(sections)
-    sweeper.use_weights(numbers, collector.digests)
   found: dict[int, list[np.ndarray]] = {i: [] for i in range(len(structures))}
+  facts = []
   for numbers, collector in groups:
+    sweeper.use_weights(numbers, collector.open())
     for section in sections:
       done = sweeper.section(numbers, section, collector)
       for number, values in done.items():
         found[number].append(values)
-  facts = groups[-1][1].facts()
-  return [np.stack(v, axis=1) for v in found.values()], facts
+    facts.append(collector.close())
+  values = [np.stack(v, axis=1) for v in found.values()]
+  return values, networks.joined_facts(facts)
 
 
 def table_rows(table: sweep_choice.Table) -> list[list[Any]]:

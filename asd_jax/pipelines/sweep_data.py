@@ -1,6 +1,5 @@
 """Features and trained encoders of a sweep, computed once where shared."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,9 +9,9 @@ import numpy as np
 from asd_jax.data import clips
 from asd_jax.pipelines import (
   build,
-  embed,
   features,
   gather,
+  networks,
   results,
   stages,
 )
@@ -120,7 +119,7 @@ def feature_mark(config: Config) -> str:
     }
     for name, spec in config["branches"].items()
   }
-  return json.dumps(kept, sort_keys=True, default=str)
+  return stages.text_of(kept)
 
 
 def _of_passes(config: Config) -> Config:
@@ -129,6 +128,8 @@ def _of_passes(config: Config) -> Config:
   A pass gives all layers of a network, however they are pooled.
   """
   kept = {}
+  if config["members"]:  # seeds belong to branches by their names
+    return config
   for name, spec in config["branches"].items():
     encoder = dict(spec["encoder"])
     if "layer" in encoder:
@@ -194,20 +195,28 @@ class Collector:
     self._places = dict(zip(marks, places, strict=True))
     self._progress = progress
     self.system = build.build(self._config)
-    self._loaded = embed.read_weights(self.system, self._config)
-    self._embedder = embed.open_embedder(
-      self.system, self._loaded, self._config
-    )
-    self._gather = gather.Gatherer(self._embedder, self._config, progress)
 
-  @property
-  def digests(self) -> dict[str, str]:
-    """Digests of the weights of frozen encoders, in order of use."""
-    return {n: w.digest for n, w in self._loaded.items()}
+  def open(self) -> dict[str, str]:
+    """Reads the weights of frozen encoders.
 
-  def facts(self) -> dict[str, Any]:
-    """What `embed.facts` says."""
-    return embed.facts(self._embedder, self._loaded)
+    Returns:
+      Their digests by source.
+    """
+    loaded = networks.read_weights(self.system, self._config)
+    self._embedder = networks.open_embedder(self.system, loaded, self._config)
+    self._gather = gather.Gatherer(self._embedder, self._config, self._progress)
+    self._facts = lambda: networks.facts(self._embedder, loaded)
+    return {n: w.digest for n, w in loaded.items()}
+
+  def close(self) -> dict[str, Any]:
+    """Lets go of weights and programs.
+
+    Returns:
+      What `networks.facts` says.
+    """
+    facts = self._facts()
+    del self._embedder, self._gather, self._facts
+    return facts
 
   def check(self, some: Sequence[Section]) -> None:
     """Refuses clips that the system cannot use."""

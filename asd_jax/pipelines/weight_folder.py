@@ -1,10 +1,12 @@
 """Folders of converted weights: parameters (Orbax) and `encoder.json`."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ from asd_jax.data.byte_source import Source, WeightsFileError
 
 Tree = Any
 ABOUT, PARAMS = "encoder.json", "params"
+_PARTIAL, _OLD_SECONDS = ".partial", 86_400
 # What Orbax and TensorStore raise for files that are damaged or missing.
 _BROKEN = (
   AssertionError,
@@ -113,8 +116,10 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
   output = Path(output).absolute()
   try:
     output.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".partial", dir=output.parent))
+    _remove_left(output.parent)
+    beside = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=output.parent))
     try:
+      _reserve(beside, tree)
       with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(beside / PARAMS, tree)
       files = [p for p in (beside / PARAMS).rglob("*") if p.is_file()]
@@ -126,10 +131,27 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
     except BaseException:
       shutil.rmtree(beside, ignore_errors=True)
       raise
-  except OSError as error:
-    raise ValueError(
-      f"{output}: cannot be written: {error.strerror or error}"
-    ) from error
+  except (OSError, RuntimeError) as error:
+    reason = getattr(error, "strerror", None) or str(error)
+    raise ValueError(f"{output}: cannot be written: {reason}") from error
+
+
+def _reserve(folder: Path, tree: Tree) -> None:
+  """Proves that there is room: Orbax fails late, and from its own threads."""
+  num = sum(np.asarray(h[name]).nbytes for _, h, name in leaves(tree))
+  probe = folder / "probe"
+  with probe.open("wb") as file:
+    if hasattr(os, "posix_fallocate") and num:
+      os.posix_fallocate(file.fileno(), 0, num)
+  probe.unlink()
+
+
+def _remove_left(folder: Path) -> None:
+  """Removes what runs that were killed left half-written, a day ago."""
+  for path in folder.glob(f"{_PARTIAL}*"):
+    with contextlib.suppress(OSError):
+      if time.time() - path.stat().st_mtime > _OLD_SECONDS:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def read_about(folder: Path) -> dict[str, Any]:

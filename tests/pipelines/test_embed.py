@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from asd_jax.data import clips
-from asd_jax.pipelines import build, embed, features, weights
+from asd_jax.pipelines import build, embed, features, networks, weights
 from configs import common
 
 RATE = 16_000
@@ -56,7 +56,9 @@ def some(tmp_path, monkeypatch):
 
 def opened(config):
   system = build.build(config)
-  return embed.open_embedder(system, embed.read_weights(system, config), config)
+  return networks.open_embedder(
+    system, networks.read_weights(system, config), config
+  )
 
 
 def gathered(embedder, some):
@@ -73,7 +75,7 @@ def gathered(embedder, some):
 def alone(config, clip):
   """A clip's features without batches, cache or compilation."""
   system = build.build(config)
-  loaded = embed.read_weights(system, config)
+  loaded = networks.read_weights(system, config)
   wave = jnp.asarray(soundfile.read(clip.path)[0].T, jnp.float32)
   params = {n: w.params for n, w in loaded.items()}
   return system.features(system.front, params, wave)
@@ -217,7 +219,6 @@ def test_modes_of_the_cache(some, tmp_path):
     gathered(opened(config_of(cache=mode)), some)
     assert kept() == num, mode
   stage = opened(config_of(cache="clear"))
-  assert kept() == 0
   gathered(stage, some)
   assert stage.counts == {"read": 0, "computed": 7}
   assert kept() == 7
@@ -236,11 +237,11 @@ def test_a_cache_that_cannot_be_written_is_a_note(some, tmp_path):
   (tmp_path / "cache").write_text("no folder")
   config = config_of()
   system = build.build(config)
-  loaded = embed.read_weights(system, config)
-  stage = embed.open_embedder(system, loaded, config)
+  loaded = networks.read_weights(system, config)
+  stage = networks.open_embedder(system, loaded, config)
   found, _ = gathered(stage, some)
   assert np.isfinite(found["eat_layer_1"]).all()
-  notes = embed.facts(stage, loaded)["notes"]
+  notes = networks.facts(stage, loaded)["notes"]
   assert "embeddings are not kept" in notes[0]
 
 
@@ -255,6 +256,122 @@ def test_bfloat16_is_near_float32_and_kept_apart(some):
   one, other = exact["eat_layer_1"], fast["eat_layer_1"]
   difference = np.abs(one - other).mean() / one.std()
   assert 0 < difference < 0.02
+
+
+def test_code_of_a_user_is_never_cached(some, tmp_path, monkeypatch):
+  text = (
+    "from asd_jax.frontends import kaldi\n"
+    "def front(*, num_frames: int = 64):\n"
+    "  return kaldi.eat_fbank(num_frames=num_frames)\n"
+  )
+  (tmp_path / "own_front.py").write_text(text)
+  monkeypatch.syspath_prepend(tmp_path)
+  config = config_of()
+  (branch,) = config["branches"].values()
+  branch["frontend"] = dict(name="own_front:front")
+  for _ in range(2):
+    stage = opened(config)
+    gathered(stage, some)
+    assert stage.counts == {"read": 0, "computed": 7}
+
+
+def test_a_file_that_changes_meanwhile_is_not_kept(some):
+  before, other = (c.path.read_bytes() for c in (some[2], some[3]))
+  assert before != other
+  stage = opened(config_of())
+  pictures = stage.programs.pictures
+
+  def swapped(*args):
+    some[2].path.write_bytes(other)
+    return pictures(*args)
+
+  stage.programs.pictures = swapped
+  gathered(stage, some[:3])
+  some[2].path.write_bytes(before)
+  again = opened(config_of())
+  gathered(again, some[:3])
+  assert again.counts == {"read": 2, "computed": 1}
+
+
+def test_clearing_waits_for_the_first_use(some, tmp_path):
+  gathered(opened(config_of()), some)
+  stage = opened(config_of(cache="clear"))
+  assert len(list((tmp_path / "cache").rglob("*.emb"))) == 7
+  gathered(stage, some[:2])
+  gathered(stage, some)  # cleared once only
+  assert stage.counts == {"read": 2, "computed": 7}
+
+
+def test_an_entry_that_goes_meanwhile_is_computed(some, tmp_path):
+  want, _ = gathered(opened(config_of()), some)
+  stage = opened(config_of())
+  groups = stage._groups
+
+  def gone(keys):
+    found = list(groups(keys))
+    for path in (tmp_path / "cache").rglob("*.emb"):
+      path.unlink()
+    return found
+
+  stage._groups = gone
+  found, _ = gathered(stage, some)
+  np.testing.assert_allclose(
+    found["eat_layer_1"], want["eat_layer_1"], rtol=1e-4, atol=1e-5
+  )
+
+
+def test_kept_features_of_other_shapes_do_not_share_a_batch(some):
+  """One branch keeps frames, whose number follows the length of the clip."""
+  config = config_of()
+  (branch,) = config["branches"].values()
+  frames = {**branch, "pooling": dict(name="frames")}
+  frames |= dict(
+    view=dict(name="near"),
+    backend=dict(name="residual_mahalanobis"),
+    reference="in_sample",
+  )
+  fixed = {**branch, "frontend": dict(name="eat_fbank", num_frames=64)}
+  gathered_rows = lambda c: {
+    i: {n: x[r] for n, x in part.features.items()}
+    for part in opened(c).parts(
+      build.build(c).front, some, advance=lambda num: None
+    )
+    for r, i in enumerate(part.index)
+    if i >= 0
+  }
+  gathered_rows({**config, "branches": {"frames": frames}})
+  both = {**config, "branches": {"fixed": fixed, "frames": frames}}
+  found = gathered_rows(both)
+  assert sorted(found) == list(range(7))
+  for i in (0, 1, 4):
+    for key, want in alone(both, some[i]).items():
+      np.testing.assert_allclose(found[i][key], want, rtol=1e-3, atol=1e-4)
+
+
+def test_few_clips_of_odd_lengths_wait(tmp_path, monkeypatch):
+  """Five lengths in batches of two: no more than a batch's worth."""
+  monkeypatch.setattr(embed, "_WAITING", 1)
+  train = write(tmp_path, [6000 + 2600 * i for i in range(5)])
+  stage = opened(config_of(cache="off"))
+  waiting, most = [0], []
+  pictures, encoded = stage.programs.pictures, stage.programs.encoded
+
+  def came(*args):
+    waiting[0] += 1
+    most.append(waiting[0])
+    return pictures(*args)
+
+  def went(*args):
+    waiting[0] -= 1
+    return encoded(*args)
+
+  stage.programs.pictures, stage.programs.encoded = came, went
+  found, _ = gathered(stage, train)
+  assert max(most) <= 2
+  want = alone(config_of(cache="off"), train[4])["eat_layer_1"]
+  np.testing.assert_allclose(
+    found["eat_layer_1"][4], want, rtol=2e-4, atol=2e-5
+  )
 
 
 @pytest.mark.slow
@@ -332,6 +449,7 @@ def test_a_clip_too_short_or_too_long_is_named(
     (dict(size="huge"), "found size 'huge', expected one of .*'large'"),
     (dict(dtype="float8"), "found dtype 'float8'"),
     (dict(lyer="output"), r"found \['lyer'\]"),
+    (dict(checkpoint=5), "checkpoint: found 5, expected a path"),
   ],
 )
 def test_a_wrong_encoder_setting_is_refused(change, text):

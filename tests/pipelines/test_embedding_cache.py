@@ -48,7 +48,13 @@ def test_clear_empties_this_shelf_only(tmp_path):
   other = {**ABOUT, "weights": "cd"}
   for about in (ABOUT, other):
     Shelf(tmp_path, about, "on").put(KEY, entry())
-  assert Shelf(tmp_path, ABOUT, "clear").get(KEY) is None
+  shelf = Shelf(tmp_path, ABOUT, "clear")
+  same(shelf.get(KEY), entry())
+  shelf.open()
+  assert shelf.get(KEY) is None
+  shelf.put(KEY, entry())
+  shelf.open()  # once only
+  same(shelf.get(KEY), entry())
   same(Shelf(tmp_path, other, "on").get(KEY), entry())
 
 

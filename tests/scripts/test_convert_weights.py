@@ -177,3 +177,19 @@ def test_in_a_process_of_its_own(spawn, tmp_path):
   end = spawn(SCRIPT, "--inspect", path, cwd=tmp_path)
   assert "is the download complete?" in end.refused()
   assert left(tmp_path) == [path]
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_leaves_nothing(spawn, tmp_path):
+  out = tmp_path / "converted"
+  end = spawn(
+    SCRIPT,
+    "--encoder=eat",
+    f"--checkpoint={FOLDER / 'eat.pt'}",
+    f"--output={out}",
+    largest_file=100_000,
+  )
+  assert f"{out}: cannot be written" in end.refused()
+  assert not [p for p in left(tmp_path) if p.stat().st_size]
+  assert not out.exists()

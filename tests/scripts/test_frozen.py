@@ -1,6 +1,7 @@
 """Systems of frozen encoders as a user runs them, with tiny networks."""
 
 import json
+import os
 import shutil
 from unittest import mock
 
@@ -65,7 +66,7 @@ def test_five_members_have_three_networks(whole):
     ["sslam_l12", "sslam_l6"],
   ]
   kept = {p.name for p in (root / "out" / "encoders").iterdir()}
-  assert kept == {w["digest"] for w in about["weights"].values()}
+  assert kept == set(about["weights"])
   assert about["clips_computed"] == 14
 
 
@@ -101,6 +102,32 @@ def test_the_detector_scores_as_the_run_did(whole, run, tmp_path):
     expected = want[name.rsplit("/", 1)[-1]]
     np.testing.assert_allclose(float(score), expected[0], rtol=1e-6)
     assert decision == expected[1]
+
+
+def test_scoring_keeps_nothing_and_clears_nothing(run, put_wave, tmp_path):
+  """Whatever the run that made the detector did with the cache."""
+  folder = tmp_path / "cache"
+  with mock.patch.dict(os.environ, ASD_JAX_CACHE=str(folder)):
+    data = tmp_path / "data"
+    for split, num in (("normal", 12), ("test", 1)):
+      for i in range(num):
+        put_wave(data / split / f"{split}{i}.wav")
+    end = run(
+      "evaluate.py",
+      flag("ludo_system3"),
+      f"--config.normal={data / 'normal'}",
+      f"--config.test={data / 'test'}",
+      f"--config.output_dir={tmp_path / 'out'}",
+      "--config.cache=clear",
+    )
+    assert end.status == 0, end.err
+    kept = lambda: len(list(folder.rglob("*.emb")))
+    assert kept() == 13
+    new = put_wave(tmp_path / "new.wav")
+    (detector,) = (tmp_path / "out" / "detectors").iterdir()
+    end = run("score.py", f"--detector={detector}", new)
+    assert end.status == 0, end.err
+    assert kept() == 13
 
 
 @pytest.mark.parametrize("damage", ["absent", "torn"])
@@ -186,8 +213,8 @@ def test_named_weights_are_used(with_weights, checkpoint, tmp_path):
   assert end.status == 0, end.err
   assert "RANDOM" not in end.out
   assert "RANDOM" not in (tmp_path / "out" / "report.html").read_text()
-  ((_, about),) = read(tmp_path)["encoders"]["weights"].items()
-  assert about["digest"] == checkpoint.name
+  ((digest, about),) = read(tmp_path)["encoders"]["weights"].items()
+  assert digest == checkpoint.name
   assert about["origin"] == str(checkpoint)
 
 
