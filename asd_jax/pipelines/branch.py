@@ -138,10 +138,8 @@ def _frozen(
   chosen: Mapping[str, str],
 ) -> Frozen:
   """Makes a branch's part in a network; refuses an unknown layer."""
-  layer, checkpoint = (
-    chosen.get("layer", "output"),
-    chosen.get("checkpoint", ""),
-  )
+  layer = chosen.get("layer", "output")
+  checkpoint = chosen.get("checkpoint", "")
   if not isinstance(checkpoint, str):
     raise ValueError(
       f"config: branch {name}: encoder {spec['encoder']['name']}: checkpoint:"

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +23,7 @@ from asd_jax.pipelines import weight_folder
 # other entries of the file) -> (parameter tree, settings of the encoder)`.
 Port = Callable[
   [Mapping[str, np.ndarray], Mapping[str, Any]],
-  tuple[Mapping[str, Any], Mapping[str, Any]],
+  tuple[dict[str, Any], Mapping[str, Any]],
 ]
 PORTS: dict[str, Port] = {
   "beats": beats.port,
@@ -202,22 +201,7 @@ def read_official(
     raise ValueError(f"{path}: {error}") from None
   del tensors  # so that each array goes when its copy is there
   told = family in _TELL_HEADS or bool(set(beside) - {_METADATA})
-  return _in_float32(tree), dict(settings), told
-
-
-def _in_float32(tree: Any) -> dict[str, Any]:
-  """Replaces each leaf by float32, row-major; on several cores."""
-
-  def one(leaf: tuple[str, Any, str]) -> None:
-    _, holder, name = leaf
-    value = holder[name]
-    flat = np.ascontiguousarray(value, np.float32)
-    holder[name] = flat.reshape(value.shape)
-
-  with ThreadPoolExecutor() as pool:
-    for _ in pool.map(one, weight_folder.leaves(tree)):
-      pass
-  return tree
+  return weight_map.in_float32(tree), dict(settings), told
 
 
 def convert(

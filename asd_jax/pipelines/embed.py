@@ -223,7 +223,8 @@ class Embedder:
     owners: Sequence[tuple[clips.Clip, _Keys]],
   ) -> None:
     """Keeps computed embeddings; a full disk is no reason to stop."""
-    shelves = {n: self._shelves[n] for n in names if n in self._shelves}
+    every = self._shelves.items()
+    shelves = {n: s for n, s in every if n in names and s.writes}
     if not shelves or self.problem:
       return
     texts: dict[int, list[str]] = {}

@@ -66,12 +66,15 @@ class Shelf:
     root: folder of all shelves.
     about: everything that decides an embedding but the recording.
     mode: `"on"`, `"readonly"`, or `"clear"`: `open` empties it.
+
+  Attributes:
+    writes: whether `put` writes anything.
   """
 
   def __init__(self, root: Path, about: Mapping[str, Any], mode: str) -> None:
     text = json.dumps([_FORMAT, about], sort_keys=True)
     self._folder = root / digest_of(text.encode())
-    self._about, self._writes = text, mode != "readonly"
+    self._about, self.writes = text, mode != "readonly"
     self._clears = mode == "clear"
 
   def open(self) -> None:
@@ -117,7 +120,7 @@ class Shelf:
     Raises:
       ValueError: if it cannot be written.
     """
-    if not self._writes:
+    if not self.writes:
       return
     array = np.ascontiguousarray(entry.array)
     about = self._folder / "about.json"

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import flax.traverse_util
 import numpy as np
 
 from asd_jax.data.byte_source import Source, WeightsFileError
+from asd_jax.encoders import weight_map
 
 Tree = Any
 ABOUT, PARAMS = "encoder.json", "params"
-_PARTIAL, _OLD_SECONDS = ".partial", 86_400
+PARTIAL, _OLD_SECONDS = ".partial", 86_400
 # What Orbax and TensorStore raise for files that are damaged or missing.
 _BROKEN = (
   AssertionError,
@@ -30,23 +31,6 @@ _BROKEN = (
   TypeError,
   ValueError,
 )
-
-
-def leaves(tree: Tree, *, place: str = "") -> Iterator[tuple[str, Any, str]]:
-  """Goes through the parameters in the order of their paths.
-
-  Args:
-    tree: nested mappings.
-    place: path of `tree` itself, with `/` at its end.
-
-  Yields:
-    The path, the mapping that holds the parameter, and its name there.
-  """
-  for name in sorted(tree):
-    if isinstance(tree[name], Mapping):
-      yield from leaves(tree[name], place=f"{place}{name}/")
-    else:
-      yield f"{place}{name}", tree, name
 
 
 def checksum(tree: Tree) -> str:
@@ -67,7 +51,7 @@ def checksum(tree: Tree) -> str:
     return seen.digest()
 
   with ThreadPoolExecutor() as pool:
-    parts = list(pool.map(one, leaves(tree)))
+    parts = list(pool.map(one, weight_map.leaves(tree)))
   return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
@@ -117,7 +101,7 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
   try:
     output.parent.mkdir(parents=True, exist_ok=True)
     _remove_left(output.parent)
-    beside = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=output.parent))
+    beside = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=output.parent))
     try:
       _reserve(beside, tree)
       with ocp.StandardCheckpointer() as checkpointer:
@@ -138,7 +122,9 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
 
 def _reserve(folder: Path, tree: Tree) -> None:
   """Proves that there is room: Orbax fails late, and from its own threads."""
-  num = sum(np.asarray(h[name]).nbytes for _, h, name in leaves(tree))
+  num = sum(
+    np.asarray(h[name]).nbytes for _, h, name in weight_map.leaves(tree)
+  )
   probe = folder / "probe"
   with probe.open("wb") as file:
     if hasattr(os, "posix_fallocate") and num:
@@ -148,7 +134,7 @@ def _reserve(folder: Path, tree: Tree) -> None:
 
 def _remove_left(folder: Path) -> None:
   """Removes what runs that were killed left half-written, a day ago."""
-  for path in folder.glob(f"{_PARTIAL}*"):
+  for path in folder.glob(f"{PARTIAL}*"):
     with contextlib.suppress(OSError):
       if time.time() - path.stat().st_mtime > _OLD_SECONDS:
         shutil.rmtree(path, ignore_errors=True)
@@ -247,7 +233,9 @@ def _restore(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Tree:
   try:
     with ocp.StandardCheckpointer() as checkpointer:
       tree = checkpointer.restore((folder / PARAMS).absolute(), target)
-    found = {path: holder[name] for path, holder, name in leaves(tree)}
+    found = {
+      path: holder[name] for path, holder, name in weight_map.leaves(tree)
+    }
     for path, value in found.items():
       if value.shape != shapes[path] or value.dtype != np.float32:
         raise ValueError(f"{path} is {value.dtype} {[*value.shape]}")

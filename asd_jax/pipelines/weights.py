@@ -179,7 +179,9 @@ def _set_aside(place: Path, about: Mapping[str, Any]) -> None:
     return
   # Where this fails, another run was faster, or `write` says why.
   with contextlib.suppress(OSError):
-    beside = Path(tempfile.mkdtemp(prefix=".partial", dir=place.parent))
+    beside = Path(
+      tempfile.mkdtemp(prefix=weight_folder.PARTIAL, dir=place.parent)
+    )
     with contextlib.suppress(OSError):
       place.rename(beside)
       if weight_folder.is_whole(beside, about):

@@ -85,7 +85,7 @@ def test_a_file_and_what_is_made_of_it_are_the_same(family, tmp_path):
   first, second = (FOLDER / name for name in PAIRS[family])
   encoder = official(first, family)
   loaded = one(encoder, first)
-  paths = {p: h[n] for p, h, n in weight_folder.leaves(loaded.params)}
+  paths = {p: h[n] for p, h, n in weight_map.leaves(loaded.params)}
   assert {p: x.shape for p, x in paths.items()} == encoder.shapes()
   assert all(x.dtype == np.float32 for x in paths.values())
   assert loaded.origin == str(first)
