@@ -42,7 +42,9 @@ def make_engine(width):
   import jax.numpy as jnp
   import numpy as np
 
-  from asd_jax.pipelines import build, sweep_engine, sweep_grid
+  from asd_jax.engine import system as system_lib
+  from asd_jax.runs.sweep import engine as sweep_engine
+  from asd_jax.runs.sweep import grid as sweep_grid
   from configs import common
 
   config = common.run("bench_sweep")
@@ -60,7 +62,7 @@ def make_engine(width):
   (structure,) = sweep_grid.structures(config.to_dict(), axes)
   features, is_target, is_anomaly = make_features(width)
   rows = lambda x: jnp.asarray(x, jnp.float32)
-  normals = build.Normals(
+  normals = system_lib.Normals(
     {},
     ({"one": rows(features[:TRAIN])},),
     jnp.arange(TRAIN),

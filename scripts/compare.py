@@ -14,14 +14,14 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 
 _OUTPUT = flags.DEFINE_string("output", None, "page to write")
 
 
 def _write(path: str, text: str, inputs: Sequence[Path]) -> None:
   """Writes the page, never over what was read."""
-  from asd_jax.data import files
+  from asd_jax import files
 
   if Path(path).resolve() in [file.resolve() for file in inputs]:
     raise ValueError(
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> None:
       " expected two runs, each a results.json or its folder, and"
       " --output=FILE or none."
     )
-  from asd_jax.pipelines import compare
+  from asd_jax.runs import compare
 
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors="backslashreplace")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 
 _INSPECT = flags.DEFINE_bool(
   "inspect", False, "list names, types and shapes; write nothing"
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> None:
       f" inspect={_INSPECT.value}, encoder={_ENCODER.value!r},"
       f" output={_OUTPUT.value!r} and {len(given)} files."
     )
-  from asd_jax.pipelines import convert
+  from asd_jax.encoders import convert
 
   skipped = _PLACEHOLDER.value
   if goal:

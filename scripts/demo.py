@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 
 _OUTPUT = flags.DEFINE_string("output", "out/demo", "folder for everything")
 _EPOCHS = flags.DEFINE_integer(
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
   if arguments:
     raise ValueError(f"flags: found {list(arguments)}, expected only flags.")
   from asd_jax.data import synthetic
-  from asd_jax.pipelines import evaluate, progress
+  from asd_jax.runs import evaluate, progress
 
   out = Path(_OUTPUT.value)
   print(f"making recordings of {', '.join(MACHINES)} in {out / 'data'}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_collections import config_flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
 
@@ -22,8 +22,9 @@ def run(arguments: Sequence[str]) -> None:
     raise ValueError(
       "flags: expected --config=configs/<system>.py, found none."
     )
+  from asd_jax.engine import settings
   from asd_jax.metrics import table
-  from asd_jax.pipelines import evaluate, progress, settings
+  from asd_jax.runs import evaluate, progress
 
   config = settings.prepared(_CONFIG.value.lock().to_dict())
   made = config["synthetic"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 from configs import katech_ablation
 
 _DATA = flags.DEFINE_string("data_dir", "", "challenge folders")
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
       " expected --output=OUT with either --data_dir=DIR or --smoke, --seeds of"
       f" 1 or more and rungs of {list(katech_ablation.LADDER)}."
     )
-  from asd_jax.pipelines import evaluate, progress
+  from asd_jax.runs import evaluate, progress
 
   configs = {rung: settings(rung) for rung in _RUNGS.value}
   if _SMOKE.value:

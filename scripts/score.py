@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 
 _DETECTOR = flags.DEFINE_string(
   "detector", None, "folder OUT/detectors/<machine> of an evaluate run"
@@ -48,8 +48,8 @@ def _watch(detector: str, folder: str) -> None:
       raise ValueError(
         f"flags: --{flag.name}: found {flag.value}, expected above 0."
       )
-  from asd_jax.data import files
-  from asd_jax.pipelines import score, watch
+  from asd_jax import files
+  from asd_jax.runs import score, watch
 
   scorer = score.Scorer(detector, section=_SECTION.value)
   watched = watch.Watch(scorer, folder)
@@ -75,7 +75,7 @@ def _watch(detector: str, folder: str) -> None:
 
 def _score(detector: str, paths: Sequence[str]) -> None:
   """Scores files and folders."""
-  from asd_jax.pipelines import progress, score
+  from asd_jax.runs import progress, score
 
   result = score.run(
     detector, paths, section=_SECTION.value, progress=progress.Progress()

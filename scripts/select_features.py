@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "challenge folders")
 _OUTPUT = flags.DEFINE_string("output", None, "selection file to write")
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
       f"flags: found {list(arguments)}, data_dir={_DATA_DIR.value!r},"
       f" output={_OUTPUT.value!r}; expected --data_dir=DIR --output=FILE."
     )
-  from asd_jax.pipelines import select_features
+  from asd_jax.runs import select_features
 
   chosen = select_features.choose(
     Path(_DATA_DIR.value),

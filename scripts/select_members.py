@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 
 _RESULTS = flags.DEFINE_string("results", None, "run of all members")
 _NUM = flags.DEFINE_integer("num", 10, "members to choose")
@@ -27,10 +27,10 @@ def run(arguments: Sequence[str]) -> None:
       f"flags: found {list(arguments)}, results={_RESULTS.value!r},"
       f" output={_OUTPUT.value!r}; expected --results=OUT --output=FILE."
     )
-  from asd_jax.pipelines import selection
+  from asd_jax.runs import select
 
-  chosen = selection.choose(Path(_RESULTS.value), _NUM.value)
-  selection.write(Path(_OUTPUT.value), chosen)
+  chosen = select.choose(Path(_RESULTS.value), _NUM.value)
+  select.write(Path(_OUTPUT.value), chosen)
   for mark, rows in (("*", chosen["members"]), (" ", chosen["left_out"])):
     for row in rows:
       score = 100 * row["official_score"]

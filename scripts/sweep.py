@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax.pipelines import cli
+from asd_jax.runs import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
 _SWEEP = flags.DEFINE_multi_string(
@@ -42,7 +42,10 @@ def run(arguments: Sequence[str]) -> None:
     raise ValueError(
       "flags: expected --config=configs/<system>.py, found none."
     )
-  from asd_jax.pipelines import progress, report_text, settings, sweep
+  from asd_jax.engine import settings
+  from asd_jax.report import text as report_text
+  from asd_jax.runs import progress
+  from asd_jax.runs.sweep import run as sweep_run
 
   config = settings.prepared(_CONFIG.value.lock().to_dict())
   made = config["synthetic"]
@@ -55,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
       synthetic.write(config["data_dir"], **made)
   with progress.Progress() as bars:
     axes = _SWEEP.value or config["sweep"]
-    found = sweep.run(config, axes, progress=bars, fast=_FAST.value)
+    found = sweep_run.run(config, axes, progress=bars, fast=_FAST.value)
   best, others = found["best"], found["leave_one_machine_out"]
   ways = found["ways"]
   way = "Gram blocks" if ways["quick"] else "vmap"

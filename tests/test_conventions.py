@@ -82,7 +82,7 @@ def test_array_arguments_state_their_shape(fn):
 def test_nothing_is_printed_below_the_scripts():
   for mod in modules():
     name = mod.__name__
-    if name.split(".")[1] != "pipelines":
+    if name.split(".")[1] != "runs":
       assert not re.search(r"^\s*print\(", inspect.getsource(mod), re.M), name
 
 

@@ -6,6 +6,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.backends import base
 from asd_jax.ops import distance
 from asd_jax.typing import Array
@@ -164,7 +165,7 @@ MODES = ("ratio", "difference")
 
 def _check(where: str, k: int) -> None:
   if k < 1:
-    raise ValueError(f"{where}: k must be at least 1, got {k}.")
+    raise errors.InputError(f"{where}: k must be at least 1, got {k}.")
 
 
 def local_density(
@@ -189,7 +190,7 @@ def local_density(
     A backend on `[D]` embeddings.
 
   Raises:
-    ValueError: if `k` is below 1, `decay` is not in [0, 1], or a name is not
+    InputError: if `k` is below 1, `decay` is not in [0, 1], or a name is not
       known.
 
   Source: [LDN25].
@@ -197,11 +198,11 @@ def local_density(
   kind = distance.find_metric(metric, where="local_density")
   _check("local_density", k)
   if mode not in MODES:
-    raise ValueError(
+    raise errors.InputError(
       f"local_density: found mode {mode!r}, expected one of {MODES}."
     )
   if decay is not None and not 0.0 <= decay <= 1.0:
-    raise ValueError(f"local_density: decay {decay} is not in [0, 1].")
+    raise errors.InputError(f"local_density: decay {decay} is not in [0, 1].")
 
   def fit(bank: base.Bank) -> DensityState:
     rows = distance.prepare(bank.emb, bank.valid, kind)
@@ -237,7 +238,7 @@ def variance_minimised(
     A backend on `[D]` embeddings.
 
   Raises:
-    ValueError: if `k` is below 1 or `metric` is not known.
+    InputError: if `k` is below 1 or `metric` is not known.
 
   Source: [Matsumoto25], [MERL26].
   """

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.struct
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.backends import base
 from asd_jax.ops import distance, mixture
 from asd_jax.typing import Array
@@ -28,9 +29,9 @@ class KnnState(flax.struct.PyTreeNode):
 
 def _check(k: int, weights: Sequence[float]) -> None:
   if k < 1:
-    raise ValueError(f"knn: k must be at least 1, got {k}.")
+    raise errors.InputError(f"knn: k must be at least 1, got {k}.")
   if len(weights) not in {0, k}:
-    raise ValueError(
+    raise errors.InputError(
       f"knn: found {len(weights)} weights, expected none or k={k} of them."
     )
 
@@ -74,7 +75,7 @@ def knn(
     A backend on `[D]` embeddings.
 
   Raises:
-    ValueError: if `k` is below 1, `metric` is not known, or the weights are
+    InputError: if `k` is below 1, `metric` is not known, or the weights are
       not k.
   """
   kind = distance.find_metric(metric, where="knn")
@@ -85,7 +86,7 @@ def knn(
     if bank.mix is None:
       return KnnState(rows, bank.valid, bank.group)
     if kind.unit:
-      raise ValueError(
+      raise errors.InputError(
         f"knn: metric {metric} scales rows to length one, which mixed rows"
         " that are not made cannot be; make them (memmixup_rows)."
       )

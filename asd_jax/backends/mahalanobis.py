@@ -4,6 +4,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.backends import base
 from asd_jax.ops import linalg, statistics
 from asd_jax.typing import Array
@@ -80,7 +81,7 @@ def selective_mahalanobis() -> base.Backend:
 
   def fit(bank: base.Bank) -> SelectiveState:
     if bank.covariance is None:
-      raise ValueError(
+      raise errors.InputError(
         "backend selective_mahalanobis: found an encoder that is not trained"
         " per machine, expected one (autoencoder)."
       )

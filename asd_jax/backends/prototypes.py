@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.backends import base
 from asd_jax.ops import cluster
 from asd_jax.typing import Array, Key, Scalar
@@ -41,10 +42,10 @@ def chosen_rows(
     A bank of the chosen rows, by farthest points among the keys.
 
   Raises:
-    ValueError: if the bank has no keys.
+    InputError: if the bank has no keys.
   """
   if bank.key is None:
-    raise ValueError(
+    raise errors.InputError(
       "wrapper prototypes: found a bank without keys, expected a branch with"
       " key=dict(name=...)."
     )
@@ -122,12 +123,12 @@ def prototypes(
     Backend on the same embeddings.
 
   Raises:
-    ValueError: if `num` is below 1 or `projection_dim` below 0.
+    InputError: if `num` is below 1 or `projection_dim` below 0.
 
   Source: [LUDO26], projection-residual prototype selection.
   """
   if num < 1 or (projection_dim or 0) < 0:
-    raise ValueError(
+    raise errors.InputError(
       f"wrapper prototypes: found num={num} and projection_dim="
       f"{projection_dim}, expected num >= 1 and projection_dim >= 0 or None."
     )

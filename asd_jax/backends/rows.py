@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.backends import base
 from asd_jax.ops import distance
 from asd_jax.typing import Array, Scalar
@@ -104,12 +105,12 @@ def memmixup_rows(
     The bank with `M num_target` more target rows.
 
   Raises:
-    ValueError: if `num_support` is below 1.
+    InputError: if `num_support` is below 1.
 
   Source: [GenRep24].
   """
   if num_support < 1:
-    raise ValueError(
+    raise errors.InputError(
       f"memmixup_rows: num_support must be at least 1, got {num_support}."
     )
   source, target = _domains(bank)
@@ -213,12 +214,12 @@ def smote(
     The bank with more target rows, which never leave it.
 
   Raises:
-    ValueError: if `ratio` is negative or `k` below 1.
+    InputError: if `ratio` is negative or `k` below 1.
 
   Source: [Chawla02], [MERL26].
   """
   if ratio < 0.0 or k < 1:
-    raise ValueError(
+    raise errors.InputError(
       f"smote: found ratio={ratio} and k={k}, expected ratio >= 0 and k >= 1."
     )
   most = bank.num_target

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.ops import linalg, statistics
 from asd_jax.typing import Array, Scalar
 
@@ -74,13 +75,13 @@ def zca(
     The transform of `[D]` embeddings.
 
   Raises:
-    ValueError: for another covariance.
+    InputError: for another covariance.
 
   Source: [KonicaMinolta26]; the ridge and the covariance are our choice.
   """
   known = ("empirical", "ledoit_wolf", "by_rank")
   if covariance not in known:
-    raise ValueError(f"zca: covariance {covariance!r}; known: {known}.")
+    raise errors.InputError(f"zca: covariance {covariance!r}; known: {known}.")
 
   def fit(emb: Array, is_target: Array) -> State:
     del is_target

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 import numpy as np
 import soundfile
 
+from asd_jax import errors
+
 if TYPE_CHECKING:
   import jax
 
@@ -89,7 +91,7 @@ def read_header(path: str | os.PathLike) -> Header:
   """Reads the header of a wave file and checks that the file is whole.
 
   Raises:
-    ValueError: no such file, no wave file, no samples, or fewer bytes of
+    InputError: no such file, no wave file, no samples, or fewer bytes of
       samples than the header declares.
   """
   return _with_file(path, _header)
@@ -116,7 +118,7 @@ def read(
     sentences that do not name the file.
 
   Raises:
-    ValueError: as `read_header`, or a sample is NaN or infinite.
+    InputError: as `read_header`, or a sample is NaN or infinite.
   """
   header, audio = _with_file(path, _samples)  # [C, S]
   if audio.dtype != np.int16:
@@ -150,14 +152,14 @@ def batches(
     num_workers: threads that decode.
 
   Raises:
-    ValueError: a setting below one; while iterating, a file that cannot be
+    InputError: a setting below one; while iterating, a file that cannot be
       read or no longer fits its header.
   """
   for name, value in dict(
     batch_size=batch_size, sample_rate=sample_rate, num_workers=num_workers
   ).items():
     if value < 1:
-      raise ValueError(f"{name}: found {value}, expected at least 1")
+      raise errors.InputError(f"{name}: found {value}, expected at least 1")
   return _decode(clips, _plan(clips, batch_size, sample_rate), num_workers)
 
 
@@ -257,7 +259,7 @@ def _fill(
   """Decodes a clip into its row `[C, S]` of a batch."""
   audio, notes = read(clip.path, sample_rate=sample_rate)
   if (audio.shape, audio.dtype) != (row.shape, row.dtype):
-    raise ValueError(
+    raise errors.InputError(
       f"{clip.path}: found {audio.dtype} {audio.shape}, expected {row.dtype} "
       f"{row.shape} as when its header was read; the file has changed"
     )
@@ -275,24 +277,26 @@ def _with_file(
   """Applies `use` to an open wave file; every failure names the file."""
   try:
     if not stat.S_ISREG(os.stat(path).st_mode):
-      raise ValueError(f"{path}: found no regular file, expected a wave file")
+      raise errors.InputError(
+        f"{path}: found no regular file, expected a wave file"
+      )
     with open(path, "rb") as stream:
       source = _check_riff(path, stream)
       with soundfile.SoundFile(source) as file:
         return use(path, file)
   except OSError as error:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found no readable file ({error.strerror}), expected a wave file"
     ) from error
   except soundfile.SoundFileError as error:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found damaged content ({error}), expected a wave file"
     ) from error
 
 
 def _header(path: str | os.PathLike, file: soundfile.SoundFile) -> Header:
   if not file.frames:
-    raise ValueError(f"{path}: found no samples, expected at least one")
+    raise errors.InputError(f"{path}: found no samples, expected at least one")
   return Header(file.channels, file.frames, file.samplerate, file.subtype)
 
 
@@ -303,7 +307,7 @@ def _samples(
   dtype = "int16" if header.subtype == "PCM_16" else "float32"
   audio = file.read(dtype=dtype, always_2d=True)  # [S, C]
   if len(audio) != header.num_samples:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found {len(audio)} samples, expected {header.num_samples}"
     )
   return header, np.ascontiguousarray(audio.T)  # [C, S]
@@ -319,9 +323,11 @@ def _check_riff(path: str | os.PathLike, stream: BinaryIO) -> BinaryIO:
   size = os.fstat(stream.fileno()).st_size
   head = stream.read(12)
   if not size:
-    raise ValueError(f"{path}: found an empty file, expected a wave file")
+    raise errors.InputError(
+      f"{path}: found an empty file, expected a wave file"
+    )
   if head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:] != b"WAVE":
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found a file that starts with {head!r}, expected a wave file "
       "(RIFF)"
     )
@@ -330,7 +336,7 @@ def _check_riff(path: str | os.PathLike, stream: BinaryIO) -> BinaryIO:
   declared, start = _find_data(stream, order)
   present = size - start
   if start == 0 or present < declared < _HUGE:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found {max(present, 0) if start else 0} bytes of samples, "
       f"expected {declared if start else 'some'}; the file is cut short"
     )
@@ -373,7 +379,7 @@ def _check_finite(path: str | os.PathLike, audio: np.ndarray) -> None:
   bad = ~np.isfinite(audio)  # [C, S]
   if bad.any():
     sample, channel = np.argwhere(bad.T)[0]
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found {audio[channel, sample]} at sample {sample} of channel "
       f"{channel} ({bad.sum()} such samples), expected finite samples"
     )

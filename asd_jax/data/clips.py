@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
+from asd_jax import errors
 from asd_jax.data import audio, folders, truth
 
 _MAX_CHANNELS = 2
@@ -88,7 +89,7 @@ def read_tree(
     Machines sorted by name.
 
   Raises:
-    ValueError: nothing to read, or input that contradicts itself; the message
+    InputError: nothing to read, or input that contradicts itself; the message
       names the file or folder, what was found and what was expected.
   """
   root = folders.existing(data_dir)
@@ -121,14 +122,14 @@ def read_plain(
     name: what to call the machine.
 
   Raises:
-    ValueError: a folder without wave files, folders inside each other, a base
+    InputError: a folder without wave files, folders inside each other, a base
       name twice in a folder, clips of several rates or channel counts, or a
       clip that is named as an anomaly in the folder of normal clips.
   """
   roots = folders.existing(normal_dir), folders.existing(test_dir)
   first, second = (pathlib.Path(os.path.realpath(root)) for root in roots)
   if first.is_relative_to(second) or second.is_relative_to(first):
-    raise ValueError(
+    raise errors.InputError(
       f"{roots[1]}: found a folder that shares clips with {roots[0]}, expected "
       "separate folders of normal clips and of clips to score"
     )
@@ -137,7 +138,9 @@ def read_plain(
   for root, split in zip(roots, ("train", "test"), strict=True):
     paths, num_others = folders.wave_files(folders.walk(root, skipped=()))
     if not paths:
-      raise ValueError(f"{root}: found no wave files, expected at least one")
+      raise errors.InputError(
+        f"{root}: found no wave files, expected at least one"
+      )
     if num_others:
       notes.append(f"{num_others} files in {root} are not wav: ignored")
     found = _read_clips(paths, name, split, {})
@@ -157,7 +160,7 @@ def _given_tables(ground_truth: str | os.PathLike) -> list[pathlib.Path]:
     return [path]
   tables = truth.find(folders.walk(folders.existing(path)))
   if not tables:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found no ground truth, expected csv files in folders "
       "ground_truth_data, ground_truth_domain, ground_truth_attributes, or an "
       "eval_data_list csv"
@@ -172,7 +175,7 @@ def _check_used(
   tested = [machine for machine in machines if machine.test]
   unlabelled = [m.name for m in tested if None in {c.label for c in m.test}]
   if unlabelled and len(unlabelled) == len(tested):
-    raise ValueError(
+    raise errors.InputError(
       f"{ground_truth}: found labels for none of the machines, expected some "
       f"for {', '.join(unlabelled)}"
     )
@@ -184,7 +187,7 @@ def _read_machine(
   notes: list[str] = []
   files = _split_files(folder, notes)
   if not files["train"]:
-    raise ValueError(
+    raise errors.InputError(
       f"{folder / 'train'}: found no wave files, expected normal clips of "
       f"machine {name} to learn from"
     )
@@ -238,7 +241,7 @@ def _read_clips(
   seen: dict[str, pathlib.Path] = {}
   for path in paths:
     if seen.setdefault(path.name, path) is not path:
-      raise ValueError(
+      raise errors.InputError(
         f"{path}: found the file name of {seen[path.name]} again, expected "
         f"each name once among the {split} clips of {machine}"
       )
@@ -286,7 +289,7 @@ def _complete(
 def _check_normal(train: Iterable[Clip]) -> None:
   for clip in train:
     if clip.label == "anomaly":
-      raise ValueError(
+      raise errors.InputError(
         f"{clip.path}: found a clip named as an anomaly, expected only normal "
         "clips to learn from"
       )
@@ -297,7 +300,7 @@ def _check_train(train: Sequence[Clip]) -> None:
   for clip in train:
     split = truth.split_of(clip.name)
     if split not in (None, "train"):
-      raise ValueError(
+      raise errors.InputError(
         f"{clip.path}: found a {split} clip by its name, expected only train "
         "clips in this folder"
       )
@@ -311,7 +314,7 @@ def _check_rows(
   clips = [clip for clip in train if clip.section == section]
   missing = [clip.name for clip in clips if clip.name not in rows]
   if missing and rows:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found rows for {len(clips) - len(missing)} train clips, "
       f"expected {len(clips)}; {len(missing)} are missing, the first is "
       f"{missing[0]}"
@@ -326,13 +329,13 @@ def _check_uniform(clips: Sequence[Clip]) -> None:
       kinds.setdefault(getattr(clip.header, field), clip)
     (value, first), *others = kinds.items()
     for other, clip in others:
-      raise ValueError(
+      raise errors.InputError(
         f"{clip.path}: found {other} {unit}, expected {value} {unit} as in "
         f"{first.path} of the same machine"
       )
   num_channels = clips[0].header.num_channels
   if num_channels > _MAX_CHANNELS:
-    raise ValueError(
+    raise errors.InputError(
       f"{clips[0].path}: found {num_channels} channels, expected 1 or 2 (near "
       "and far)"
     )

@@ -6,6 +6,8 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
+from asd_jax import errors
+
 TEST_FOLDERS = ("test", "source_test", "target_test")  # the last two: 2021
 _SPLIT_FOLDERS = ("train", *TEST_FOLDERS)
 _SKIPPED_FOLDERS = ("processed", "__MACOSX")
@@ -15,12 +17,12 @@ def existing(path: str | os.PathLike) -> pathlib.Path:
   """Returns the path of a folder.
 
   Raises:
-    ValueError: there is no such folder.
+    InputError: there is no such folder.
   """
   folder = pathlib.Path(path).expanduser()
   if not folder.is_dir():
     what = "a file" if folder.exists() else "nothing"
-    raise ValueError(f"{folder}: found {what}, expected a folder")
+    raise errors.InputError(f"{folder}: found {what}, expected a folder")
   return folder
 
 
@@ -87,17 +89,17 @@ def find_machines(
     Name and folder of each machine, sorted by name.
 
   Raises:
-    ValueError: no machine, an unknown name, or a name in two places.
+    InputError: no machine, an unknown name, or a name in two places.
   """
   found = _by_name(folders)
   if not found:
-    raise ValueError(
+    raise errors.InputError(
       f"{root}: found no machine, expected wave files in <machine>/train and "
       "<machine>/test at any depth"
     )
   for name in wanted:
     if name not in found:
-      raise ValueError(
+      raise errors.InputError(
         f"{root}: found no machine {name!r}, expected one of "
         + ", ".join(_nearest_first(found, name))
       )
@@ -105,7 +107,7 @@ def find_machines(
   for name in sorted(set(wanted) or found):
     folder, *others = found[name]
     if others:
-      raise ValueError(
+      raise errors.InputError(
         f"{root}: found machine {name} in {folder} and in {others[0]}, "
         "expected it once; a name alone does not identify a data set, so "
         "point to the set of one year"
@@ -120,7 +122,7 @@ def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
       return [entry for entry in entries if not entry.name.startswith(".")]
   except OSError as error:
-    raise ValueError(
+    raise errors.InputError(
       f"{folder}: found no readable folder ({error.strerror}), expected one"
     ) from error
 

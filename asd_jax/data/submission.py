@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asd_jax.data import files, names, submission_meta
+from asd_jax import errors, files
+from asd_jax.data import names, submission_meta
 
 SCORE, DECISION = "anomaly_score", "decision_result"
 MAX_SYSTEMS = 4
@@ -42,7 +43,7 @@ def _some(items: Iterable[object], most: int = 5) -> str:
 def _parse_score(cell: str) -> float:
   value = float(cell)
   if not math.isfinite(value):
-    raise ValueError
+    raise errors.InputError
   return value
 
 
@@ -228,19 +229,21 @@ def _read_all(folder: str | Path, kind: str) -> dict[str, dict[str, Values]]:
   found = systems(folder) if Path(folder).is_dir() else []
   if len(found) != 1:
     listed = f": {_some(p.name for p in found)}" if found else ""
-    raise ValueError(f"{folder}: {len(found)} systems, expected 1{listed}")
+    raise errors.InputError(
+      f"{folder}: {len(found)} systems, expected 1{listed}"
+    )
   out: dict[str, dict[str, Values]] = {}
   pairs, _ = _pairs(found[0])
   for (machine, section), kinds in pairs.items():
     paths = kinds.get(kind, [])
     if len(paths) != 1:
-      raise ValueError(
+      raise errors.InputError(
         f"{found[0]}: {len(paths)} {kind} files for {machine}, section "
         f"{section}, expected 1"
       )
     values, problems = _read(paths[0], kind)
     if problems:
-      raise ValueError(f"{paths[0]}: {'; '.join(problems)}")
+      raise errors.InputError(f"{paths[0]}: {'; '.join(problems)}")
     out.setdefault(machine, {})[section] = values
   return out
 
@@ -252,7 +255,7 @@ def read_scores(folder: str | Path) -> dict[str, dict[str, Values]]:
     folder: a system folder, or a package with one system.
 
   Raises:
-    ValueError: no or several systems, a missing or a faulty file.
+    InputError: no or several systems, a missing or a faulty file.
   """
   return _read_all(folder, SCORE)
 
@@ -269,19 +272,19 @@ def _texts(machine: str, section: str, rows: Rows) -> dict[str, str]:
   match = _FILE.fullmatch(places[0])
   is_plain = not re.search(r"[/\\\x00-\x1f]", machine)
   if not is_plain or not match or match.groups()[1:] != (machine, section):
-    raise ValueError(
+    raise errors.InputError(
       f"{where}: expected a machine name without slashes and two digits"
     )
   clips = [name for name, _, _ in rows]
   twice = [name for name, num in Counter(clips).items() if num > 1]
   if not clips or "" in clips or twice:
-    raise ValueError(
+    raise errors.InputError(
       f"{where}: clips that are missing, without a name or double: "
       f"{_some(sorted(twice)) or 'none or no name'}"
     )
   for name, score, decision in rows:
     if not math.isfinite(score) or decision not in (0, 1):
-      raise ValueError(
+      raise errors.InputError(
         f"{where}: {name} has score {score} and decision {decision}, expected "
         "a finite number and 0 or 1"
       )
@@ -299,13 +302,13 @@ def _remove_stale(system: Path, written: Collection[Path]) -> None:
     try:
       path.unlink()
     except OSError as error:
-      raise ValueError(f"{path}: cannot be removed: {error}") from error
+      raise errors.InputError(f"{path}: cannot be removed: {error}") from error
 
 
 def _read_back(
   system: Path, machines: Mapping[str, Mapping[str, Rows]]
 ) -> None:
-  """Checks what was written; raises ValueError with what is wrong."""
+  """Checks what was written; raises InputError with what is wrong."""
   scores = {
     machine: {
       section: {name: float(score) for name, score, _ in rows}
@@ -314,15 +317,17 @@ def _read_back(
     for machine, sections in machines.items()
   }
   if problems := check(system, expected=scores):
-    raise ValueError(f"{system}: {'; '.join(problems)}")
+    raise errors.InputError(f"{system}: {'; '.join(problems)}")
   if read_scores(system) != scores:
-    raise ValueError(f"{system}: the scores do not read back as they were")
+    raise errors.InputError(
+      f"{system}: the scores do not read back as they were"
+    )
 
 
 def check_label(label: str) -> None:
   """Refuses a label that is not `<LastName>_<Institute>_task2_<1..4>`."""
   if not _LABEL.fullmatch(label):
-    raise ValueError(
+    raise errors.InputError(
       f"label {label!r}, expected <LastName>_<Institute>_task2_<1..4>"
     )
 
@@ -350,7 +355,7 @@ def write(
     The files: scores and decisions of each machine, then the meta file.
 
   Raises:
-    ValueError: something is missing, double, unknown or not finite, or a file
+    InputError: something is missing, double, unknown or not finite, or a file
       cannot be written.
   """
   check_label(label)
@@ -360,7 +365,7 @@ def write(
       texts |= _texts(machine, section, rows)
   problems = submission_meta.problems_of(meta, label)
   if problems or not texts:
-    raise ValueError(f"{label}: {'; '.join(problems) or 'no machines'}")
+    raise errors.InputError(f"{label}: {'; '.join(problems) or 'no machines'}")
   texts[f"{label}.meta.yaml"] = submission_meta.dump(meta)
   system = Path(folder) / "task2" / label
   paths = [files.atomic_write_text(system / n, t) for n, t in texts.items()]

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from asd_jax import errors
+
 MAX_ABBREVIATION = 10
 DESCRIPTION = (
   "input_sampling_rate",
@@ -58,7 +60,7 @@ def build(
     development: fractions (0 to 1) by machine and `RESULTS`, put in percent.
 
   Raises:
-    ValueError: a key of the description is unknown.
+    InputError: a key of the description is unknown.
   """
   return {
     "submission": {
@@ -99,7 +101,7 @@ def _author_of(label: str) -> dict[str, Any]:
 def _description(label: str, given: Mapping[str, Any]) -> dict[str, Any]:
   """All keys in the official order, None where nothing is given."""
   if unknown := given.keys() - set(DESCRIPTION):
-    raise ValueError(
+    raise errors.InputError(
       f"unknown keys {sorted(unknown)} in the description of {label}, "
       f"expected some of {', '.join(DESCRIPTION)}"
     )
@@ -135,14 +137,16 @@ def dump(content: Mapping[str, Any]) -> str:
   """Content as yaml text, every None as `!!null`.
 
   Raises:
-    ValueError: a value is of a type that yaml has no word for.
+    InputError: a value is of a type that yaml has no word for.
   """
   try:
     text = yaml.safe_dump(
       _with_nulls(content), sort_keys=False, allow_unicode=True, width=math.inf
     )
   except yaml.YAMLError as error:
-    raise ValueError(f"the meta data cannot be written: {error}") from error
+    raise errors.InputError(
+      f"the meta data cannot be written: {error}"
+    ) from error
   return text.replace(_NULL, "!!null")
 
 

@@ -25,7 +25,8 @@ import numpy as np
 import scipy.fft
 import soundfile
 
-from asd_jax.data import files, machine_sound
+from asd_jax import errors, files
+from asd_jax.data import machine_sound
 from asd_jax.data.machine_sound import MACHINES, SAMPLE_RATE
 from asd_jax.ops import geometry, room
 from asd_jax.typing import Array
@@ -135,7 +136,7 @@ def plan(
     The clips, train first.
 
   Raises:
-    ValueError: an unknown machine or a number out of range.
+    InputError: an unknown machine or a number out of range.
   """
   _check_known(machine)
   _check_range("num_source", num_source, 0, 10_000)
@@ -164,7 +165,7 @@ def build(machine: str, *, seconds: float = 10.0, seed: int = 0) -> Scene:
     The scene.
 
   Raises:
-    ValueError: an unknown machine, a length or a seed out of range.
+    InputError: an unknown machine, a length or a seed out of range.
   """
   _check_known(machine)
   _check_range("seconds", seconds, 0.5, 600)
@@ -245,10 +246,12 @@ def write(
     The wave files, machine by machine, train first.
 
   Raises:
-    ValueError: a setting out of range, or a folder with clips of another set.
+    InputError: a setting out of range, or a folder with clips of another set.
   """
   if not machines or len(set(machines)) < len(machines):
-    raise ValueError(f"machines: found {machines}, expected different names")
+    raise errors.InputError(
+      f"machines: found {machines}, expected different names"
+    )
   plans = [
     plan(m, num_source=num_source, num_target=num_target, num_test=num_test)
     for m in machines
@@ -265,12 +268,14 @@ def write(
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
   if not low <= value <= high:
-    raise ValueError(f"{name}: found {value}, expected {low} to {high}")
+    raise errors.InputError(f"{name}: found {value}, expected {low} to {high}")
 
 
 def _check_known(machine: str) -> None:
   if machine not in MACHINES:
-    raise ValueError(f"machine: found {machine!r}, expected {[*MACHINES]}")
+    raise errors.InputError(
+      f"machine: found {machine!r}, expected {[*MACHINES]}"
+    )
 
 
 def _rng(seed: int, *words: str | int) -> np.random.Generator:
@@ -393,7 +398,7 @@ def _refuse_others(folder: Path, clips: Sequence[Clip]) -> None:
   names = {folder / clip.path for clip in clips}
   found = set((folder / clips[0].machine).rglob("*.wav")) - names
   if found:
-    raise ValueError(
+    raise errors.InputError(
       f"{folder / clips[0].machine}: found {len(found)} wave files of another "
       f"set, such as {min(found).name}, expected an empty folder"
     )

@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from asd_jax import errors
 from asd_jax.data import audio, clips
 
 FILE_FORMAT = "array_record"
@@ -183,7 +184,7 @@ def prepare(
     The builder, ready for `as_data_source`.
 
   Raises:
-    ValueError: as `clips.read_tree` and `audio.read`, a name that cannot be
+    InputError: as `clips.read_tree` and `audio.read`, a name that cannot be
       used or is taken, or a place that cannot be written.
   """
   _check_name(name)
@@ -191,7 +192,7 @@ def prepare(
   settings = download_config or tfds.download.DownloadConfig()
   place = _folder(out_dir, name)
   if place.exists() and not settings.download_mode.overwrite_dataset:
-    raise ValueError(
+    raise errors.InputError(
       f"{place}: found a data set, expected none; give another name, or load it"
     )
   config = Config(
@@ -212,7 +213,7 @@ def prepare(
       )
     )
   except OSError as error:
-    raise ValueError(
+    raise errors.InputError(
       f"{place}: cannot be written: {error.strerror or error}"
     ) from error
   return builder
@@ -224,12 +225,14 @@ def load(
   """Opens what `prepare` wrote.
 
   Raises:
-    ValueError: there is no such data set.
+    InputError: there is no such data set.
   """
   _check_name(name)
   place = _folder(out_dir, name)
   if not (place / "dataset_info.json").is_file():
-    raise ValueError(f"{place}: found no data set, expected one by prepare")
+    raise errors.InputError(
+      f"{place}: found no data set, expected one by prepare"
+    )
   return tfds.builder_from_directory(place)
 
 
@@ -275,11 +278,13 @@ def _folder(out_dir: str | os.PathLike, name: str) -> pathlib.Path:
 
 def _check_name(name: str) -> None:
   if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
-    raise ValueError(
+    raise errors.InputError(
       f"name: found {name!r}, expected letters, digits, '_', '-' and '.'"
     )
   if name in DcaseAsd.builder_configs:
-    raise ValueError(f"name: found {name!r}, expected one tfds does not use")
+    raise errors.InputError(
+      f"name: found {name!r}, expected one tfds does not use"
+    )
 
 
 def _read(
@@ -306,7 +311,7 @@ def _check_format(
     return
   for clip in (c for split in found.values() for c in split):
     if clip.header.subtype != "PCM_16":
-      raise ValueError(
+      raise errors.InputError(
         f"{clip.path}: found sample format {clip.header.subtype}, expected "
         "PCM_16; store this set as float32"
       )

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from asd_jax import errors
 from asd_jax.data import names
 
 _TABLE = re.compile(
@@ -69,7 +70,7 @@ def read(
     By base name; empty where no table speaks of the machine.
 
   Raises:
-    ValueError: a table that cannot be read, names no test clip, a test clip
+    InputError: a table that cannot be read, names no test clip, a test clip
       twice or not at all, two tables of one kind, or tables that disagree.
   """
   facts: dict[str, Truth] = {}
@@ -79,7 +80,7 @@ def read(
     for section in sections:
       other = seen.setdefault((kind, section), path)
       if other != path:
-        raise ValueError(
+        raise errors.InputError(
           f"{path}: found a second table of {machine}, section {section}, "
           f"beside {other}, expected one; keep the tables of one year"
         )
@@ -94,12 +95,12 @@ def merge(place: object, name: str, known: Truth, new: Truth) -> Truth:
   """Joins two statements about a clip; the first one's attributes win.
 
   Raises:
-    ValueError: they disagree on label or domain; `place` opens the message.
+    InputError: they disagree on label or domain; `place` opens the message.
   """
   for field in ("label", "domain"):
     old, other = getattr(known, field), getattr(new, field)
     if old and other and old != other:
-      raise ValueError(
+      raise errors.InputError(
         f"{place}: found {field} {other} for {name}, expected {old} as stated "
         "elsewhere (file name or another table)"
       )
@@ -141,7 +142,7 @@ def match_renamed(
     By base name of the clip, what the name of its copy says.
 
   Raises:
-    ValueError: a clip without a copy, or with copies that say different
+    InputError: a clip without a copy, or with copies that say different
       things.
   """
   copies = collections.defaultdict(set)
@@ -151,7 +152,7 @@ def match_renamed(
   for path, digest in zip(clips, _digests(clips), strict=True):
     found = copies.get(digest, set())
     if len(found) != 1:
-      raise ValueError(
+      raise errors.InputError(
         f"{path}: found {len(found)} differently labelled copies in "
         f"{renamed[0].parent}, expected one with the same bytes; remove that "
         "folder to score without labels"
@@ -173,12 +174,12 @@ def read_attributes(path: pathlib.Path) -> dict[str, str]:
     `noAttribute` all give "".
 
   Raises:
-    ValueError: no such header, or a clip twice with different attributes.
+    InputError: no such header, or a clip twice with different attributes.
   """
   rows = _rows(path)
   number, header = next(rows, (1, [""]))
   if header[0].strip() != "file_name":
-    raise ValueError(
+    raise errors.InputError(
       f"{path}, line {number}: found {header[0]!r} as first column, expected "
       "file_name"
     )
@@ -187,7 +188,7 @@ def read_attributes(path: pathlib.Path) -> dict[str, str]:
     tokens = (names.clean_attributes(cell.strip()) for cell in cells)
     text = "_".join(token for token in tokens if token)
     if facts.setdefault(_base(file), text) != text:
-      raise ValueError(
+      raise errors.InputError(
         f"{path}, line {number}: found attributes {text!r} for {_base(file)}, "
         f"expected {facts[_base(file)]!r} as in an earlier line"
       )
@@ -214,7 +215,9 @@ def _read_table(
     place = f"{path}, line {number}"
     name = _base(row[0])
     if name in rows:
-      raise ValueError(f"{place}: found {name} again, expected one row a clip")
+      raise errors.InputError(
+        f"{place}: found {name} again, expected one row a clip"
+      )
     rows[name] = reader(place, row)
   return rows, kind, sections or {section_of(name) for name in rows}
 
@@ -229,7 +232,7 @@ def _rows_of_machine(
     if len(cells) == 1:
       current = cells[0].strip()
     elif current is None:
-      raise ValueError(
+      raise errors.InputError(
         f"{path}, line {number}: found {','.join(row)}, expected a line with "
         "a machine name first"
       )
@@ -249,7 +252,7 @@ def _read_labelled_name(place: str, row: Sequence[str]) -> Truth:
   text = row[1].strip() if len(row) == 2 else ""
   name = names.parse(f"{_base(text).removesuffix('.wav')}.wav")
   if name is None:
-    raise ValueError(
+    raise errors.InputError(
       f"{place}: found {','.join(row)}, expected a file name and a labelled "
       "file name"
     )
@@ -278,7 +281,7 @@ def _choose(place: str, row: Sequence[str], words: dict[str, str]) -> str:
   if value in words.values():
     return value
   meanings = " or ".join(f"{key} ({word})" for key, word in words.items())
-  raise ValueError(
+  raise errors.InputError(
     f"{place}: found {','.join(row)}, expected a file name and {meanings}"
   )
 
@@ -288,13 +291,13 @@ def _check_names(
 ) -> None:
   unknown = sorted(set(rows) - set(wanted))
   if unknown:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found {len(unknown)} rows of unknown clips such as "
       f"{unknown[0]}, expected only the {len(wanted)} test clips"
     )
   missing = sorted(set(wanted) - set(rows))
   if missing:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found {len(rows)} rows, expected {len(wanted)}; "
       f"{len(missing)} test clips are missing, the first is {missing[0]}"
     )
@@ -311,11 +314,13 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
         if any(cell.strip() for cell in row):
           yield reader.line_num, row
   except OSError as error:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found no readable file ({error.strerror}), expected a csv file"
     ) from error
   except csv.Error as error:
-    raise ValueError(f"{path}: found {error}, expected a csv file") from error
+    raise errors.InputError(
+      f"{path}: found {error}, expected a csv file"
+    ) from error
 
 
 def _base(name: str) -> str:

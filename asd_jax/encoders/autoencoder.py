@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.encoders import layers, trained
 from asd_jax.typing import Array
 
@@ -96,14 +97,14 @@ def from_official(state: Mapping[str, np.ndarray]) -> tuple[dict, np.ndarray]:
     covariance: `[2, M, M]`.
 
   Raises:
-    ValueError: if a key is missing or unknown.
+    InputError: if a key is missing or unknown.
   """
   state = {k: np.asarray(v) for k, v in state.items()}
   left = {k for k in state if not k.endswith("num_batches_tracked")}
 
   def take(key: str) -> np.ndarray:
     if key not in left:
-      raise ValueError(
+      raise errors.InputError(
         f"official autoencoder: no key {key!r}, found {sorted(state)[:5]} ..."
       )
     left.discard(key)
@@ -127,7 +128,9 @@ def from_official(state: Mapping[str, np.ndarray]) -> tuple[dict, np.ndarray]:
       }
   covariance = np.stack([take("cov_source"), take("cov_target")])
   if left:
-    raise ValueError(f"official autoencoder: unknown keys {sorted(left)[:5]}.")
+    raise errors.InputError(
+      f"official autoencoder: unknown keys {sorted(left)[:5]}."
+    )
   return {"params": params, "batch_stats": stats}, covariance
 
 

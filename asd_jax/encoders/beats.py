@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.encoders import beats_positions, pretrained, transformer
-from asd_jax.encoders.weight_map import Rule
+from asd_jax import errors
+from asd_jax.encoders import beats_positions, family, transformer
 from asd_jax.typing import Array
+from asd_jax.weights.rules import Rule
 
-KIND = pretrained.Kind(
-  "beats", "BEATs", num_mels=128, patch=(16, 16), num_extra=0
-)
+KIND = family.Kind("beats", "BEATs", num_mels=128, patch=(16, 16), num_extra=0)
 SIZES = {
   "base": dict(
     width=768,
@@ -265,33 +264,33 @@ def settings_of(
     Settings of `Beats`.
 
   Raises:
-    ValueError: for a network of another kind.
+    InputError: for a network of another kind.
   """
   base = SIZES["base"]
   cfg = beside.get("cfg")
   if isinstance(cfg, Mapping):
     for key, (want, default) in _BUILT.items():
       if cfg.get(key, default) != want:
-        raise ValueError(
+        raise errors.InputError(
           f"found {key}={cfg.get(key, default)!r} in cfg, expected {want!r}."
         )
   else:
     cfg = {}
-  shape = lambda name, *other: pretrained.shape_of(tensors, name, default=other)
+  shape = lambda name, *other: family.shape_of(tensors, name, default=other)
   layer = "encoder.layers.0."
   table = layer + "self_attn.relative_attention_bias.weight"
   width = shape("encoder.layer_norm.bias", base["width"])[0]
   wide = (width, width // base["num_groups"], base["num_taps"])
   _, group, num_taps = shape("encoder.pos_conv.0.weight_v", *wide)
   if not group or width % group:
-    raise ValueError(
+    raise errors.InputError(
       f"found {group} channels a group in encoder.pos_conv, expected a divisor"
       f" of {width}."
     )
   buckets, heads = shape(table, base["num_buckets"], base["num_heads"])
   return {
     "width": width,
-    "depth": pretrained.count_blocks(
+    "depth": family.count_blocks(
       tensors, r"encoder\.layers\.(\d+)\.", default=base["depth"]
     ),
     "num_heads": heads,
@@ -300,7 +299,7 @@ def settings_of(
     "num_taps": num_taps,
     "num_groups": width // group,
     "num_buckets": buckets,
-    "max_distance": pretrained.count_in(
+    "max_distance": family.count_in(
       cfg, "max_distance", default=base["max_distance"]
     ),
   }
@@ -319,16 +318,16 @@ def port(
     The parameters, and the settings of `Beats`.
 
   Raises:
-    ValueError: for missing or extra weights, other shapes, or another kind of
+    InputError: for missing or extra weights, other shapes, or another kind of
       network.
   """
   settings = settings_of(tensors, beside)
-  return pretrained.port(Beats, KIND, settings, tensors, RULES), settings
+  return family.port(Beats, KIND, settings, tensors, RULES), settings
 
 
 def of_settings(
   settings: Mapping[str, Any], *, dtype: str = "float32"
-) -> pretrained.FrozenEncoder:
+) -> family.FrozenEncoder:
   """Makes the encoder of converted weights.
 
   Args:
@@ -339,15 +338,15 @@ def of_settings(
     The encoder.
 
   Raises:
-    ValueError: for settings that are missing, unknown or do not fit.
+    InputError: for settings that are missing, unknown or do not fit.
   """
-  module = pretrained.module_of(Beats, KIND.title, settings, dtype=dtype)
-  return pretrained.of_module(module, KIND, settings, dtype=dtype)
+  module = family.module_of(Beats, KIND.title, settings, dtype=dtype)
+  return family.of_module(module, KIND, settings, dtype=dtype)
 
 
 def beats(
   *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> pretrained.FrozenEncoder:
+) -> family.FrozenEncoder:
   """A published BEATs: 16 x 16 patches of 128 bands, no CLS.
 
   Args:
@@ -359,11 +358,11 @@ def beats(
     The encoder, for clips of any length.
 
   Raises:
-    ValueError: for another size or dtype, or settings that do not fit.
+    InputError: for another size or dtype, or settings that do not fit.
 
   Source: [BEATs23].
   """
-  settings = pretrained.settings_of_size(SIZES, KIND.title, size)
+  settings = family.settings_of_size(SIZES, KIND.title, size)
   return of_settings(settings, dtype=dtype)
 
 

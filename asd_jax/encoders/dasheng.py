@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.encoders import pretrained, transformer
-from asd_jax.encoders.weight_map import Rule
+from asd_jax import errors
+from asd_jax.encoders import family, transformer
 from asd_jax.typing import Array
+from asd_jax.weights.rules import Rule
 
-KIND = pretrained.Kind(
+KIND = family.Kind(
   "dasheng", "DaSheng", num_mels=64, patch=(4, 64), num_extra=0
 )
 _POSITIONS = dict(num_positions=252, target_frames=1008)
@@ -133,22 +134,22 @@ def settings_of(
     Settings of `Dasheng`; `num_heads` is None if nothing tells it.
 
   Raises:
-    ValueError: for a configuration that makes no sense.
+    InputError: for a configuration that makes no sense.
   """
   base = SIZES["base"]
   config = beside.get("config")
   config = config if isinstance(config, Mapping) else {}
-  shape = lambda name, *other: pretrained.shape_of(tensors, name, default=other)
+  shape = lambda name, *other: family.shape_of(tensors, name, default=other)
   width = shape("patch_embed.proj.bias", base["width"])[0]
   table = (1, width, 1, _POSITIONS["num_positions"])
   num = shape("time_pos_embed", *table)[-1]
-  count = lambda key, value: pretrained.count_in(config, key, default=value)
+  count = lambda key, value: family.count_in(config, key, default=value)
   return {
     "width": width,
-    "depth": pretrained.count_blocks(
+    "depth": family.count_blocks(
       tensors, r"blocks\.(\d+)\.", default=base["depth"]
     ),
-    "num_heads": count("num_heads", pretrained.heads_of(SIZES, width)),
+    "num_heads": count("num_heads", family.heads_of(SIZES, width)),
     "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
     "num_positions": num,
     "target_frames": count("target_length", num * KIND.patch[0]),
@@ -168,15 +169,15 @@ def port(
     The parameters, and the settings of `Dasheng`.
 
   Raises:
-    ValueError: for missing or extra weights, or other shapes.
+    InputError: for missing or extra weights, or other shapes.
   """
   settings = settings_of(tensors, beside)
-  return pretrained.port(Dasheng, KIND, settings, tensors, RULES), settings
+  return family.port(Dasheng, KIND, settings, tensors, RULES), settings
 
 
 def of_settings(
   settings: Mapping[str, Any], *, dtype: str = "float32"
-) -> pretrained.FrozenEncoder:
+) -> family.FrozenEncoder:
   """Makes the encoder of converted weights.
 
   Args:
@@ -187,23 +188,23 @@ def of_settings(
     The encoder.
 
   Raises:
-    ValueError: for settings that are missing, unknown or do not fit, and for
+    InputError: for settings that are missing, unknown or do not fit, and for
       groups longer than the position table.
   """
-  module = pretrained.module_of(Dasheng, KIND.title, settings, dtype=dtype)
+  module = family.module_of(Dasheng, KIND.title, settings, dtype=dtype)
   size = module.target_frames // KIND.patch[0]
   if not 0 < size <= module.num_positions:
-    raise ValueError(
+    raise errors.InputError(
       f"DaSheng: found target_frames {module.target_frames}, expected"
       f" {KIND.patch[0]} to {module.num_positions * KIND.patch[0]} (the"
       " position table)."
     )
-  return pretrained.of_module(module, KIND, settings, dtype=dtype)
+  return family.of_module(module, KIND, settings, dtype=dtype)
 
 
 def dasheng(
   *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> pretrained.FrozenEncoder:
+) -> family.FrozenEncoder:
   """A published DaSheng: a token for 64 bands of 4 frames, no CLS.
 
   Args:
@@ -215,11 +216,11 @@ def dasheng(
     The encoder; clips of any length, in groups of 252 tokens (10.08 s).
 
   Raises:
-    ValueError: for another size or dtype, or settings that do not fit.
+    InputError: for another size or dtype, or settings that do not fit.
 
   Source: [DaSheng24].
   """
-  settings = pretrained.settings_of_size(SIZES, KIND.title, size)
+  settings = family.settings_of_size(SIZES, KIND.title, size)
   return of_settings(settings, dtype=dtype)
 
 

@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.encoders import pretrained, transformer
-from asd_jax.encoders.weight_map import Rule
+from asd_jax import errors
+from asd_jax.encoders import family, transformer
 from asd_jax.typing import Array
+from asd_jax.weights.rules import Rule
 
-KIND = pretrained.Kind("eat", "EAT", num_mels=128, patch=(16, 16), num_extra=1)
+KIND = family.Kind("eat", "EAT", num_mels=128, patch=(16, 16), num_extra=1)
 SIZES = {
   "base": dict(
     width=768, depth=12, num_heads=12, hidden=3072, num_positions=6144
@@ -104,15 +105,17 @@ def _heads(beside: Mapping[str, Any], width: int) -> int | None:
   cfg = beside.get("cfg")
   model = cfg.get("model") if isinstance(cfg, Mapping) else None
   if not isinstance(model, Mapping):
-    return pretrained.heads_of(SIZES, width)
+    return family.heads_of(SIZES, width)
   if "band_width" in model:
-    raise ValueError("found a FISHER encoder, expected EAT or SSLAM weights.")
+    raise errors.InputError(
+      "found a FISHER encoder, expected EAT or SSLAM weights."
+    )
   if model.get("layer_norm_first"):
-    raise ValueError(
+    raise errors.InputError(
       "found a network with layer_norm_first, expected norms after the sums."
     )
-  heads = pretrained.heads_of(SIZES, width)
-  return pretrained.count_in(model, "num_heads", default=heads)
+  heads = family.heads_of(SIZES, width)
+  return family.count_in(model, "num_heads", default=heads)
 
 
 def settings_of(
@@ -128,17 +131,17 @@ def settings_of(
     Settings of `Eat`; `num_heads` is None if nothing tells it.
 
   Raises:
-    ValueError: for a network of another kind.
+    InputError: for a network of another kind.
   """
   base = SIZES["base"]
   width, hidden, num = (base[k] for k in ("width", "hidden", "num_positions"))
   band = _BAND.replace("\\", "")
-  shape = lambda name, *other: pretrained.shape_of(tensors, name, default=other)
+  shape = lambda name, *other: family.shape_of(tensors, name, default=other)
   width = shape(f"{band}local_encoder.proj.bias", width)[0]
   name = f"{band}fixed_positional_encoder.positions"
   return {
     "width": width,
-    "depth": pretrained.count_blocks(
+    "depth": family.count_blocks(
       tensors, r"blocks\.(\d+)\.", default=base["depth"]
     ),
     "num_heads": _heads(beside, width),
@@ -160,18 +163,18 @@ def port(
     The parameters, and the settings of `Eat`.
 
   Raises:
-    ValueError: for missing or extra weights, or other shapes.
+    InputError: for missing or extra weights, or other shapes.
   """
   settings = settings_of(tensors, beside)
-  return pretrained.port(Eat, KIND, settings, tensors, RULES), settings
+  return family.port(Eat, KIND, settings, tensors, RULES), settings
 
 
 def of_settings(
   settings: Mapping[str, Any],
   *,
   dtype: str = "float32",
-  kind: pretrained.Kind = KIND,
-) -> pretrained.FrozenEncoder:
+  kind: family.Kind = KIND,
+) -> family.FrozenEncoder:
   """Makes the encoder of converted weights.
 
   Args:
@@ -183,11 +186,11 @@ def of_settings(
     The encoder.
 
   Raises:
-    ValueError: for settings that are missing, unknown or do not fit.
+    InputError: for settings that are missing, unknown or do not fit.
   """
-  module = pretrained.module_of(Eat, kind.title, settings, dtype=dtype)
+  module = family.module_of(Eat, kind.title, settings, dtype=dtype)
   rows, columns = kind.patch
-  return pretrained.of_module(
+  return family.of_module(
     module,
     kind,
     settings,
@@ -198,7 +201,7 @@ def of_settings(
 
 def eat(
   *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> pretrained.FrozenEncoder:
+) -> family.FrozenEncoder:
   """A published EAT: 16 x 16 patches of 128 bands, CLS first.
 
   Args:
@@ -210,11 +213,11 @@ def eat(
     The encoder; at most 768 time patches (122.9 s).
 
   Raises:
-    ValueError: for another size or dtype, or settings that do not fit.
+    InputError: for another size or dtype, or settings that do not fit.
 
   Source: [EAT24].
   """
-  settings = pretrained.settings_of_size(SIZES, KIND.title, size)
+  settings = family.settings_of_size(SIZES, KIND.title, size)
   return of_settings(settings, dtype=dtype)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from asd_jax.encoders import eat, pretrained
+from asd_jax.encoders import eat, family
 
 KIND = eat.KIND._replace(family="sslam", title="SSLAM")
 SIZES = {"base": eat.SIZES["base"]}
@@ -14,7 +14,7 @@ port = eat.port
 
 def of_settings(
   settings: Mapping[str, Any], *, dtype: str = "float32"
-) -> pretrained.FrozenEncoder:
+) -> family.FrozenEncoder:
   """Makes the encoder of converted weights.
 
   Args:
@@ -25,14 +25,14 @@ def of_settings(
     The encoder.
 
   Raises:
-    ValueError: for settings that are missing, unknown or do not fit.
+    InputError: for settings that are missing, unknown or do not fit.
   """
   return eat.of_settings(settings, dtype=dtype, kind=KIND)
 
 
 def sslam(
   *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> pretrained.FrozenEncoder:
+) -> family.FrozenEncoder:
   """The published SSLAM: 16 x 16 patches of 128 bands, CLS first.
 
   Args:
@@ -44,11 +44,11 @@ def sslam(
     The encoder; at most 768 time patches (122.9 s).
 
   Raises:
-    ValueError: for another size or dtype, or settings that do not fit.
+    InputError: for another size or dtype, or settings that do not fit.
 
   Source: [SSLAM25].
   """
-  settings = pretrained.settings_of_size(SIZES, KIND.title, size)
+  settings = family.settings_of_size(SIZES, KIND.title, size)
   return of_settings(settings, dtype=dtype)
 
 

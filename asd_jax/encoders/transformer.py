@@ -10,8 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asd_jax.encoders.weight_map import Rule
 from asd_jax.typing import Array
+from asd_jax.weights.rules import Rule
 
 DType = Any
 

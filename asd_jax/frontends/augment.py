@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.ops import waveform
 from asd_jax.typing import Array
 
@@ -96,19 +97,21 @@ def residual(
     The augmentation of `[2, S]` clips.
 
   Raises:
-    ValueError: for settings that contradict each other.
+    InputError: for settings that contradict each other.
 
   Source: [KonicaMinolta26] Sec. 2.3; the mean over clips is our choice.
   """
   if low > high:
-    raise ValueError(f"residual: found low={low} above high={high}.")
+    raise errors.InputError(f"residual: found low={low} above high={high}.")
   if list(edges) != sorted(edges) or len(ratios) != len(edges) + 1:
-    raise ValueError(
+    raise errors.InputError(
       f"residual: found edges={edges} and ratios={ratios}, expected ascending"
       " edges and one ratio more."
     )
   if min(ratios) < 0.0:
-    raise ValueError(f"residual: found ratios={ratios}, expected none below 0.")
+    raise errors.InputError(
+      f"residual: found ratios={ratios}, expected none below 0."
+    )
 
   def measure(wave: Array) -> Tree:
     one = jnp.ones(())

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.ops import coherence, signal
 from asd_jax.typing import Array
 
@@ -177,12 +178,12 @@ def coh_gate(
     The denoiser; its state is `{}`.
 
   Raises:
-    ValueError: for another domain.
+    InputError: for another domain.
 
   Source: [KATECH26] eq. 4; the domain is our choice.
   """
   if gate_domain not in {"amplitude", "power"}:
-    raise ValueError(
+    raise errors.InputError(
       f"gate_domain {gate_domain!r}, expected amplitude or power."
     )
 

@@ -5,6 +5,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.frontends.log_mel import FrontEnd
 from asd_jax.ops import signal, spectral_shape, waveform
 from asd_jax.typing import Array
@@ -203,20 +204,20 @@ def chosen(features: str | tuple[str, ...]) -> np.ndarray:
     `[n]` indices, in the order of `NAMES`.
 
   Raises:
-    ValueError: for other words, unknown or repeated names, or none.
+    InputError: for other words, unknown or repeated names, or none.
   """
   if features == "all":
     return np.arange(len(NAMES))
   if features == "default":
     return np.flatnonzero(DEFAULT_KEEP)
   if isinstance(features, str) or not features:
-    raise ValueError(
+    raise errors.InputError(
       f"dif: features: found {features!r}, expected 'default', 'all' or names"
       " of features."
     )
   unknown = sorted(set(features) - set(NAMES))
   if unknown or len(set(features)) < len(features):
-    raise ValueError(
+    raise errors.InputError(
       f"dif: features: found {unknown[0] if unknown else 'a name twice'!r},"
       f" expected different names such as {NAMES[0]!r} and {NAMES[-1]!r}."
     )
@@ -248,13 +249,13 @@ def dif(
     `[2, S] -> [1, 1, D]`, D features as the only frame of one channel.
 
   Raises:
-    ValueError: for unknown features, or a rate that leaves bands empty.
+    InputError: for unknown features, or a rate that leaves bands empty.
 
   Source: [KonicaMinolta26] Sec. 2.1.2.
   """
   index = chosen(features)
   if sample_rate < LOWEST_RATE:
-    raise ValueError(
+    raise errors.InputError(
       f"dif: found a sample rate of {sample_rate} Hz, expected {LOWEST_RATE} or"
       " more."
     )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from asd_jax import errors
 from asd_jax.typing import Array
 
 MAX_FPR = 0.1
@@ -86,7 +87,9 @@ def _prepare(score: Array, valid: Array | None) -> tuple[Array, Array, Array]:
   score = jnp.asarray(score)
   score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
   if score.ndim != 1:
-    raise ValueError(f"score has shape {score.shape}, expected [N]; use vmap")
+    raise errors.InputError(
+      f"score has shape {score.shape}, expected [N]; use vmap"
+    )
   valid = jnp.ones(score.shape, bool) if valid is None else valid
   score = jnp.where(valid, score, 0)
   return score, valid, jnp.logical_not(jnp.any(jnp.isnan(score)))
@@ -131,7 +134,7 @@ def pauc(
     `[]`; NaN when a class is missing or a valid score is NaN.
   """
   if not 0 < max_fpr <= 1:
-    raise ValueError(f"max_fpr is {max_fpr}, expected 0 < max_fpr <= 1")
+    raise errors.InputError(f"max_fpr is {max_fpr}, expected 0 < max_fpr <= 1")
   score, valid, usable = _prepare(score, valid)
   blocks = _tie_blocks(score, is_positive & valid, (~is_positive & valid)[None])
   positive, above, tied = blocks

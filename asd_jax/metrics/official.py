@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from asd_jax import errors
 from asd_jax.metrics import device
 
 MAX_FPR = device.MAX_FPR
@@ -36,7 +37,9 @@ def as_vector(
   array = np.asarray(values)
   if array.ndim != 1 or (num is not None and len(array) != num):
     wanted = "[N]" if num is None else f"({num},) as the scores"
-    raise ValueError(f"{name} has shape {array.shape}, expected {wanted}")
+    raise errors.InputError(
+      f"{name} has shape {array.shape}, expected {wanted}"
+    )
   return array
 
 
@@ -44,7 +47,7 @@ def as_flags(name: str, values: ArrayLike, num: int) -> np.ndarray:
   """Checks `num` flags (bool, or 0 and 1) and returns them as bool."""
   array = as_vector(name, values, num=num)
   if not np.isin(array, (0, 1)).all():
-    raise ValueError(f"{name} holds values other than 0 and 1")
+    raise errors.InputError(f"{name} holds values other than 0 and 1")
   return array.astype(bool)
 
 
@@ -53,7 +56,7 @@ def as_scores(values: ArrayLike) -> np.ndarray:
   score = as_vector("score", values).astype(np.float64)
   if not np.isfinite(score).all():
     bad = int(np.sum(~np.isfinite(score)))
-    raise ValueError(f"{bad} of {len(score)} scores are not finite")
+    raise errors.InputError(f"{bad} of {len(score)} scores are not finite")
   return score
 
 
@@ -117,7 +120,7 @@ def clip_metrics(
     normal or anomalous clips of the domain are missing.
 
   Raises:
-    ValueError: unequal lengths, scores not finite, flags other than 0 and 1.
+    InputError: unequal lengths, scores not finite, flags other than 0 and 1.
   """
   score = as_scores(score)
   num = len(score)
@@ -150,7 +153,9 @@ def _present(values: Iterable[float | None]) -> np.ndarray:
   flat = np.array(list(values), dtype=object).ravel()
   kept = np.array([v for v in flat if v is not None], np.float64)
   if np.isnan(kept).any():
-    raise ValueError("a metric is NaN; a value that is missing must be None")
+    raise errors.InputError(
+      "a metric is NaN; a value that is missing must be None"
+    )
   return kept
 
 
@@ -173,7 +178,7 @@ def official_score(values: Iterable[float | None]) -> float | None:
     The score; None when every value is None.
 
   Raises:
-    ValueError: a value is NaN.
+    InputError: a value is NaN.
   """
   kept = _present(values)
   if not len(kept):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.metrics.uncertainty import Interval
 
 LEVEL = 0.95
@@ -71,7 +72,9 @@ def _array(name: str, values: Values) -> np.ndarray:
   """`[K]` float64 with NaN where a value is missing."""
   array = np.array([math.nan if v is None else v for v in values], np.float64)
   if array.ndim != 1 or np.isinf(array).any():
-    raise ValueError(f"{name} is {values}, expected one finite value a seed")
+    raise errors.InputError(
+      f"{name} is {values}, expected one finite value a seed"
+    )
   return array
 
 
@@ -79,7 +82,7 @@ def _known(name: str, values: Values) -> np.ndarray:
   array = _array(name, values)
   kept = array[~np.isnan(array)]
   if not len(kept):
-    raise ValueError(f"{name} holds no value, expected one a seed")
+    raise errors.InputError(f"{name} holds no value, expected one a seed")
   return kept
 
 
@@ -171,18 +174,20 @@ def paired_seeds(a: Values, b: Values) -> Comparison:
     The record; pairs of which a value is missing are left out, with a note.
 
   Raises:
-    ValueError: unequal lengths, infinite values, or no complete pair.
+    InputError: unequal lengths, infinite values, or no complete pair.
   """
   first, second = _array("a", a), _array("b", b)
   if len(first) != len(second):
-    raise ValueError(
+    raise errors.InputError(
       f"found {len(first)} and {len(second)} values, expected pairs"
     )
   diff = second - first
   kept = ~np.isnan(diff)
   num, missing = int(kept.sum()), int((~kept).sum())
   if not num:
-    raise ValueError("found no seed with a value on both sides, expected one")
+    raise errors.InputError(
+      "found no seed with a value on both sides, expected one"
+    )
   noun = "seed" if missing == 1 else "seeds"
   note = f"{missing} {noun} left out: a value is missing" if missing else ""
   record = Comparison("paired", num, num, float(np.mean(diff[kept])), note=note)
@@ -200,7 +205,7 @@ def against_value(a: Values, value: float) -> Comparison:
     The record of a one-sample t test: the differences are `value - a`.
 
   Raises:
-    ValueError: no value, or infinite ones.
+    InputError: no value, or infinite ones.
   """
   known = _known("a", a)
   (single,) = _known("value", [value])
@@ -226,11 +231,11 @@ def unpaired_seeds(a: Values, b: Values) -> Comparison:
     The record; `std`, `wins` and `effect` need pairs and are None.
 
   Raises:
-    ValueError: fewer than two values on a side, or infinite ones.
+    InputError: fewer than two values on a side, or infinite ones.
   """
   first, second = _known("a", a), _known("b", b)
   if min(len(first), len(second)) < 2:
-    raise ValueError("found one value on a side, expected two or more")
+    raise errors.InputError("found one value on a side, expected two or more")
   note = "the seeds are not the same: Welch's t test of unpaired seeds"
   difference = float(np.mean(second) - np.mean(first))
   record = Comparison("welch", len(first), len(second), difference, note=note)
@@ -280,7 +285,7 @@ def by_seed(
     where one side has a single value; else `unpaired_seeds`.
 
   Raises:
-    ValueError: a side holds no value.
+    InputError: a side holds no value.
   """
   if len(a) > 1 and set(a) == set(b):
     return paired_seeds(list(a.values()), [b[seed] for seed in a])

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.metrics import official, paired, uncertainty
 
 NUM_RESAMPLES = 2000
@@ -45,7 +46,9 @@ def _record(
   """A record of `[2, V]` values and `[R, 2, V]` resampled ones."""
   kept = ~np.isnan(points).any(axis=0)
   if not kept.any():
-    raise ValueError("found no metric of both systems, expected one or more")
+    raise errors.InputError(
+      "found no metric of both systems, expected one or more"
+    )
   first, second = _harmonic(points[:, kept])
   scores = _harmonic(drawn[:, :, kept])  # [R, 2]
   diff = scores[:, 1] - scores[:, 0]
@@ -87,7 +90,7 @@ def by_clip(
     `interval` is the percentile interval and `p_t` the two-sided bootstrap p.
 
   Raises:
-    ValueError: no machine, or one without both classes.
+    InputError: no machine, or one without both classes.
   """
   points, drawn, counts = [], [], []
   for sections in machines:
@@ -111,7 +114,7 @@ def by_clip(
     drawn.append(np.concatenate(samples, axis=2))
     counts.append(sum(len(s.a) for s in sections))
   if not points:
-    raise ValueError("found no machine, expected one or more")
+    raise errors.InputError("found no machine, expected one or more")
   every = np.concatenate(points, axis=1), np.concatenate(drawn, axis=2)
   total = _record(*every, sum(counts))
   rows = zip(points, drawn, counts, strict=True)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from asd_jax import errors
 from asd_jax.metrics import device, official
 from asd_jax.typing import Array
 
@@ -79,7 +80,7 @@ def official_ci95(score: ArrayLike, is_anomaly: ArrayLike) -> float:
   score = official.as_scores(score)
   anomaly = official.as_flags("is_anomaly", is_anomaly, len(score))
   if min(np.sum(anomaly), np.sum(~anomaly)) < 2:
-    raise ValueError("the jackknife needs two clips of each class")
+    raise errors.InputError("the jackknife needs two clips of each class")
   halfwidths = [
     _jackknife_halfwidth(score, anomaly, p) for p in (1, official.MAX_FPR)
   ]
@@ -97,7 +98,9 @@ def seed_summary(values: ArrayLike) -> dict[str, float | None]:
   """
   array = official.as_vector("values", values).astype(np.float64)
   if not len(array) or not np.isfinite(array).all():
-    raise ValueError(f"values over seeds are {array}, expected finite numbers")
+    raise errors.InputError(
+      f"values over seeds are {array}, expected finite numbers"
+    )
   std = float(np.std(array, ddof=1)) if len(array) > 1 else None
   return {"mean": float(np.mean(array)), "std": std}
 
@@ -167,7 +170,7 @@ def interval(samples: ArrayLike, *, level: float = 0.95) -> Interval | None:
   """
   array = official.as_vector("samples", samples)
   if not 0 < level < 1:
-    raise ValueError(f"level is {level}, expected 0 < level < 1")
+    raise errors.InputError(f"level is {level}, expected 0 < level < 1")
   if np.isnan(array).any():
     return None
   low, high = np.quantile(array, ((1 - level) / 2, (1 + level) / 2))

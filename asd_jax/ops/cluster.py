@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.ops import distance
 from asd_jax.typing import Array, Key
 
@@ -108,12 +109,12 @@ def k_means(key: Key, x: Array, num: int, *, num_steps: int = 100) -> Clusters:
     The groups. Rows as near to two centres belong to the first.
 
   Raises:
-    ValueError: if `num` is below 1.
+    InputError: if `num` is below 1.
 
   Source: [Arthur07].
   """
   if num < 1:
-    raise ValueError(f"k_means: num must be at least 1, got {num}.")
+    raise errors.InputError(f"k_means: num must be at least 1, got {num}.")
   shift = jnp.mean(x, axis=0)
   x = x - shift[None]
 

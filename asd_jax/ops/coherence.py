@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.ops import signal
 from asd_jax.typing import Array
 
@@ -28,10 +29,10 @@ def recursive_mean(
     `[T, ...]` averages S.
 
   Raises:
-    ValueError: for another initial value.
+    InputError: for another initial value.
   """
   if initial not in INITIAL:
-    raise ValueError(f"initial {initial!r}, expected one of {INITIAL}.")
+    raise errors.InputError(f"initial {initial!r}, expected one of {INITIAL}.")
   if initial == "first":
     start = values[0]
   elif initial == "zero":

@@ -12,6 +12,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.typing import Array
 
 # Candidates beside those asked for: rounding may swap close ones.
@@ -81,11 +82,11 @@ def find_metric(name: str, *, where: str) -> Metric:
     The metric.
 
   Raises:
-    ValueError: if the name is not known.
+    InputError: if the name is not known.
   """
   if name not in METRICS:
     known = ", ".join(METRICS)
-    raise ValueError(
+    raise errors.InputError(
       f"{where}: found metric {name!r}, expected one of {known}."
     )
   return METRICS[name]
@@ -150,7 +151,7 @@ def prepare_query(
     `[D]` query, and `[]` what is added to its squared distances.
 
   Raises:
-    ValueError: if the widths differ.
+    InputError: if the widths differ.
   """
   if emb.shape != rows.emb.shape[1:]:
     raise ValueError(

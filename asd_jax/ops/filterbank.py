@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.ops import signal
 from asd_jax.typing import Array
 
@@ -106,10 +107,10 @@ def num_whole_frames(
     The number of frames.
 
   Raises:
-    ValueError: for a clip shorter than one frame.
+    InputError: for a clip shorter than one frame.
   """
   if num_samples < frame_samples:
-    raise ValueError(
+    raise errors.InputError(
       f"found {num_samples} samples, one frame needs {frame_samples}."
     )
   return 1 + (num_samples - frame_samples) // hop_samples
@@ -126,10 +127,10 @@ def kaldi_window(num_samples: int, *, window: str = "povey") -> np.ndarray:
     `[num_samples]` float64.
 
   Raises:
-    ValueError: for another window.
+    InputError: for another window.
   """
   if window not in {"povey", "hanning"}:
-    raise ValueError(f"window {window!r}, expected povey or hanning.")
+    raise errors.InputError(f"window {window!r}, expected povey or hanning.")
   hann = np.hanning(num_samples)
   return hann**POVEY_POWER if window == "povey" else hann
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from asd_jax import errors
 from asd_jax.typing import Array, Key
 
 SPEED_OF_SOUND = 343.0  # m/s
@@ -64,14 +65,16 @@ def check_rt60(dims: tuple[float, float, float], rt60: float) -> None:
     rt60: reverberation time in seconds.
 
   Raises:
-    ValueError: if Sabine's absorption would pass 1; states the limit.
+    InputError: if Sabine's absorption would pass 1; states the limit.
   """
   if min(dims) <= 0:
-    raise ValueError(f"room dimensions must be positive, not {tuple(dims)}")
+    raise errors.InputError(
+      f"room dimensions must be positive, not {tuple(dims)}"
+    )
   limit = _full_absorption_rt60(*dims)
   if not rt60 >= limit:
     size = " x ".join(f"{side:.4g}" for side in dims)
-    raise ValueError(
+    raise errors.InputError(
       f"RT60 of {rt60:g} s is impossible in a room of {size} m: "
       f"the limit (fully absorbing walls) is {limit:.4f} s"
     )
@@ -94,7 +97,7 @@ class Ranges:
     snr_db: signal-to-noise ratio at the near microphone.
 
   Raises:
-    ValueError: if a room in these ranges cannot hold the distances, or no
+    InputError: if a room in these ranges cannot hold the distances, or no
       absorption gives its reverberation time.
   """
 
@@ -111,30 +114,32 @@ class Ranges:
 
   def __post_init__(self):
     if self.far_from not in ("near", "target"):
-      raise ValueError(
+      raise errors.InputError(
         f"far_from is {self.far_from!r}; known: 'near', 'target'"
       )
     if min(self.near, self.far[0], self.corner, self.rt60[0]) <= 0:
-      raise ValueError(f"distances and RT60 must be positive: {self}")
+      raise errors.InputError(f"distances and RT60 must be positive: {self}")
     for name in ("side", "height", "rt60", "far", "snr_db"):
       low, high = getattr(self, name)
       if not low <= high:
-        raise ValueError(f"{name} is ({low:g}, {high:g}): low is above high")
+        raise errors.InputError(
+          f"{name} is ({low:g}, {high:g}): low is above high"
+        )
     margin = self.near + self.far[0] if self.far_from == "near" else self.far[0]
     if self.wall < max(margin, self.near):
-      raise ValueError(
+      raise errors.InputError(
         f"wall={self.wall:g} m is too near for the microphones: near="
         f"{self.near:g} m and far >= {self.far[0]:g} m need {margin:g} m"
       )
     need = 2 * max(self.wall, self.corner)
     if self.side[0] < need:
-      raise ValueError(
+      raise errors.InputError(
         f"a room of {self.side[0]:g} m is too small: the target keeps "
         f"{self.wall:g} m and the noise {self.corner:g} m from the walls, "
         f"so a side needs at least {need:g} m"
       )
     if not 0 < self.level < self.height[0]:
-      raise ValueError(
+      raise errors.InputError(
         f"a room {self.height[0]:g} m high is too small for sources at "
         f"{self.level:g} m"
       )
@@ -171,7 +176,7 @@ def place(
     The room.
 
   Raises:
-    ValueError: if the reverberation time is impossible, a position lies
+    InputError: if the reverberation time is impossible, a position lies
       outside the room or a microphone on the machine.
   """
   sides, machine, near, far = (
@@ -181,18 +186,20 @@ def place(
   check_rt60((x, y, z), rt60)
   size = f"{x:.4g} x {y:.4g} x {z:.4g} m"
   if min(x, y) <= 2 * corner:
-    raise ValueError(
+    raise errors.InputError(
       f"a room of {size} is too small for noise sources {corner:g} m from "
       f"the walls: a side needs more than {2 * corner:g} m"
     )
   for name, point in {"target": machine, "near": near, "far": far}.items():
     if not np.all((point > 0) & (point < sides)):
-      raise ValueError(
+      raise errors.InputError(
         f"a room of {size} is too small: {name} at "
         f"{point.round(3).tolist()} lies outside"
       )
     if name != "target" and np.array_equal(point, machine):
-      raise ValueError(f"{name} microphone stands in the target: {point}")
+      raise errors.InputError(
+        f"{name} microphone stands in the target: {point}"
+      )
   size_m = jnp.asarray(sides, jnp.float32)
   absorption, order = sabine(size_m, jnp.float32(rt60))
   return Room(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from asd_jax import errors
 from asd_jax.ops import distance
 from asd_jax.typing import Array
 
@@ -248,11 +249,15 @@ def _find(
   """Squared distances, after a look at what is asked for."""
   rows, recall = bank.emb, search.recall
   if search.k < 1:
-    raise ValueError(f"large bank: k must be at least 1, got {search.k}.")
+    raise errors.InputError(
+      f"large bank: k must be at least 1, got {search.k}."
+    )
   if min(search.chunks) < 1:
-    raise ValueError(f"large bank: {search.chunks}, expected 1 or more.")
+    raise errors.InputError(f"large bank: {search.chunks}, expected 1 or more.")
   if recall is not None and not 0 < recall < 1:
-    raise ValueError(f"large bank: recall {recall}, expected 0 < recall < 1.")
+    raise errors.InputError(
+      f"large bank: recall {recall}, expected 0 < recall < 1."
+    )
   if queries.ndim != 2 or queries.shape[1:] != rows.shape[1:]:
     raise ValueError(
       f"large bank: queries {queries.shape} and rows {rows.shape}, expected"
@@ -303,7 +308,7 @@ def nearest_rows(
     Distances and row numbers.
 
   Raises:
-    ValueError: if `k`, a chunk or `recall` is out of range, the widths differ,
+    InputError: if `k`, a chunk or `recall` is out of range, the widths differ,
       there are no rows or queries, or the metric is not known.
   """
   kind = distance.find_metric(metric, where="large bank")

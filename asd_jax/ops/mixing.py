@@ -10,6 +10,7 @@ import numpy as np
 import scipy.fft
 from flax import struct
 
+from asd_jax import errors
 from asd_jax.ops.geometry import SPEED_OF_SOUND
 from asd_jax.ops.room import HALF_TAPS, SAMPLE_RATE
 from asd_jax.typing import Array
@@ -212,18 +213,18 @@ def check_audible(
     names: what to call the machine sounds in the message, such as files.
 
   Raises:
-    ValueError: if a machine sound or a noise is all zeros or not finite.
+    InputError: if a machine sound or a noise is all zeros or not finite.
   """
   for what, wave in (("target", target), ("noise", noise)):
     wave = np.asarray(wave)
     rows = wave.reshape(-1, wave.shape[-1])
     if not np.isfinite(rows).all():
-      raise ValueError(f"{what} has samples that are not finite")
+      raise errors.InputError(f"{what} has samples that are not finite")
     silent = np.flatnonzero(~rows.any(axis=-1))
     if silent.size:
       row = int(silent[0])
       name = names[row] if what == "target" and names else f"row {row}"
-      raise ValueError(
+      raise errors.InputError(
         f"the SNR of silence is undefined: {what} {name} is all zeros "
         f"({silent.size} of {len(rows)} are)"
       )

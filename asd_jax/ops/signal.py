@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.typing import Array
 
 # Smallest power before the logarithm: float64 epsilon, -156.5356 dB.
@@ -35,7 +36,7 @@ def hann_of(fft_samples: int, window_samples: int | None) -> np.ndarray:
   """
   window_samples = fft_samples if window_samples is None else window_samples
   if not 0 < window_samples <= fft_samples or fft_samples % 2:
-    raise ValueError(
+    raise errors.InputError(
       f"window of {window_samples} samples in a transform of {fft_samples}:"
       " expected a window that fits an even transform."
     )
@@ -117,7 +118,7 @@ def stft(
     and `T = 1 + floor(S / hop_samples)`.
 
   Raises:
-    ValueError: for another mode, or where a reflection is longer than the
+    InputError: for another mode, or where a reflection is longer than the
       waveform.
 
   Source: [DCASE26base], librosa's centred frames; they are padded with zeros,
@@ -125,9 +126,11 @@ def stft(
   """
   half = fft_samples // 2
   if pad_mode not in {"constant", "reflect"}:
-    raise ValueError(f"pad_mode {pad_mode!r}, expected constant or reflect.")
+    raise errors.InputError(
+      f"pad_mode {pad_mode!r}, expected constant or reflect."
+    )
   if pad_mode == "reflect" and wave.shape[-1] <= half:
-    raise ValueError(
+    raise errors.InputError(
       f"found {wave.shape[-1]} samples, a reflection of {half} needs more."
     )
   pad = [(0, 0)] * (wave.ndim - 1) + [(half, half)]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.ops import filterbank, signal, waveform
 from asd_jax.typing import Array
 
@@ -64,12 +65,12 @@ def delta(frames: Array, *, order: int = 1) -> Array:
     its neighbours. Equal to librosa's.
 
   Raises:
-    ValueError: for fewer frames or another order.
+    InputError: for fewer frames or another order.
   """
   half = DELTA_WIDTH // 2
   num = frames.shape[0] - 2 * half
   if num < 1 or order not in (1, 2):
-    raise ValueError(
+    raise errors.InputError(
       f"delta: found {frames.shape[0]} frames and order {order}, expected at"
       f" least {DELTA_WIDTH} and 1 or 2."
     )

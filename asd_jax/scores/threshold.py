@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from asd_jax import errors
+
 
 def conformal(scores: np.ndarray, *, false_alarm_rate: float = 0.1) -> float:
   """Smallest training score that keeps the promised false-alarm rate.
@@ -24,12 +26,12 @@ def conformal(scores: np.ndarray, *, false_alarm_rate: float = 0.1) -> float:
     Threshold; infinite if N is too small for the rate.
 
   Raises:
-    ValueError: if the rate is out of range.
+    InputError: if the rate is out of range.
 
   Source: [Vovk05].
   """
   if not 0.0 < false_alarm_rate < 1.0:
-    raise ValueError(
+    raise errors.InputError(
       f"threshold: false_alarm_rate {false_alarm_rate}, expected in (0, 1)."
     )
   num = len(scores)
@@ -49,12 +51,14 @@ def empirical_quantile(scores: np.ndarray, *, quantile: float = 0.95) -> float:
     Threshold.
 
   Raises:
-    ValueError: if the quantile is out of range.
+    InputError: if the quantile is out of range.
 
   Source: [LUDO26].
   """
   if not 0.0 < quantile < 1.0:
-    raise ValueError(f"threshold: quantile {quantile}, expected in (0, 1).")
+    raise errors.InputError(
+      f"threshold: quantile {quantile}, expected in (0, 1)."
+    )
   return float(np.quantile(np.asarray(scores, np.float64), quantile))
 
 

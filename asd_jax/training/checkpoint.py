@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from asd_jax import errors
 from asd_jax.training import state as train_state
 
 Tree = Any
@@ -34,7 +35,7 @@ def _reserve(folder: Path, num_bytes: int) -> None:
         os.posix_fallocate(file.fileno(), 0, 2 * num_bytes + 2**16)
   except OSError as e:
     shutil.rmtree(folder, ignore_errors=True)
-    raise ValueError(
+    raise errors.InputError(
       f"{folder}: checkpoint cannot be written: {e.strerror}"
     ) from e
   probe.unlink()
@@ -70,7 +71,7 @@ class OrbaxCheckpoints:
       (units done, tree), or None.
 
     Raises:
-      ValueError: if the checkpoint has another structure or shape.
+      InputError: if the checkpoint has another structure or shape.
     """
     unit = self._manager.latest_step()
     if unit is None:

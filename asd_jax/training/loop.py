@@ -6,6 +6,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from asd_jax import errors
+
 Tree = Any
 
 
@@ -22,7 +24,7 @@ class Checkpoints(Protocol):
     """Saves the tree after `unit` units; may skip units."""
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(errors.InputError):
   """A loss became NaN or infinite."""
 
 
@@ -79,7 +81,9 @@ def run(
       _check(i + 1, metrics)
       checkpoints.save(i + 1, (state, metrics))
   if metrics is None:
-    raise ValueError(f"training: num_units must be at least 1, got {num_units}")
+    raise errors.InputError(
+      f"training: num_units must be at least 1, got {num_units}"
+    )
   if num_units > done:
     _report(num_units, metrics, on_unit)
   return state, metrics

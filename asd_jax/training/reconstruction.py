@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from asd_jax import errors
 from asd_jax.ops import statistics
 from asd_jax.training import loop
 from asd_jax.training import state as train_state
@@ -228,7 +229,7 @@ def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
   Returns:
     `(keys [K], Windows, *, checkpoints=None, on_epoch=None) -> Trained`;
     `on_epoch` gets (epochs done, `{"loss": [K, n]}`). It raises
-    `NotFiniteError` if a loss is not finite, and `ValueError` for fewer than
+    `NotFiniteError` if a loss is not finite, and `InputError` for fewer than
     three windows.
 
   Source: [DCASE26base]: Adam, batches of shuffled windows, a random tenth of
@@ -283,7 +284,9 @@ def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
   ) -> Trained:
     num_windows = windows.start.shape[0]
     if num_windows < 3:
-      raise ValueError(f"training needs 3 windows or more, got {num_windows}.")
+      raise errors.InputError(
+        f"training needs 3 windows or more, got {num_windows}."
+      )
     index = splits(keys, num_windows)
     rows, marks = np.asarray(index[0]), np.asarray(jax.random.key_data(keys))
     # Host permutations: a device sort of all windows takes a tenth of an epoch.

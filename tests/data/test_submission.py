@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd_jax.data import files, submission, submission_meta
+from asd_jax import files
+from asd_jax.data import submission, submission_meta
 
 LABEL = "Kim_LUDO_task2_1"
 ROOT = Path(__file__).parents[2]

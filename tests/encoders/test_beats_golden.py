@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.encoders import beats, beats_positions, weight_map
+from asd_jax.encoders import beats, beats_positions
 from asd_jax.frontends import kaldi
+from asd_jax.weights import rules
 
 pytestmark = pytest.mark.golden
 
@@ -24,7 +25,7 @@ class Case:
     weights = {
       k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
     }
-    found = weight_map.official(weights, weight_map.FAMILIES["beats"])
+    found = rules.official(weights, rules.FAMILIES["beats"])
     self.params, self.settings = beats.port(found, {"cfg": self.config})
     self.encoder = beats.of_settings(self.settings)
     self.module = beats.Beats(**self.settings)

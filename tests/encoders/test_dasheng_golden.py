@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.encoders import dasheng, weight_map
+from asd_jax.encoders import dasheng
 from asd_jax.frontends import htk_mel
 from asd_jax.ops import filterbank
+from asd_jax.weights import rules
 
 pytestmark = pytest.mark.golden
 
@@ -27,7 +28,7 @@ class Case:
     weights = {
       k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
     }
-    found = weight_map.official(weights, weight_map.FAMILIES["dasheng"])
+    found = rules.official(weights, rules.FAMILIES["dasheng"])
     beside = {"config": self.config["model"]}
     self.params, self.settings = dasheng.port(found, beside)
     self.encoder = dasheng.of_settings(self.settings)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from asd_jax.encoders import eat, sslam, weight_map
+from asd_jax.encoders import eat, sslam
 from asd_jax.frontends import kaldi
 from asd_jax.ops import filterbank, pooling
+from asd_jax.weights import rules
 
 pytestmark = pytest.mark.golden
 
@@ -27,7 +28,7 @@ class Case:
     weights = {
       k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
     }
-    found = weight_map.official(weights, weight_map.FAMILIES[name])
+    found = rules.official(weights, rules.FAMILIES[name])
     beside = {"cfg": {"model": self.config}}
     self.params, self.settings = FAMILIES[name].port(found, beside)
     self.encoder = FAMILIES[name].of_settings(self.settings)

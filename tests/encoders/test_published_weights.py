@@ -8,15 +8,8 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import traverse_util
 
-from asd_jax.encoders import (
-  beats,
-  dasheng,
-  eat,
-  published,
-  sslam,
-  weight_map,
-)
-from asd_jax.pipelines import convert
+from asd_jax.encoders import beats, convert, dasheng, eat, published, sslam
+from asd_jax.weights import rules
 from tests.conftest import GOLDENS
 
 MODULES = {"beats": beats, "eat": eat, "sslam": sslam, "dasheng": dasheng}
@@ -54,9 +47,7 @@ def names_and_shapes(family, size, *, hub=False):
 
 
 def ported(family, shapes, beside=None):
-  found = weight_map.official(
-    weight_map.shapes_only(shapes), weight_map.FAMILIES[family]
-  )
+  found = rules.official(rules.shapes_only(shapes), rules.FAMILIES[family])
   return MODULES[family].port(found, beside or {})
 
 
@@ -76,7 +67,7 @@ def same(one, other):
 
 
 def test_all_families_are_here():
-  assert set(PUBLISHED) == set(convert.PORTS) == set(weight_map.FAMILIES)
+  assert set(PUBLISHED) == set(convert.PORTS) == set(rules.FAMILIES)
   assert set(PUBLISHED) == set(published.SIZES)
   sources = {(s.family, s.size) for s in published.SOURCES}
   assert sources == set(SIZES)
@@ -93,7 +84,7 @@ def test_every_name_is_used_once(family, size):
     "beats": {"cfg": config},
     "dasheng": {"config": config},
   }.get(family, {"cfg": {"model": config}})
-  weights = weight_map.shapes_only(expanded(about["weights"], about["depth"]))
+  weights = rules.shapes_only(expanded(about["weights"], about["depth"]))
   assert MODULES[family].settings_of(weights, beside) == settings
   encoder = MODULES[family].of_settings(settings)
   found = {path: value.shape for path, value in flat(tree)}
@@ -115,9 +106,9 @@ def test_every_name_is_used_once(family, size):
 )
 def test_the_names_of_the_hub_lead_to_the_same_places(family, size):
   both = [
-    weight_map.official(
-      weight_map.shapes_only(names_and_shapes(family, size, hub=hub)),
-      weight_map.FAMILIES[family],
+    rules.official(
+      rules.shapes_only(names_and_shapes(family, size, hub=hub)),
+      rules.FAMILIES[family],
     )
     for hub in (True, False)
   ]
@@ -145,9 +136,7 @@ def test_missing_and_extra_weights_are_listed(family):
 def test_a_file_of_few_weights_lists_what_is_missing(family):
   first = names_and_shapes(family, "base")
   marks = [
-    n
-    for n in first
-    if weight_map.re.fullmatch(weight_map.FAMILIES[family].mark, n)
+    n for n in first if rules.re.fullmatch(rules.FAMILIES[family].mark, n)
   ]
   with pytest.raises(ValueError, match="found no weights for .* more; expect"):
     ported(family, {n: first[n] for n in marks})
@@ -230,7 +219,7 @@ def test_odd_configurations_are_refused(module, beside, told):
 
 def test_groups_of_channels_must_divide_the_width():
   name = "encoder.pos_conv.0.weight_v"
-  odd = weight_map.shapes_only({name: (768, 50, 128)})
+  odd = rules.shapes_only({name: (768, 50, 128)})
   with pytest.raises(ValueError, match="found 50 channels a group"):
     beats.settings_of(odd, {})
 
@@ -250,7 +239,7 @@ def test_files_of_one_encoder_give_one_tree(family, golden, tmp_path):
   weights = {
     k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
   }
-  found = weight_map.official(weights, weight_map.FAMILIES[family])
+  found = rules.official(weights, rules.FAMILIES[family])
   same(tree, MODULES[family].port(found, {})[0])
   out = convert.convert(GOLDENS / "checkpoints" / one, family, tmp_path / "out")
   about = json.loads((out / "encoder.json").read_text())
@@ -268,7 +257,7 @@ def test_files_of_one_encoder_give_one_tree(family, golden, tmp_path):
 @pytest.mark.golden
 def test_half_precision_is_widened():
   tree, _ = read("eat_fp16.pt", "eat")
-  wide = weight_map.in_float32(tree)
+  wide = rules.in_float32(tree)
   exact, _ = read("eat.pt", "eat")
   for (path, found), (_, want) in zip(flat(wide), flat(exact), strict=True):
     assert found.dtype == np.float32

@@ -6,9 +6,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from asd_jax.pipelines import convert
+from asd_jax.encoders import convert
 from tests.conftest import GOLDENS
-from tests.data import torch_bytes as made
+from tests.weights import torch_bytes as made
 
 FOLDER = GOLDENS / "checkpoints"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())

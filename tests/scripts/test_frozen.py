@@ -8,7 +8,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from asd_jax.pipelines import build, report_suspects, settings, weights
+from asd_jax.encoders import load
+from asd_jax.engine import settings
+from asd_jax.engine import system as system_lib
+from asd_jax.runs import examples
 from tests.scripts.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
@@ -17,7 +20,7 @@ CONFIGS = ROOT / "configs"
 @pytest.fixture(scope="module", autouse=True)
 def short_reasons():
   """Reasons need many passes; what they are is tested elsewhere."""
-  settings = report_suspects.find.__kwdefaults__
+  settings = examples.find.__kwdefaults__
   with mock.patch.dict(settings, seconds=1.0):
     yield
 
@@ -184,10 +187,10 @@ def checkpoint(tmp_path_factory):
   from configs import ludo_system1
 
   config = settings.prepared(ludo_system1.get_config("smoke").to_dict())
-  system = build.build(config)
-  (made,) = weights.random(system.encoders, stream=7).values()
+  system = system_lib.build(config)
+  (made,) = load.random(system.encoders, stream=7).values()
   ((encoder, _),) = system.encoders.values()
-  return weights.keep(tmp_path_factory.mktemp("weights"), encoder, made)
+  return load.keep(tmp_path_factory.mktemp("weights"), encoder, made)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.pipelines import members
+from asd_jax.engine import train as train_lib
 from tests.scripts.conftest import ROOT, TRAIN
 
 S1, S4 = (ROOT / "configs" / f"katech_system{i}.py:smoke" for i in (1, 4))
@@ -56,7 +56,7 @@ def no_training(monkeypatch):
   def refuse(*_):
     pytest.fail("a network was trained again")
 
-  monkeypatch.setattr(members.Kept, "_train", refuse)
+  monkeypatch.setattr(train_lib.Kept, "_train", refuse)
 
 
 def again(evaluate, whole, out, config, *args):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asd_jax.frontends import dif
-from asd_jax.pipelines import select_features
+from asd_jax.runs import select_features
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from asd_jax.pipelines import score as score_lib
-from asd_jax.pipelines import watch
+from asd_jax.runs import score as score_lib
+from asd_jax.runs import watch
 
 from .test_score import rows_of
 

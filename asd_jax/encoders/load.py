@@ -1,0 +1,321 @@
+"""Weights of the encoders of a system: found, loaded, kept beside detectors."""
+
+import contextlib
+import math
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.traverse_util
+import numpy as np
+
+from asd_jax import errors
+from asd_jax.encoders import convert, family, published
+from asd_jax.weights import folder as weight_folder
+from asd_jax.weights import hub
+
+Tree = Any
+Wanted = Mapping[str, tuple[family.FrozenEncoder, str]]
+_ONES = ("scale", "var", "grep_a", "weight_g")
+_ZEROS = ("bias", "mean")
+# Origin of weights that no file holds.
+RANDOM = "random"
+
+
+class Loaded(NamedTuple):
+  """Parameters of an encoder.
+
+  Attributes:
+    params: nested mappings of float32 arrays.
+    digest: 32 hex digits of family, settings and all parameters; an official
+      file and its converted folder have the same.
+    origin: path, `hub owner/name`, or `random`.
+  """
+
+  params: Tree
+  digest: str
+  origin: str
+
+
+def load(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
+  """Finds and reads weights.
+
+  A checkpoint is an official file, a converted folder, or a name on the hub
+  (`owner/name` or `hub:owner/name`; a path that exists wins). Where it is "",
+  `FAMILY_SIZE` in `folder` is taken, then a file of the official name there,
+  then what the hub has on disk; nothing is downloaded.
+
+  Args:
+    wanted: encoder and checkpoint by name.
+    folder: where weights are sought.
+
+  Returns:
+    Parameters by name.
+
+  Raises:
+    InputError: if some are not found (all are named), or do not fit.
+  """
+  places: dict[str, tuple[Path, str]] = {}
+  missing: list[str] = []
+  for name, (encoder, checkpoint) in wanted.items():
+    try:
+      if checkpoint:
+        places[name] = convert.locate(checkpoint, encoder.family)
+      else:
+        places[name] = _find(encoder, folder)
+    except ValueError as error:
+      if str(error) not in missing:
+        missing.append(str(error))
+  if missing:
+    raise errors.InputError(
+      f"weights: {len(missing)} not found: {' | '.join(missing)} |"
+      " --config.random_weights=true runs the architecture with random weights"
+      " instead."
+    )
+  return {n: _read(wanted[n][0], *places[n]) for n in wanted}
+
+
+def random(wanted: Wanted, *, stream: int = 0) -> dict[str, Loaded]:
+  """Makes random parameters of the sizes that a fresh network has.
+
+  Args:
+    wanted: as in `load`; checkpoints are not looked at.
+    stream: another number gives other parameters.
+
+  Returns:
+    Parameters by name; the same in each run.
+  """
+  made = {}
+  for name, (encoder, _) in wanted.items():
+    shapes = encoder.shapes()
+    draw = lambda path, shapes=shapes: _drawn(path, shapes[path], stream)
+    with ThreadPoolExecutor() as pool:
+      flat = dict(zip(shapes, pool.map(draw, shapes), strict=True))
+    tree = flax.traverse_util.unflatten_dict(flat, sep="/")
+    values = weight_folder.checksum(tree)
+    made[name] = Loaded(tree, _digest(encoder, values), RANDOM)
+  return made
+
+
+def keep(folder: Path, encoder: family.FrozenEncoder, loaded: Loaded) -> Path:
+  """Keeps parameters in a folder of the name of their digest.
+
+  Two runs may keep the same at once.
+
+  Args:
+    folder: of all kept parameters.
+    encoder: the network.
+    loaded: its parameters.
+
+  Returns:
+    The folder of these parameters.
+
+  Raises:
+    InputError: if it cannot be written.
+  """
+  place = Path(folder) / loaded.digest
+  about = {
+    "family": encoder.family,
+    "source": loaded.origin,
+    "encoder": dict(encoder.settings),
+    "digest": loaded.digest,
+  }
+  if weight_folder.is_whole(place, about):
+    return place
+  _set_aside(place, about)
+  try:
+    weight_folder.write(place, loaded.params, about)
+  except ValueError:
+    if not weight_folder.is_whole(place, about):
+      raise
+  return place
+
+
+def read_kept(
+  folder: Path, digest: str, encoder: family.FrozenEncoder
+) -> Loaded:
+  """Reads parameters that `keep` wrote.
+
+  Args:
+    folder: of all kept parameters.
+    digest: of these.
+    encoder: the network.
+
+  Returns:
+    The parameters.
+
+  Raises:
+    InputError: if they are not there, of another network or damaged.
+  """
+  if not re.fullmatch("[0-9a-f]{16,64}", digest):
+    raise errors.InputError(
+      f"{folder}: found the digest {digest!r}, expected 32 hex digits."
+    )
+  place = Path(folder) / digest
+  if not place.is_dir():
+    raise errors.InputError(
+      f"{place}: found no kept weights, expected those of"
+      f" {convert.title_of(encoder.family)} {_named(encoder)} that evaluate.py"
+      " wrote there."
+    )
+  found = _read(encoder, place, str(place))
+  if found.digest != digest:
+    raise errors.InputError(
+      f"{place}: found weights of the digest {found.digest}, expected those of"
+      " the folder's name."
+    )
+  return found
+
+
+def _set_aside(place: Path, about: Mapping[str, Any]) -> None:
+  """Removes a damaged folder, but not one that another run just mended."""
+  if not place.exists():
+    return
+  # Where this fails, another run was faster, or `write` says why.
+  with contextlib.suppress(OSError):
+    beside = Path(
+      tempfile.mkdtemp(prefix=weight_folder.PARTIAL, dir=place.parent)
+    )
+    with contextlib.suppress(OSError):
+      place.rename(beside)
+      if weight_folder.is_whole(beside, about):
+        beside.rename(place)
+    shutil.rmtree(beside, ignore_errors=True)
+
+
+def _digest(encoder: family.FrozenEncoder, values: str) -> str:
+  return weight_folder.digest(encoder.family, encoder.settings, values)
+
+
+def _drawn(path: str, shape: tuple[int, ...], stream: int) -> np.ndarray:
+  """One parameter, of the variance that initialisers give its kind."""
+  kind = path.rpartition("/")[2]
+  if kind in _ONES or kind in _ZEROS:
+    return np.full(shape, kind in _ONES, np.float32)
+  spread = 1 / math.sqrt(math.prod(shape[:-1])) if kind == "kernel" else 0.02
+  seeds = np.random.SeedSequence([stream, zlib.crc32(path.encode())])
+  # Uniform numbers are ten times as fast as normal ones.
+  rng = np.random.Generator(np.random.SFC64(seeds))
+  out = rng.random(shape, np.float32)
+  out -= np.float32(0.5)
+  out *= np.float32(spread * math.sqrt(12))
+  return out
+
+
+def _find(encoder: family.FrozenEncoder, folder: Path) -> tuple[Path, str]:
+  """The weights that a system means that names none."""
+  title = convert.title_of(encoder.family)
+  size = published.size_of(encoder.family, encoder.settings)
+  source = published.source_of(encoder.family, size)
+  if source is None:
+    raise errors.InputError(
+      f"{title} {_named(encoder)}: found no encoder.checkpoint, expected one"
+    )
+  place = Path(folder) / f"{encoder.family}_{size}"
+  names = published.own_names(source)
+  suffixes = (".safetensors", ".pt")
+  tried = [
+    place,
+    *(place.with_name(place.name + suffix) for suffix in suffixes),
+    *(Path(folder) / name for name in names),
+  ]
+  for path in tried:
+    if path.exists():
+      return path, str(path)
+  if source.hub:
+    path = hub.cached(source.hub, published.HUB_FILE, local_only=True)
+    if path is not None:
+      return path, f"hub {source.hub}"
+  raise errors.InputError(_advice(source, place, tried))
+
+
+def _advice(source: published.Source, place: Path, tried: list[Path]) -> str:
+  """What to do about weights that are not there."""
+  looked = [str(path) for path in tried]
+  at = source.where
+  if source.hub:
+    looked.append("the hub's folder on disk")
+    at = f"hub {source.hub}; {at}"
+  given = source.hub or "FILE"
+  files = " or ".join(source.files)
+  return (
+    f"{source.title} ({files}): looked at {', '.join(looked)}; get it from"
+    f" {at} (docs/weights.md; licence {source.licence}), then python"
+    f" scripts/convert_weights.py --encoder={source.family}"
+    f" --checkpoint={given} --output={place}"
+  )
+
+
+def _read(encoder: family.FrozenEncoder, path: Path, origin: str) -> Loaded:
+  """Reads one place."""
+  if path.is_dir() and not (path / weight_folder.ABOUT).exists():
+    path = _official_inside(encoder, path)
+  if path.is_dir():
+    about = weight_folder.read_about(path)
+    if about["family"] != encoder.family:
+      raise errors.InputError(
+        f"{path}: found {convert.title_of(about['family'])} weights, expected"
+        f" those of {convert.title_of(encoder.family)}."
+      )
+    heads = about["encoder"].get("num_heads")
+    _check(encoder, path, about["encoder"], told=heads is not None)
+    tree, values = weight_folder.read(path, encoder.shapes())
+  else:
+    tree, settings, told = convert.read_official(path, encoder.family)
+    _check(encoder, path, settings, told=told)
+    values = weight_folder.checksum(tree)
+  return Loaded(tree, _digest(encoder, values), origin)
+
+
+def _official_inside(encoder: family.FrozenEncoder, path: Path) -> Path:
+  """The official file in a folder."""
+  size = published.size_of(encoder.family, encoder.settings)
+  source = published.source_of(encoder.family, size)
+  names = source.files if source else (published.HUB_FILE,)
+  for name in names:
+    if (path / name).exists():
+      return path / name
+  raise errors.InputError(
+    f"{path}: found a folder without {weight_folder.ABOUT} and without"
+    f" {' or '.join(names)}, expected one that scripts/convert_weights.py"
+    " wrote, or an official file in it."
+  )
+
+
+def _check(
+  encoder: family.FrozenEncoder,
+  path: Path,
+  found: Mapping[str, Any],
+  *,
+  told: bool,
+) -> None:
+  """Raises if the settings that were found are not the encoder's.
+
+  No weight tells the number of heads, so a guess of it does not count.
+  """
+  want = encoder.settings
+  if not told:
+    found = {**found, "num_heads": want["num_heads"]}
+  if dict(found) == want:
+    return
+  keys = sorted(k for k in {*found, *want} if found.get(k) != want.get(k))
+  more = [f"{k} {found.get(k)} for {want.get(k)}" for k in keys]
+  title = convert.title_of(encoder.family)
+  other = encoder._replace(settings=dict(found))
+  raise errors.InputError(
+    f"{path}: found {title} {_named(other)}, expected {_named(encoder)}:"
+    f" {', '.join(more)}."
+  )
+
+
+def _named(encoder: family.FrozenEncoder) -> str:
+  """Size of a network in words."""
+  settings = encoder.settings
+  size = published.size_of(encoder.family, settings) or "of no published size"
+  width, depth = settings.get("width"), settings.get("depth")
+  return f"{size} ({width} wide, {depth} blocks)"

@@ -1,0 +1,155 @@
+"""The compiled programs of a system, data-parallel over the local devices."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asd_jax.engine.system import Scores, System
+from asd_jax.typing import Array
+
+Tree = Any
+_CLIPS = "clips"
+
+
+class Programs:
+  """Programs of batches of clips; each clip's result depends on it alone.
+
+  Rows of a batch are divided among the devices of this process, each of which
+  holds all weights and states.
+
+  Args:
+    system: the system, at the hyperparameters of its config.
+    weights: parameters of its frozen encoders by source.
+    batch_size: rows of a batch, rounded up to a multiple of the devices.
+
+  Attributes:
+    system: the system.
+    batch_size: rows B of every batch.
+    weights: as given, on the devices.
+  """
+
+  def __init__(self, system: System, weights: Tree, batch_size: int) -> None:
+    devices = jax.local_devices()
+    self.system = system
+    self.batch_size = -(-batch_size // len(devices)) * len(devices)
+    self._mesh = jax.sharding.Mesh(np.array(devices), (_CLIPS,))
+    spec = jax.sharding.PartitionSpec
+    everywhere = jax.sharding.NamedSharding(self._mesh, spec())
+    self.weights = jax.device_put(weights, everywhere)
+    self._programs: dict[tuple[str, tuple[str, ...]], Callable] = {}
+    score = lambda state, x: system.scores(system.hypers, state, x)
+    self._scores = self._over_clips(score, num_shared=1)
+
+  def _over_clips(
+    self, fn: Callable, *, num_shared: int, in_turn: bool = False
+  ) -> Callable:
+    """Compiles `fn` of one clip for batches; the first arguments are shared."""
+    spec = jax.sharding.PartitionSpec
+
+    def of_rows(*args: Tree) -> Tree:
+      one = lambda row: fn(*args[:num_shared], *row)
+      each = jax.lax.map if in_turn else lambda f, rows: jax.vmap(f)(rows)
+      return each(one, args[num_shared:])
+
+    def of_batch(*args: Tree) -> Tree:
+      rows = [spec(_CLIPS)] * (len(args) - num_shared)
+      return jax.shard_map(
+        of_rows,
+        mesh=self._mesh,
+        in_specs=(*[spec()] * num_shared, *rows),
+        out_specs=spec(_CLIPS),
+        check_vma=False,
+      )(*args)
+
+    return jax.jit(of_batch)
+
+  def _named(self, kind: str, names: Sequence[str]) -> Callable:
+    """A program of some branches, made when first asked for."""
+    chosen = tuple(names)
+    if (kind, chosen) not in self._programs:
+      of_names = {
+        "pictures": lambda f, x: self.system.pictures(f, x, chosen),
+        "made": lambda f, x, d: self.system.made(f, x, d, chosen[0]),
+        "encoded": lambda w, x: self.system.encoded(w, x, chosen),
+      }
+      # Frames of one clip fit a processor's cache, those of a batch do not:
+      # front ends then take half the time.
+      in_turn = kind != "encoded" and jax.default_backend() == "cpu"
+      program = self._over_clips(of_names[kind], num_shared=1, in_turn=in_turn)
+      self._programs[kind, chosen] = program
+    return self._programs[kind, chosen]
+
+  def pictures(
+    self, front: Tree, wave: np.ndarray, names: Sequence[str]
+  ) -> dict[str, Array]:
+    """What the front ends of some branches make of a batch.
+
+    Args:
+      front: states of the fitted stages.
+      wave: `[B, C, S]` samples as decoded.
+      names: branches.
+
+    Returns:
+      `{branch: [B, C', ...]}`, computed while the caller goes on.
+    """
+    return self._named("pictures", names)(front, wave)
+
+  def encoded(self, pictures: Tree, names: Sequence[str]) -> dict[str, Array]:
+    """Features of a batch of pictures.
+
+    Encoders take long to compile, and their program does not depend on the
+    length of the clips but through that of the pictures.
+
+    Args:
+      pictures: `{branch: [B, C', ...]}`.
+      names: branches.
+
+    Returns:
+      `{branch: [B, C', ...]}`, computed while the caller goes on.
+    """
+    return self._named("encoded", names)(self.weights, pictures)
+
+  def features(self, front: Tree, wave: np.ndarray) -> dict[str, Array]:
+    """Features of a batch of samples, of all branches; see `encoded`."""
+    names = tuple(self.system.branches)
+    return self.encoded(self.pictures(front, wave, names), names)
+
+  def made(self, name: str, front: Tree, wave: np.ndarray, draw: Tree) -> Array:
+    """Features of clips made from others.
+
+    Args:
+      name: of the branch.
+      front: states of the fitted stages.
+      wave: `[B, C, S]` samples as decoded.
+      draw: what each is made with, leading axis B.
+
+    Returns:
+      `[B, C', ...]`.
+    """
+    pictures = self._named("made", [name])(front, wave, draw)
+    return self.encoded(pictures, [name])[name]
+
+  def scores(self, state: Tree, features: Tree) -> Scores:
+    """Scores of a batch of features.
+
+    Args:
+      state: fitted state.
+      features: `{branch: [B, C', ...]}`.
+
+    Returns:
+      Scores, each with a leading axis B.
+    """
+    return self._scores(state, features)
+
+  def score(self, state: Tree, wave: np.ndarray) -> Scores:
+    """Scores of a batch of samples `[B, C, S]`, see `scores`."""
+    return self.scores(state, self.features(state["front"], wave))
+
+  def clip_features(self, front: Tree, wave: np.ndarray) -> dict[str, Array]:
+    """Features `{branch: [C', ...]}` of one clip `[C, S]`."""
+    batch = np.broadcast_to(wave, (self.batch_size, *wave.shape))
+    found = self.features(front, np.ascontiguousarray(batch))
+    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[0]), found)

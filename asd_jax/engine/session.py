@@ -1,0 +1,134 @@
+"""Weights and kept embeddings of a system's frozen encoders."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asd_jax import files
+from asd_jax.encoders import load
+from asd_jax.engine.cache import Shelf
+from asd_jax.engine.embed import Embedder
+from asd_jax.engine.programs import Programs
+from asd_jax.engine.system import System
+
+
+def _shelves(
+  system: System, digests: Mapping[str, str], config: Mapping[str, Any]
+) -> dict[str, Shelf]:
+  """The shelves of a system's embeddings by branch; none without a cache."""
+  mode = config["cache"]
+  out = {}
+  for name, source in system.sources.items():
+    frozen = system.branches[name].frozen
+    if frozen is None or not frozen.taken or mode == "off":
+      continue
+    about = {
+      "weights": digests[source],
+      "features": frozen.taken,
+      "sample_rate": config["sample_rate"],
+    }
+    out[name] = Shelf(files.cache_folder("embeddings"), about, mode)
+  return out
+
+
+def read_weights(
+  system: System, config: Mapping[str, Any]
+) -> dict[str, load.Loaded]:
+  """Reads the weights that a config names.
+
+  Args:
+    system: the system.
+    config: `random_weights` and `weights_dir`.
+
+  Returns:
+    Weights by source; none without frozen encoders.
+
+  Raises:
+    InputError: for weights that are missing, or another network's.
+  """
+  if not system.encoders:
+    return {}
+  if config["random_weights"]:
+    return load.random(system.encoders)
+  return load.load(system.encoders, folder=Path(config["weights_dir"]))
+
+
+def facts(
+  embedder: Embedder, loaded: Mapping[str, load.Loaded]
+) -> dict[str, Any]:
+  """What the results of a run say about its frozen encoders.
+
+  Args:
+    embedder: the embedding stage, after the run.
+    loaded: weights by source.
+
+  Returns:
+    Plain data, `notes` among it; `{}` without frozen encoders.
+  """
+  if not loaded:
+    return {}
+  sources = embedder.programs.system.sources
+  random = any(w.origin == load.RANDOM for w in loaded.values())
+  notes = [embedder.problem] if embedder.problem else []
+  if random:
+    notes.append("encoder weights are random: no score means anything")
+  return {
+    "random_weights": random,
+    "weights": {
+      found.digest: {
+        "branches": [n for n, s in sources.items() if s == source],
+        "origin": found.origin,
+      }
+      for source, found in loaded.items()
+    },
+    "clips_computed": embedder.counts["computed"],
+    "clips_read": embedder.counts["read"],
+    "notes": notes,
+  }
+
+
+def joined_facts(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """What the results say of several embedding stages.
+
+  Args:
+    every: what `facts` returns of each.
+
+  Returns:
+    The same of all together.
+  """
+  some = [f for f in every if f]
+  if not some:
+    return {}
+  known: dict[str, dict[str, Any]] = {}
+  for digest, about in (x for f in some for x in f["weights"].items()):
+    one = known.setdefault(digest, {**about, "branches": []})
+    one["branches"] = sorted({*one["branches"], *about["branches"]})
+  return {
+    "random_weights": any(f["random_weights"] for f in some),
+    "weights": known,
+    "clips_computed": sum(f["clips_computed"] for f in some),
+    "clips_read": sum(f["clips_read"] for f in some),
+    "notes": sorted({n for f in some for n in f["notes"]}),
+  }
+
+
+def open_embedder(
+  system: System,
+  loaded: Mapping[str, load.Loaded],
+  config: Mapping[str, Any],
+) -> Embedder:
+  """Makes the embedding stage of a system.
+
+  Args:
+    system: the system.
+    loaded: weights by source.
+    config: `batch_size`, `sample_rate` and `cache`.
+
+  Returns:
+    The stage.
+  """
+  params = {n: w.params for n, w in loaded.items()}
+  digests = {n: w.digest for n, w in loaded.items()}
+  programs = Programs(system, params, config["batch_size"])
+  shelves = _shelves(system, digests, config)
+  return Embedder(programs, shelves, config["sample_rate"])

@@ -1,0 +1,11 @@
+"""The one error that is the user's to mend."""
+
+
+class InputError(ValueError):
+  """Wrong input: a flag, a setting or a file that cannot be used.
+
+  The message is one sentence that names the place (file, flag or setting),
+  what was found there and what was expected. The commands print it as one line
+  and end with exit status 2; every other exception is a bug and keeps its
+  traceback. It is a `ValueError`, so that callers from Python need not know it.
+  """

@@ -1,1 +1,0 @@
-"""Systems: stages named in a config, composed into functions."""

@@ -1,0 +1,164 @@
+"""Spectrograms of suspicious clips, with the reason along their edges."""
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from asd_jax.ops import signal
+from asd_jax.report import figures
+
+if TYPE_CHECKING:
+  from matplotlib.axes import Axes
+
+_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000)
+
+
+@functools.lru_cache(maxsize=4)
+def _filters(num_mels: int, size: int, rate: int) -> np.ndarray:
+  return signal.slaney_filters(num_mels, fft_samples=size, sample_rate=rate)
+
+
+def mel_spectrogram(
+  wave: np.ndarray, rate: int, *, num_mels: int = 72, max_frames: int = 220
+) -> np.ndarray:
+  """Log-mel spectrogram for the eye.
+
+  Args:
+    wave: `[S]` samples in [-1, 1).
+    rate: Hz.
+    num_mels: bands M.
+    max_frames: frames at most.
+
+  Returns:
+    `[T, M]` dB.
+  """
+  size = 1024
+  hop = max(256, -(-len(wave) // max_frames))
+  padded = np.pad(wave, (0, max(0, size - len(wave))))
+  frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+  power = np.abs(np.fft.rfft(frames * signal.periodic_hann(size))) ** 2  # [T,F]
+  filters = _filters(num_mels, size, rate)
+  return 10 * np.log10(power @ filters + 1e-12)
+
+
+def _mel_ticks(axes: "Axes", rate: int) -> None:
+  shown = [f for f in _TICKS_HZ if f <= rate / 2 * 1.01]
+  top = signal.slaney_mel(np.array(rate / 2.0))
+  axes.set_yticks(
+    signal.slaney_mel(np.array(shown, float)) / top,
+    [f"{f / 1000:g}" for f in shown],
+  )
+
+
+def panel(
+  axes: "Axes",
+  spectrum: np.ndarray,
+  rate: int,
+  *,
+  seconds: float,
+  limits: tuple[float, float],
+) -> None:
+  """Draws one spectrogram over time and a mel axis with ticks in kHz.
+
+  Args:
+    axes: where.
+    spectrum: `[T, M]` dB.
+    rate: Hz; the top of the axis is half of it.
+    seconds: length of the clip.
+    limits: dB of the darkest and the brightest colour.
+  """
+  axes.imshow(
+    spectrum.T, origin="lower", aspect="auto", interpolation="none",
+    cmap="magma", vmin=limits[0], vmax=limits[1], extent=(0, seconds, 0, 1),
+  )  # fmt: skip
+  _mel_ticks(axes, rate)
+
+
+def limits_of(spectra: Sequence[np.ndarray]) -> tuple[float, float]:
+  """Colour limits that some `[T, M]` spectrograms share, dB."""
+  low, high = np.percentile(
+    np.concatenate([s.ravel() for s in spectra]), (5, 99.7)
+  )
+  return max(low, high - 70), high
+
+
+def _bars(
+  axes: "Axes", edges: np.ndarray, drop: np.ndarray, *, sideways: bool
+) -> None:
+  """Bars of what raises the score (filled) and what lowers it (outline)."""
+  middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges) * 0.86
+  draw = axes.barh if sideways else axes.bar
+  look = [figures.ACCENT if d > 0 else "none" for d in drop]
+  draw(middle, drop, width, color=look, edgecolor=figures.ACCENT, linewidth=0.6)
+  for side in axes.spines.values():
+    side.set_visible(False)
+  (axes.axvline if sideways else axes.axhline)(0, color=figures.INK, lw=0.7)
+  axes.set(xticks=[], yticks=[])
+
+
+class Reason(NamedTuple):
+  """How much of a clip's score each part of it makes.
+
+  Attributes:
+    seconds: `[A + 1]` edges of the time segments, s.
+    time: `[A]` drop of the score without each segment's oddness.
+    hertz: `[B + 1]` edges of the frequency bands, Hz.
+    band: `[B]` drop of the score without each band's oddness.
+  """
+
+  seconds: np.ndarray
+  time: np.ndarray
+  hertz: np.ndarray
+  band: np.ndarray
+
+
+def clip(wave: np.ndarray, rate: int, reason: Reason | None, name: str) -> str:
+  """Near and far spectrograms with the reason along their edges.
+
+  Args:
+    wave: `[C, S]` samples in [-1, 1), near first.
+    rate: Hz.
+    reason: what raises the score, or None.
+    name: what to call the clip for a screen reader.
+
+  Returns:
+    SVG.
+  """
+  spectra = [mel_spectrogram(x, rate) for x in wave]
+  low, high = limits_of(spectra)
+  length = wave.shape[1] / rate
+  with figures.drawing():
+    first = 1 if reason else 0
+    height = 0.8 + 1.6 * len(wave) + 0.6 * first
+    fig = figures.figure(5.4, height, left=0.75, right=0.05, top=0.25)
+    heights = [0.35] * first + [1.0] * len(wave)
+    grid = fig.add_gridspec(
+      len(heights),
+      2,
+      height_ratios=heights,
+      width_ratios=(1, 0.16),
+      wspace=0.04,
+      hspace=0.1,
+    )
+    names = ("near", "far") if len(wave) > 1 else ("spectrogram",)
+    for i, (spectrum, title) in enumerate(zip(spectra, names, strict=False)):
+      axes = fig.add_subplot(grid[i + first, 0])
+      panel(axes, spectrum, rate, seconds=length, limits=(low, high))
+      axes.set_ylabel(f"{title}, kHz")
+      if i + 1 < len(wave):
+        axes.tick_params(labelbottom=False)
+      else:
+        axes.set_xlabel("time, s")
+    if reason:
+      above = fig.add_subplot(grid[0, 0])
+      _bars(above, reason.seconds, reason.time, sideways=False)
+      above.set_xlim(0, length)
+      above.set_title("what raises the score: when (above), where (right)")
+      top = signal.slaney_mel(np.array(rate / 2.0))
+      edges = signal.slaney_mel(reason.hertz) / top
+      beside = fig.add_subplot(grid[1, 1])
+      _bars(beside, edges, reason.band, sideways=True)
+      beside.set_ylim(0, 1)
+    return figures.svg(fig, f"Spectrograms of {name}, near above far")

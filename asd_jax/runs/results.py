@@ -1,0 +1,380 @@
+"""What a run leaves: metrics, scores, challenge files and the report."""
+
+import importlib.metadata
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from asd_jax import errors, files
+from asd_jax.data import clips, names, submission, submission_meta
+from asd_jax.engine import detector
+from asd_jax.engine import system as system_lib
+from asd_jax.metrics import official, uncertainty
+from asd_jax.report import denoise as report_denoise
+from asd_jax.report import page as report_page
+from asd_jax.runs import examples
+
+Config = dict[str, Any]
+
+
+class Scored(NamedTuple):
+  """Scores of one section's test clips, in clip order.
+
+  Attributes:
+    clips: the test clips.
+    scores: their scores, leading axis Q.
+    decision: `[Q]` bool.
+    train: `[N]` training scores that the threshold came from.
+    section: fitted state and thresholds.
+    notes: odd but fine input.
+  """
+
+  clips: Sequence[clips.Clip]
+  scores: system_lib.Scores
+  decision: np.ndarray
+  train: np.ndarray
+  section: detector.Section
+  notes: list[str]
+
+  @property
+  def score(self) -> np.ndarray:
+    """`[Q]` fused scores."""
+    return np.asarray(self.scores.fused)
+
+  @property
+  def seeds(self) -> np.ndarray:
+    """`[Q, K]` scores seed by seed."""
+    return np.asarray(self.scores.seeds)
+
+
+def flags_of(
+  some: Sequence[clips.Clip],
+) -> tuple[list[bool] | None, list[bool] | None]:
+  """Labels and domains of clips, None where any is unknown.
+
+  Args:
+    some: test clips.
+
+  Returns:
+    is_anomaly and is_target, one a clip.
+  """
+  labels = [c.label for c in some]
+  domains = [c.domain for c in some]
+  is_anomaly = None if None in labels else [v == "anomaly" for v in labels]
+  is_target = None if None in domains else [v == "target" for v in domains]
+  return is_anomaly, is_target
+
+
+def section_metrics(
+  scored: Scored, score: np.ndarray, *, decision: np.ndarray | None = None
+) -> dict[str, Any]:
+  """Metrics of scores of one section's clips.
+
+  Args:
+    scored: the section.
+    score: `[Q]` scores of its clips.
+    decision: `[Q]` decisions, if there are any.
+
+  Returns:
+    What `official.clip_metrics` returns.
+  """
+  flags = flags_of(scored.clips) if scored.clips else (None, None)
+  return official.clip_metrics(score, *flags, decision=decision)
+
+
+def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
+  metrics = {
+    s: section_metrics(v, v.score, decision=v.decision)
+    for s, v in sections.items()
+  }
+  entries = list(metrics.values())
+  entry: dict[str, Any] = {
+    k: official.official_score([e[k] for e in entries])
+    if all(e[k] is not None for e in entries)
+    else None
+    for k in official.RANKED
+  }
+  entry["score"] = official.machine_score(entries)
+  entry["n_train"] = sum(len(v.train) for v in sections.values())
+  entry["n_test"] = sum(len(v.clips) for v in sections.values())
+  entry["sections"] = {}
+  for section, scored in sections.items():
+    is_anomaly, is_target = flags_of(scored.clips)
+    interval = None
+    if is_anomaly is not None and len(set(is_anomaly)) == 2:
+      interval = uncertainty.bootstrap(scored.score, is_anomaly, is_target)
+    entry["sections"][section] = {
+      **metrics[section],
+      "n_train": len(scored.train),
+      "n_test": len(scored.clips),
+      "threshold": finite(scored.section.threshold),
+      "thresholds": scored.section.thresholds,
+      "training_scores": scored.section.facts["training_scores"],
+      "num_anomalous": int(scored.decision.sum()),
+      "bootstrap": interval,
+    }
+  return entry
+
+
+def finite(value: float) -> float | None:
+  """The value, or None if it is infinite (JSON has no infinity)."""
+  return value if math.isfinite(value) else None
+
+
+def _entry_of(
+  scored: dict[str, dict[str, Scored]], pick: Callable[[Scored], np.ndarray]
+) -> dict[str, Any]:
+  """Metrics of one seed or member on every machine."""
+  entries = {
+    name: [section_metrics(s, pick(s)) for s in sections.values() if s.clips]
+    for name, sections in scored.items()
+  }
+  ranked = official.ranked_values(e for m in entries.values() for e in m)
+  machines = {
+    name: {
+      **{
+        k: official.official_score([e[k] for e in m]) for k in official.RANKED
+      },
+      "score": official.machine_score(m),
+    }
+    for name, m in entries.items()
+  }
+  return {
+    "official_score": official.official_score(ranked),
+    "machines": machines,
+  }
+
+
+def _seed_entries(
+  system: system_lib.System,
+  scored: dict[str, dict[str, Scored]],
+  *,
+  chosen: bool,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+  """Metrics seed by seed, and branch by branch within each seed.
+
+  A system of `chosen` members has no seeds beside them; one that draws
+  nothing has one entry, and one of a single branch no members.
+  """
+  if not any(s.clips for m in scored.values() for s in m.values()):
+    return [], []
+  members = [
+    {
+      "branch": branch,
+      "seed": seed,
+      **_entry_of(scored, lambda s: np.asarray(s.scores.members[branch])[:, k]),  # noqa: B023
+    }
+    for branch, seeds in system.seeds.items()
+    for k, seed in enumerate(seeds)
+    if len(system.branches) > 1
+  ]
+  if chosen and members:
+    return members, members
+  seeds = max(system.seeds.values(), key=len)
+  by_seed = [
+    {"seed": seed, **_entry_of(scored, lambda s: s.seeds[:, k])}  # noqa: B023
+    for k, seed in enumerate(seeds)
+  ]
+  return by_seed, members
+
+
+def labels_from(scored: dict[str, dict[str, Scored]]) -> str | None:
+  """Where the test clips' labels come from.
+
+  Args:
+    scored: machine to section to scores.
+
+  Returns:
+    `"names"` (a development set: file names say normal or anomaly),
+    `"ground_truth"` (a labelled evaluation set), `"mixed"`, or None without
+    labels.
+  """
+  kinds = {
+    _label_source(c)
+    for m in scored.values()
+    for s in m.values()
+    for c in s.clips
+  }
+  return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else None
+
+
+def _label_source(clip: clips.Clip) -> str | None:
+  if clip.label is None:
+    return None
+  name = names.parse(clip.name)
+  return "names" if name and name.label else "ground_truth"
+
+
+def collect(
+  config: Config,
+  system: system_lib.System,
+  machines: Sequence[clips.Machine],
+  scored: dict[str, dict[str, Scored]],
+  seconds: float,
+  *,
+  encoders: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """The content of results.json (fractions; null where something is unknown).
+
+  Args:
+    config: the run's config.
+    system: what was built from it.
+    machines: what was read.
+    scored: machine to section to scores.
+    seconds: duration of the run.
+    encoders: what `networks.facts` returns.
+
+  Returns:
+    Plain data.
+  """
+  entries = {n: _machine_entry(s) for n, s in scored.items()}
+  ranked = official.ranked_values(
+    e for m in entries.values() for e in m["sections"].values()
+  )
+  chosen = bool(config["members"])
+  per_seed, per_member = _seed_entries(system, scored, chosen=chosen)
+  seed_scores = [s["official_score"] for s in per_seed]
+  known = [s for s in seed_scores if s is not None]
+  notes = [f"{m.name}: {note}" for m in machines for note in m.notes]
+  notes += [x for m in scored.values() for s in m.values() for x in s.notes]
+  notes = _collapse(notes)
+  notes += _general_notes(config, scored)
+  encoders = encoders or {}
+  notes += encoders.get("notes", [])
+  return {
+    "system": config["system"],
+    "config": config,
+    "seeds": list(config["seeds"]),
+    "machines": entries,
+    "official_score": official.official_score(ranked),
+    "per_seed": per_seed,
+    "per_member": per_member,
+    "labels_from": labels_from(scored),
+    "seed_summary": uncertainty.seed_summary(known) if known else None,
+    "published": config.get("published"),
+    "notes": notes,
+    "encoders": {k: v for k, v in encoders.items() if k != "notes"},
+    "run": run_facts(seconds),
+  }
+
+
+def _collapse(notes: Sequence[str], *, most: int = 5) -> list[str]:
+  """Counts notes of one text beyond the first few, `file: text` each."""
+  count: dict[str, int] = {}
+  out = []
+  for note in notes:
+    text = note.split(": ", 1)[-1]
+    count[text] = count.get(text, 0) + 1
+    if count[text] <= most:
+      out.append(note)
+  out += [f"{n - most} more: {text}" for text, n in count.items() if n > most]
+  return out
+
+
+def _general_notes(
+  config: Config, scored: dict[str, dict[str, Scored]]
+) -> list[str]:
+  kinds = {
+    kind
+    for m in scored.values()
+    for s in m.values()
+    for kind in s.section.facts["training_scores"].values()
+  }
+  notes = []
+  if config["threshold"]["name"] == "conformal" and "in_sample" in kinds:
+    notes.append(
+      "thresholds come from in-sample training scores, which are lower than"
+      " those of new normal clips: expect more false alarms than the stated"
+      f" rate of {config['threshold'].get('false_alarm_rate', 0.1)}"
+    )
+  return notes
+
+
+def run_facts(seconds: float) -> dict[str, Any]:
+  """Versions, device and time, for the report."""
+  names = ("asd_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+  return {
+    "seconds": round(seconds, 2),
+    "device": jax.devices()[0].device_kind,
+    "num_devices": jax.device_count(),
+    "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    "versions": {n: importlib.metadata.version(n) for n in names},
+  }
+
+
+def _rows(scored: Scored) -> list[tuple[str, float, int]]:
+  return [
+    (c.name, float(s), int(d))
+    for c, s, d in zip(scored.clips, scored.score, scored.decision, strict=True)
+  ]
+
+
+def scores_csv(rows: Iterable[tuple[str, float, int]]) -> str:
+  """`file,score,decision` with a header."""
+  return files.csv_text([("file", "score", "decision"), *rows])
+
+
+def _write_submission(
+  out: Path, config: Config, scored: dict[str, dict[str, Scored]], entries: dict
+) -> None:
+  spec = config["submission"]
+  tables = {
+    name: {s: _rows(v) for s, v in sections.items() if v.clips}
+    for name, sections in scored.items()
+  }
+  tables = {name: sections for name, sections in tables.items() if sections}
+  if not tables:
+    return
+  known = {
+    n: {k: e[k] for k in official.RANKED}
+    for n, e in entries.items()
+    if e["score"] is not None
+  }
+  meta = submission_meta.build(
+    spec["label"],
+    name=config["system"],
+    abbreviation=spec["abbreviation"],
+    development=known,
+  )
+  submission.write(out / "submission", spec["label"], tables, meta)
+  expected = {
+    name: {s: {r[0] for r in rows} for s, rows in sections.items()}
+    for name, sections in tables.items()
+  }
+  if problems := submission.check(out / "submission", expected=expected):
+    raise errors.InputError(f"{out / 'submission'}: {'; '.join(problems)}")
+
+
+def write(
+  out: Path,
+  config: Config,
+  scored: dict[str, dict[str, Scored]],
+  results: dict[str, Any],
+  *,
+  suspects: Sequence[examples.Suspect] = (),
+  denoised: Sequence[report_denoise.Picture] = (),
+) -> None:
+  """Writes scores, challenge files, report and, last, results.json.
+
+  Args:
+    out: output folder.
+    config: the run's config.
+    scored: machine to section to scores.
+    results: content of results.json.
+    suspects: what `report_suspects.find` returns.
+    denoised: what `report_denoise.find` returns.
+  """
+  for name, sections in scored.items():
+    rows = [row for s in sections.values() for row in _rows(s)]
+    files.atomic_write_text(out / "scores" / f"{name}.csv", scores_csv(rows))
+  _write_submission(out, config, scored, results["machines"])
+  page = report_page.page(results, scored, suspects=suspects, denoised=denoised)
+  files.atomic_write_text(out / "report.html", page)
+  text = json.dumps(results, indent=2, allow_nan=False)
+  files.atomic_write_text(out / "results.json", text + "\n")

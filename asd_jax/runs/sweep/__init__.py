@@ -1,0 +1,5 @@
+"""A system at hundreds of settings: the grid, the programs and the choice.
+
+`grid` reads what is swept, `data` computes features once for all settings that
+share them, `engine` and `fast` score every setting, `run` ties them together.
+"""

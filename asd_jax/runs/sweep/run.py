@@ -1,0 +1,333 @@
+"""Sweeps: a system at hundreds of settings, measured and compared."""
+
+import importlib
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd_jax import errors, files
+from asd_jax.engine import session, settings
+from asd_jax.report import sweep as report_sweep
+from asd_jax.runs import evaluate, results
+from asd_jax.runs import progress as progress_lib
+from asd_jax.runs.sweep import choice
+from asd_jax.runs.sweep import data as sweep_data
+from asd_jax.runs.sweep import engine as sweep_engine
+from asd_jax.runs.sweep import grid as sweep_grid
+from asd_jax.runs.sweep import parts as sweep_parts
+from asd_jax.runs.sweep.data import Section
+
+Config = dict[str, Any]
+PARTS = "sweep_parts"
+
+
+class Sweeper:
+  """Computes the ranked values of structures on sections.
+
+  Args:
+    structures: what is swept.
+    parts: where results are kept.
+    progress: where progress is shown.
+    fast: whether the quick way is taken where there is one.
+  """
+
+  def __init__(
+    self,
+    structures: Sequence[sweep_grid.Structure],
+    parts: sweep_parts.Parts,
+    progress: progress_lib.Progress,
+    *,
+    fast: bool = True,
+  ) -> None:
+    self._structures, self._parts = structures, parts
+    self._progress, self._fast = progress, fast
+    self._engines: dict[int, sweep_engine.Engine] = {}
+    self._weights: dict[int, dict[str, str]] = {}
+    self.notes: list[str] = []
+    self.ways: dict[str, int] = {"quick": 0, "plain": 0}
+
+  def engine(self, number: int) -> sweep_engine.Engine:
+    """The compiled programs of one structure, made when first asked for."""
+    if number not in self._engines:
+      self._engines[number] = sweep_engine.Engine(
+        self._structures[number], fast=self._fast
+      )
+    return self._engines[number]
+
+  def use_weights(
+    self, numbers: Sequence[int], digests: dict[str, str]
+  ) -> None:
+    """Tells structures the weights of their encoders: results are theirs."""
+    if digests:
+      self._weights |= dict.fromkeys(numbers, digests)
+
+  def _mark(self, number: int, section: Section) -> str:
+    structure = self._structures[number]
+    kept = ("seeds", "members", "sample_rate", "branches", "fusion")
+    config = {k: structure.config[k] for k in kept}
+    grid = [list(a) for a in structure.axes]
+    what = [config, grid, structure.targets, section.mark(), self._fast]
+    if number in self._weights:
+      what.append(self._weights[number])
+    return sweep_parts.fingerprint(what)
+
+  def _scores(
+    self, number: int, section: Section, clips: sweep_engine.Clips
+  ) -> dict[str, np.ndarray]:
+    """`{branch: [P, K, Q]}`, chunk by chunk; chunks on disk are read."""
+    engine, mark = self.engine(number), self._mark(number, section)
+    total = sum(g.num for g in engine.grids.values())
+    label = f"{section.name} settings"
+    if len(self._structures) > 1:
+      label += f" {number + 1}/{len(self._structures)}"
+    advance = self._progress.task(label, total)
+    out, used = {}, []
+    for name in engine.system.branches:
+      found = []
+      for chunk in engine.chunks(name, clips):
+        piece = sweep_parts.fingerprint([mark, name, chunk])
+        part = self._parts.read(piece)
+        if part is None:
+          part = {"scores": engine.run(name, clips, chunk)}
+          self._parts.write(piece, part)
+        found.append(part["scores"])
+        used.append(piece)
+        advance(chunk[1] - chunk[0])
+      out[name] = np.concatenate(found)
+    values = engine.metrics(out, *section.labels)
+    quick = [engine.is_fast(n, clips) for n in engine.system.branches]
+    whole = {f"scores_{i}": v for i, v in enumerate(out.values())}
+    self._parts.write(
+      mark, {"values": values, "quick": np.array(quick), **whole}
+    )
+    for piece in used:
+      self._parts.drop(piece)
+    return {"values": values, "quick": np.array(quick)}
+
+  def section(
+    self,
+    numbers: Sequence[int],
+    section: Section,
+    collector: sweep_data.Collector,
+  ) -> dict[int, np.ndarray]:
+    """Ranked values of structures that share passes, on one section.
+
+    Args:
+      numbers: of the structures.
+      section: its clips.
+      collector: computes the features, if they are needed.
+
+    Returns:
+      Structure to `[points, 3]`.
+    """
+    out, clips = {}, None
+    for number in numbers:
+      part = self._parts.read(self._mark(number, section))
+      if part is None:
+        if clips is None:
+          clips, notes = collector.collect(section)
+          self.notes += notes
+        config = self._structures[number].config
+        own = collector.of_structure(config, clips)
+        part = self._scores(number, section, own)
+      out[number] = part["values"]
+      for quick in part["quick"]:
+        self.ways["quick" if quick else "plain"] += 1
+    for engine in self._engines.values():
+      engine.forget()
+    return out
+
+  def scores_at(
+    self, number: int, section: Section, point: int
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """The system's scores at one point of a structure, and seed by seed."""
+    part = self._parts.read(self._mark(number, section))
+    if part is None:
+      raise errors.InputError(f"{PARTS}: a part of {section.name} has gone.")
+    engine = self.engine(number)
+    scores = {
+      n: part[f"scores_{i}"] for i, n in enumerate(engine.system.branches)
+    }
+    return engine.scores_at(scores, point)
+
+
+def measure(
+  sweeper: Sweeper,
+  structures: Sequence[sweep_grid.Structure],
+  sections: Sequence[Section],
+  progress: progress_lib.Progress,
+) -> tuple[list[np.ndarray], dict[str, Any]]:
+  """Ranked values of all structures.
+
+  Args:
+    sweeper: of the structures.
+    structures: what is swept.
+    sections: the sections.
+    progress: where progress is shown.
+
+  Returns:
+    For each structure `[points, S, 3]`, and what `networks.joined_facts` says.
+  """
+  configs = [s.config for s in structures]
+  groups = [
+    (numbers, sweep_data.Collector([configs[i] for i in numbers], progress))
+    for numbers in sweep_data.by_passes(configs)
+  ]
+  for _, collector in groups:
+    collector.check(sections)
+  found: dict[int, list[np.ndarray]] = {i: [] for i in range(len(structures))}
+  facts = []
+  for numbers, collector in groups:
+    sweeper.use_weights(numbers, collector.open())
+    for section in sections:
+      done = sweeper.section(numbers, section, collector)
+      for number, values in done.items():
+        found[number].append(values)
+    facts.append(collector.close())
+  values = [np.stack(v, axis=1) for v in found.values()]
+  return values, session.joined_facts(facts)
+
+
+def table_rows(table: choice.Table) -> list[list[Any]]:
+  """Rows of sweep.csv, its head first.
+
+  Args:
+    table: every setting.
+
+  Returns:
+    A row for each point and machine, and one for all machines.
+  """
+  head = [*table.keys, "machine", *choice.VALUES, "score"]
+  names = [*table.machines, choice.ALL]
+  values = {n: choice.columns(table, n) for n in names}
+  # The device's values are float32: seven digits.
+  cell = lambda v: "" if np.isnan(v) else round(float(v), 7)
+  rows: list[list[Any]] = [head]
+  for point, chosen in enumerate(table.settings):
+    start = [chosen.get(key, "") for key in table.keys]
+    for name in names:
+      rows.append([*start, name, *map(cell, values[name][point])])
+  return rows
+
+
+def write_parquet(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+  """Writes the table as parquet where pyarrow is installed.
+
+  Args:
+    path: the file.
+    rows: as `table_rows` returns them.
+  """
+  if importlib.util.find_spec("pyarrow") is None:
+    return
+  arrow = importlib.import_module("pyarrow")
+  parquet = importlib.import_module("pyarrow.parquet")
+  head, *body = rows
+  columns = {}
+  for i, name in enumerate(head):
+    cells = [None if row[i] == "" else row[i] for row in body]
+    kinds = {type(c) for c in cells} - {type(None)}
+    plain = kinds <= {int, float} or kinds <= {str} or kinds <= {bool}
+    columns[name] = cells if plain else [str(c) for c in cells]
+  sink = arrow.BufferOutputStream()
+  parquet.write_table(arrow.table(columns), sink)
+  files.atomic_write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _summary(
+  config: Config,
+  axes: Sequence[sweep_grid.Axis],
+  table: choice.Table,
+  sweeper: Sweeper,
+) -> dict[str, Any]:
+  scores_at = lambda i, point: sweeper.scores_at(
+    table.place[point][0], table.sections[i], table.place[point][1]
+  )
+  return {
+    "system": config["system"],
+    "sweep": [{"key": a.key, "values": list(a.values)} for a in axes],
+    "num_points": len(table.settings),
+    "num_structures": 1 + max(i for i, _ in table.place),
+    "machines": table.machines,
+    "ways": sweeper.ways,
+    **choice.describe(table, scores_at),
+    "notes": sorted(set(sweeper.notes)),
+  }
+
+
+def write(out: Path, found: dict[str, Any], table: choice.Table) -> None:
+  """Writes sweep.csv, sweep.parquet (if possible), sweep.html and sweep.json.
+
+  Args:
+    out: folder.
+    found: content of sweep.json.
+    table: every setting.
+  """
+  rows = table_rows(table)
+  files.atomic_write_text(out / "sweep.csv", files.csv_text(rows))
+  write_parquet(out / "sweep.parquet", rows)
+  page = report_sweep.page(found, table)
+  files.atomic_write_text(out / "sweep.html", page)
+  text = json.dumps(found, indent=2, allow_nan=False, default=list)
+  files.atomic_write_text(out / "sweep.json", text + "\n")
+
+
+def run(
+  config: Config,
+  sweeps: Sequence[str],
+  *,
+  progress: progress_lib.Progress,
+  fast: bool = True,
+) -> dict[str, Any]:
+  """Sweeps a system over settings.
+
+  Args:
+    config: plain data, see `configs/common.py`.
+    sweeps: texts such as `view.alpha=linspace(-0.5, 1, 31)`; more than one is
+      their outer product.
+    progress: where progress is shown.
+    fast: whether the quick way is taken where there is one.
+
+  Returns:
+    The content of sweep.json.
+
+  Raises:
+    InputError: for bad input; finished parts stay in the output folder.
+  """
+  start = time.perf_counter()
+  if not sweeps:
+    raise errors.InputError(
+      "--sweep: an empty grid, expected --sweep='KEY=VALUES' such as"
+      " --sweep='view.alpha=linspace(-0.5,1,31)'."
+    )
+  axes = [sweep_grid.parse(text) for text in sweeps]
+  config = settings.prepared(config)
+  structures = sweep_grid.structures(config, axes)
+  if not config["output_dir"]:
+    raise errors.InputError(
+      "config: expected --config.output_dir=OUT, found none."
+    )
+  out = Path(config["output_dir"])
+  sections = sweep_data.sections(evaluate.read_machines(config))
+  evaluate.prepare_output(out)
+  folder = config["training_dir"] or os.fspath(out / "training")
+  structures = [
+    s._replace(config={**s.config, "training_dir": folder}) for s in structures
+  ]
+  parts = sweep_parts.Parts(out / PARTS)
+  sweeper = Sweeper(structures, parts, progress, fast=fast)
+  values, encoders = measure(sweeper, structures, sections, progress)
+  keys = [a.key for a in axes]
+  table = choice.make_table(keys, structures, sections, values)
+  found = _summary(config, axes, table, sweeper)
+  found["notes"] += encoders.pop("notes", [])
+  found["encoders"] = encoders
+  found["run"] = results.run_facts(time.perf_counter() - start)
+  found["config"] = config
+  write(out, found, table)
+  return found

@@ -1,0 +1,245 @@
+"""Folders of converted weights: parameters (Orbax) and `encoder.json`."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+
+from asd_jax import errors
+from asd_jax.weights import rules
+from asd_jax.weights.byte_source import Source, WeightsFileError
+
+Tree = Any
+ABOUT, PARAMS = "encoder.json", "params"
+PARTIAL, _OLD_SECONDS = ".partial", 86_400
+# What Orbax and TensorStore raise for files that are damaged or missing.
+_BROKEN = (
+  AssertionError,
+  AttributeError,
+  LookupError,
+  OSError,
+  RuntimeError,
+  TypeError,
+  ValueError,
+)
+
+
+def checksum(tree: Tree) -> str:
+  """A number of all parameters: places, shapes, values.
+
+  Args:
+    tree: nested mappings of float32 arrays.
+
+  Returns:
+    32 hex digits.
+  """
+
+  def one(leaf: tuple[str, Any, str]) -> bytes:
+    path, holder, name = leaf
+    value = np.asarray(holder[name])
+    seen = hashlib.blake2b(f"{path}{[*value.shape]}".encode(), digest_size=16)
+    seen.update(np.ascontiguousarray(value, np.float32).data)
+    return seen.digest()
+
+  with ThreadPoolExecutor() as pool:
+    parts = list(pool.map(one, rules.leaves(tree)))
+  return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+
+
+def digest(family: str, settings: Mapping[str, Any], values: str) -> str:
+  """A number of a network with its parameters.
+
+  Args:
+    family: key of `weight_map.FAMILIES`.
+    settings: of the network.
+    values: what `checksum` returns.
+
+  Returns:
+    32 hex digits, the same for an official file and for what is made of it.
+  """
+  text = json.dumps([family, dict(settings), values], sort_keys=True)
+  return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _sums(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+  """Size and CRC-32 of files of a folder, by name; -1 for what is not there."""
+
+  def one(name: str) -> list[int]:
+    try:
+      with Source(folder / name) as file:
+        return [file.size, file.checksum(0, file.size)]
+    except WeightsFileError:
+      return [-1, 0]
+
+  with ThreadPoolExecutor() as pool:
+    return dict(zip(names, pool.map(one, names), strict=True))
+
+
+def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
+  """Writes a folder beside its place, then renames it.
+
+  Args:
+    output: new folder.
+    tree: parameters.
+    about: `family`, `source`, `encoder` (settings) and `digest`.
+
+  Raises:
+    InputError: if it cannot be written. Then nothing is there.
+  """
+  import orbax.checkpoint as ocp  # a second to import
+
+  output = Path(output).absolute()
+  try:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left(output.parent)
+    beside = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=output.parent))
+    try:
+      _reserve(beside, tree)
+      with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(beside / PARAMS, tree)
+      files = [p for p in (beside / PARAMS).rglob("*") if p.is_file()]
+      names = sorted(p.relative_to(beside).as_posix() for p in files)
+      text = {**about, "files": _sums(beside, names)}
+      (beside / ABOUT).write_text(json.dumps(text, indent=2) + "\n")
+      os.chmod(beside, 0o755)
+      os.rename(beside, output)
+    except BaseException:
+      shutil.rmtree(beside, ignore_errors=True)
+      raise
+  except (OSError, RuntimeError) as error:
+    reason = getattr(error, "strerror", None) or str(error)
+    raise errors.InputError(f"{output}: cannot be written: {reason}") from error
+
+
+def _reserve(folder: Path, tree: Tree) -> None:
+  """Proves that there is room: Orbax fails late, and from its own threads."""
+  num = sum(np.asarray(h[name]).nbytes for _, h, name in rules.leaves(tree))
+  probe = folder / "probe"
+  with probe.open("wb") as file:
+    if hasattr(os, "posix_fallocate") and num:
+      os.posix_fallocate(file.fileno(), 0, num)
+  probe.unlink()
+
+
+def _remove_left(folder: Path) -> None:
+  """Removes what runs that were killed left half-written, a day ago."""
+  for path in folder.glob(f"{PARTIAL}*"):
+    with contextlib.suppress(OSError):
+      if time.time() - path.stat().st_mtime > _OLD_SECONDS:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+  """Reads what a folder says about its weights.
+
+  Args:
+    folder: see `write`.
+
+  Returns:
+    At least `family` and `encoder`, the settings of the network.
+
+  Raises:
+    InputError: if it is no such folder.
+  """
+  try:
+    about = json.loads((folder / ABOUT).read_text())
+  except (OSError, ValueError, RecursionError):
+    about = None
+  if isinstance(about, dict):
+    files = about.setdefault("files", {})
+    kinds = (about.get("family"), str), (about.get("encoder"), dict)
+    if all(isinstance(value, kind) for value, kind in (*kinds, (files, dict))):
+      return about
+  raise errors.InputError(
+    f"{folder}: found no {ABOUT} that names a family and an encoder,"
+    " expected a folder that scripts/convert_weights.py wrote."
+  )
+
+
+def is_whole(folder: Path, about: Mapping[str, Any]) -> bool:
+  """Whether a folder holds some weights in full, told from sizes only.
+
+  Args:
+    folder: see `write`.
+    about: its `family`, `encoder` and `digest`.
+
+  Returns:
+    True if so.
+  """
+  try:
+    found = read_about(folder)
+    sizes = [
+      (folder / n).stat().st_size == s[0] for n, s in found["files"].items()
+    ]
+  except (LookupError, OSError, TypeError, ValueError):
+    return False
+  same = all(found.get(k) == about[k] for k in ("family", "encoder", "digest"))
+  return same and bool(sizes) and all(sizes)
+
+
+def read(
+  folder: Path, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[Tree, str]:
+  """Reads the parameters of a folder.
+
+  Args:
+    folder: see `write`.
+    shapes: shape of every parameter by its path.
+
+  Returns:
+    The parameters in float32, and their `checksum`.
+
+  Raises:
+    InputError: if there are others, or they are damaged.
+  """
+  about = read_about(folder)
+  # Before Orbax sees them: on damaged files it prints page after page.
+  files = about["files"]
+  found = _sums(folder, files)
+  if damaged := [name for name in files if found[name] != files[name]]:
+    raise errors.InputError(
+      f"{folder}: found damaged or no {', '.join(damaged[:5])}, expected the"
+      " files that were written: convert the weights again."
+    )
+  tree = _restore(folder, shapes)
+  values = checksum(tree)
+  told = about.get("digest")
+  if told and told != digest(about["family"], about["encoder"], values):
+    raise errors.InputError(
+      f"{folder}: found damaged parameters (another digest than in {ABOUT}),"
+      " expected those that were written: convert the weights again."
+    )
+  return tree, values
+
+
+def _restore(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Tree:
+  """The parameters, of the shapes that are expected and no others."""
+  import orbax.checkpoint as ocp  # a second to import
+
+  zero = np.zeros((), np.float32)
+  flat = {path: np.broadcast_to(zero, s) for path, s in shapes.items()}
+  target = flax.traverse_util.unflatten_dict(flat, sep="/")
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      tree = checkpointer.restore((folder / PARAMS).absolute(), target)
+    found = {path: holder[name] for path, holder, name in rules.leaves(tree)}
+    for path, value in found.items():
+      if value.shape != shapes[path] or value.dtype != np.float32:
+        raise errors.InputError(f"{path} is {value.dtype} {[*value.shape]}")
+  except _BROKEN as error:
+    reason = " ".join(str(error).split())[:200]
+    raise errors.InputError(
+      f"{folder}: found parameters that cannot be read ({reason}), expected"
+      " those that were written: convert the weights again."
+    ) from error
+  return tree

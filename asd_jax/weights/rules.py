@@ -1,0 +1,394 @@
+"""Official weights to our parameters: rules on names, in NumPy.
+
+Three steps, each a pure function. `official` brings the layouts in which a
+family is published (hub, training code, fine-tuned) to one set of names and
+drops what an encoder does not use. `to_tree` moves each name to its place in
+the parameter tree by a rule of the encoder. What is left over on either side
+is an error. `shapes_only` runs both without any weights.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from asd_jax import errors
+
+_SHOWN = 5
+
+
+class Layout(NamedTuple):
+  """Another way in which a family names its weights.
+
+  Attributes:
+    mark: a name that matches it fully shows this layout.
+    renames: (pattern at the start of a name, replacement); the first that
+      matches is applied.
+  """
+
+  mark: str
+  renames: tuple[tuple[str, str], ...]
+
+
+class Family(NamedTuple):
+  """What is known of the published files of a family.
+
+  Attributes:
+    title: its name in messages.
+    mark: pattern of a name that every file of the family has.
+    layouts: tried in order; the first whose mark is found is used.
+    ignore: patterns of names that features do not need.
+    refuse: (pattern, what such a file is).
+    tied: (pattern of copies, name of the one that is kept).
+  """
+
+  title: str
+  mark: str
+  layouts: tuple[Layout, ...] = ()
+  ignore: tuple[str, ...] = ()
+  refuse: tuple[tuple[str, str], ...] = ()
+  tied: tuple[tuple[str, str], ...] = ()
+
+
+class Rule(NamedTuple):
+  r"""Where one kind of weight goes.
+
+  Attributes:
+    pattern: matches the official name fully.
+    path: place in the parameter tree, `/` between levels; `\1` stands for the
+      first group of the pattern.
+    kind: key of `TRANSFORMS`.
+  """
+
+  pattern: str
+  path: str
+  kind: str = "same"
+
+
+def _linear(x: np.ndarray) -> np.ndarray:
+  return np.transpose(x)
+
+
+def _conv_1d(x: np.ndarray) -> np.ndarray:
+  return np.transpose(x, (2, 1, 0))
+
+
+def _conv_2d(x: np.ndarray) -> np.ndarray:
+  return np.transpose(x, (2, 3, 1, 0))
+
+
+# PyTorch's order of axes to flax's: output channels last, kernel axes first.
+TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+  "same": lambda x: x,
+  "linear": _linear,
+  "conv_1d": _conv_1d,
+  "conv_2d": _conv_2d,
+}
+
+_BAND = "modality_encoders.IMAGE."
+_DATA2VEC = Family(
+  title="EAT or SSLAM",
+  mark=r"modality_encoders\.IMAGE\.fixed_positional_encoder\.positions",
+  layouts=(
+    # Fine-tuned training-code files have both `model.` and this name.
+    Layout(r"(model\.)?modality_encoders\..*", ((r"model\.", ""),)),
+    Layout(
+      r"model\.pre_norm\..*",
+      (
+        (r"model\.pre_norm\.", _BAND + "context_encoder.norm."),
+        (r"model\.(?=(blocks|fc_norm|head)\.)", ""),
+        (r"model\.", _BAND),
+      ),
+    ),
+  ),
+  ignore=(
+    r"_ema",
+    r"modality_encoders\.IMAGE\.decoder\..*",
+    r"(fc_norm|head)\..*",
+  ),
+)
+FAMILIES: dict[str, Family] = {
+  "beats": Family(
+    title="BEATs",
+    mark=r"encoder\.layers\.0\.self_attn\.grep_linear\.weight",
+    ignore=(r"predictor\.(weight|bias)",),
+    refuse=((r"quantize.*", "a BEATs tokenizer, not an encoder"),),
+    tied=(
+      (
+        r"encoder\.layers\.\d+\.self_attn\.relative_attention_bias\.weight",
+        "encoder.layers.0.self_attn.relative_attention_bias.weight",
+      ),
+    ),
+  ),
+  "eat": _DATA2VEC._replace(title="EAT"),
+  "sslam": _DATA2VEC._replace(title="SSLAM"),
+  "dasheng": Family(
+    title="DaSheng",
+    mark=r"time_pos_embed",
+    layouts=(Layout(r"encoder\.time_pos_embed", ((r"encoder\.", ""),)),),
+    refuse=((r"init_bn\.(weight|bias)", "a CED encoder"),),
+    ignore=(
+      r"front_end\..*",
+      r"init_bn\.1\.num_batches_tracked",
+      r"decoder\..*",
+      r"outputlayer\..*",
+    ),
+  ),
+}
+
+# What a file is by its names, most telling first.
+_LOOKS: tuple[tuple[str, str], ...] = (
+  (r"quantize.*", "a BEATs tokenizer"),
+  (r"encoder\.layers\.0\.self_attn\.grep_linear\.weight", "BEATs"),
+  (r"(.*\.)?fixed_positional_encoder\.positions", "EAT, SSLAM or FISHER"),
+  (r"(encoder\.)?init_bn\.(weight|bias)", "CED"),
+  (r"(encoder\.)?time_pos_embed", "DaSheng or CED"),
+  (r"(.*\.)?pos_embed", "AudioMAE, AudioMAE++, M2D-CLAP or another ViT"),
+)
+
+
+def identify(names: Iterable[str]) -> str:
+  """What weights look like, told from their names.
+
+  Args:
+    names: official names, in any layout.
+
+  Returns:
+    A family, several that name their weights alike, or "an unknown model".
+  """
+  names = list(names)
+  for pattern, title in _LOOKS:
+    if any(re.fullmatch(pattern, name) for name in names):
+      return title
+  return "an unknown model"
+
+
+def _listed(names: Iterable[str]) -> str:
+  """The first five names and how many there are beyond."""
+  names = [n if n.isprintable() else ascii(n) for n in names]
+  more = len(names) - _SHOWN
+  return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _renamed(name: str, renames: tuple[tuple[str, str], ...]) -> str:
+  for pattern, replacement in renames:
+    if re.match(pattern, name):
+      return re.sub(pattern, replacement, name, count=1)
+  return name
+
+
+def _matches(patterns: Iterable[str], name: str) -> bool:
+  return any(re.fullmatch(p, name) for p in patterns)
+
+
+def official(
+  tensors: Mapping[str, np.ndarray],
+  family: Family,
+  *,
+  others: Iterable[str] = (),
+) -> dict[str, np.ndarray]:
+  """Weights of a family by their official names, without what is not used.
+
+  Args:
+    tensors: arrays by the names of the file.
+    family: what is expected.
+    others: names in the file that hold no tensor.
+
+  Returns:
+    Arrays by official name; of tied copies one.
+
+  Raises:
+    InputError: it is another model, an entry that is needed is no tensor, two
+      names become one, or copies that should be equal differ.
+  """
+  names = [*tensors, *others]
+  renames: tuple[tuple[str, str], ...] = ()
+  for layout in family.layouts:
+    if any(re.fullmatch(layout.mark, name) for name in names):
+      renames = layout.renames
+      break
+  new = {name: _renamed(name, renames) for name in names}
+  for pattern, what in family.refuse:
+    if told := [n for n in names if re.fullmatch(pattern, new[n])]:
+      raise errors.InputError(
+        f"found {what} ({_listed(told)}), expected {family.title} weights."
+      )
+  if not any(re.fullmatch(family.mark, name) for name in new.values()):
+    raise errors.InputError(
+      f"found {identify(names)} ({_listed(names)}), expected {family.title}"
+      " weights."
+    )
+  bare = [n for n in others if not _matches(family.ignore, new[n])]
+  if bare:
+    raise errors.InputError(
+      f"found no tensor under {_listed(bare)}, expected one."
+    )
+  found: dict[str, np.ndarray] = {}
+  for name, value in tensors.items():
+    if _matches(family.ignore, new[name]):
+      continue
+    if new[name] in found:
+      raise errors.InputError(f"found {new[name]} twice, expected it once.")
+    found[new[name]] = value
+  return _untied(found, family.tied)
+
+
+def _untied(
+  found: dict[str, np.ndarray], tied: tuple[tuple[str, str], ...]
+) -> dict[str, np.ndarray]:
+  """Drops copies, after a look that they are copies."""
+  for pattern, kept in tied:
+    for name in [n for n in found if re.fullmatch(pattern, n) and n != kept]:
+      copy = found.pop(name)
+      if kept not in found or not np.array_equal(copy, found[kept]):
+        raise errors.InputError(
+          f"found {name} unlike {kept}, expected a copy of it."
+        )
+  return found
+
+
+def _placed(
+  tensors: Mapping[str, np.ndarray], rules: Iterable[Rule]
+) -> dict[str, tuple[str, np.ndarray]]:
+  """(official name, array in our order of axes) by place."""
+  rules = list(rules)
+  placed: dict[str, tuple[str, np.ndarray]] = {}
+  unknown = []
+  for name, value in tensors.items():
+    fits = [(r, m) for r in rules if (m := re.fullmatch(r.pattern, name))]
+    if not fits:
+      unknown.append(name)
+      continue
+    if len(fits) > 1:
+      raise errors.InputError(f"found two rules for {name}, expected one.")
+    rule, match = fits[0]
+    path = match.expand(rule.path)
+    if path in placed:
+      raise errors.InputError(
+        f"found {placed[path][0]} and {name} for the place {path}, expected"
+        " one."
+      )
+    try:
+      placed[path] = (name, TRANSFORMS[rule.kind](value))
+    except ValueError:
+      raise errors.InputError(
+        f"found {name} of shape {list(value.shape)}, expected the axes of a"
+        f" {rule.kind} weight."
+      ) from None
+  if unknown:
+    raise errors.InputError(
+      f"found weights without a place: {_listed(unknown)}; expected none."
+    )
+  return placed
+
+
+def to_tree(
+  tensors: Mapping[str, np.ndarray],
+  rules: Iterable[Rule],
+  expected: Mapping[str, tuple[int, ...]],
+) -> dict[str, Any]:
+  """Moves weights to their places in a parameter tree.
+
+  Args:
+    tensors: arrays by official name (see `official`).
+    rules: one must fit each name.
+    expected: shape of every parameter by its place, such as
+      `blocks_0/attn/qkv/kernel`.
+
+  Returns:
+    Nested mappings of arrays, views of the given ones where possible.
+
+  Raises:
+    InputError: names without a rule, parameters without a name, or other
+      shapes; the first five are listed.
+  """
+  placed = _placed(tensors, rules)
+  missing = [path for path in expected if path not in placed]
+  if missing:
+    raise errors.InputError(
+      f"found no weights for {_listed(missing)}; expected all"
+      f" {len(expected)} parameters."
+    )
+  extra = [name for path, (name, _) in placed.items() if path not in expected]
+  if extra:
+    raise errors.InputError(
+      f"found weights that the encoder does not have: {_listed(extra)};"
+      " expected none (is it another size?)."
+    )
+  wrong = [
+    f"{name} {list(value.shape)} for {list(expected[path])}"
+    for path, (name, value) in placed.items()
+    if value.shape != tuple(expected[path])
+  ]
+  if wrong:
+    raise errors.InputError(
+      f"found other shapes: {_listed(wrong)}; expected those of the encoder"
+      " (is it another size?)."
+    )
+  tree: dict[str, Any] = {}
+  for path in expected:
+    *folders, leaf = path.split("/")
+    place = tree
+    for folder in folders:
+      place = place.setdefault(folder, {})
+    place[leaf] = placed[path][1]
+  return tree
+
+
+def leaves(
+  tree: Mapping[str, Any], *, place: str = ""
+) -> Iterator[tuple[str, Any, str]]:
+  """Goes through the parameters in the order of their paths.
+
+  Args:
+    tree: nested mappings.
+    place: path of `tree` itself, with `/` at its end.
+
+  Yields:
+    The path, the mapping that holds the parameter, and its name there.
+  """
+  for name in sorted(tree):
+    if isinstance(tree[name], Mapping):
+      yield from leaves(tree[name], place=f"{place}{name}/")
+    else:
+      yield f"{place}{name}", tree, name
+
+
+def in_float32(tree: dict[str, Any]) -> dict[str, Any]:
+  """Numbers as float32, row-major, whatever the file stored; on several cores.
+
+  Args:
+    tree: nested mappings of arrays, each of which is replaced in its place, so
+      that no more than one is there twice.
+
+  Returns:
+    The same tree.
+  """
+
+  def one(leaf: tuple[str, Any, str]) -> None:
+    _, holder, name = leaf
+    value = holder[name]
+    flat = np.ascontiguousarray(value, np.float32)
+    holder[name] = flat.reshape(value.shape)
+
+  with ThreadPoolExecutor() as pool:
+    for _ in pool.map(one, leaves(tree)):
+      pass
+  return tree
+
+
+def shapes_only(
+  shapes: Mapping[str, Iterable[int]],
+) -> dict[str, np.ndarray]:
+  """Stand-ins that have a shape but no memory, to try rules on a list of names.
+
+  Args:
+    shapes: shape by name.
+
+  Returns:
+    Read-only arrays of zeros.
+  """
+  zero = np.zeros((), np.float32)
+  return {name: np.broadcast_to(zero, tuple(s)) for name, s in shapes.items()}

@@ -1,0 +1,540 @@
+"""Weights are found, read, checked and kept; what is wrong is one line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from asd_jax.encoders import (
+  beats,
+  convert,
+  dasheng,
+  eat,
+  load,
+  published,
+  sslam,
+)
+from asd_jax.weights import folder as weight_folder
+from asd_jax.weights import hub, rules
+from asd_jax.weights import read as weights_file
+from tests.conftest import GOLDENS
+
+FOLDER = GOLDENS / "checkpoints"
+HOSTILE = sorted(p.name for p in (FOLDER / "hostile").iterdir())
+FAMILIES = {"eat": eat, "sslam": sslam, "beats": beats, "dasheng": dasheng}
+# Two files of one network, with and without its configuration.
+PAIRS = {
+  "eat": ("eat.pt", "eat.safetensors"),
+  "sslam": ("sslam.pt", "sslam.safetensors"),
+  "beats": ("beats.pt", "beats_finetuned.pt"),
+  "dasheng": ("dasheng.pt", "dasheng.safetensors"),
+}
+TINY = eat.eat(
+  size=dict(width=16, depth=2, num_heads=2, hidden=24, num_positions=32)
+)
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+  """Runs in an empty folder, where no hub is at hand."""
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(hub, "cached", lambda *_, local_only: None)
+
+
+def one(encoder, checkpoint, folder="weights"):
+  return load.load({"a": (encoder, str(checkpoint))}, folder=Path(folder))["a"]
+
+
+def refused(encoder, checkpoint, folder="weights"):
+  with pytest.raises(ValueError, match="found") as error:
+    one(encoder, checkpoint, folder)
+  message = str(error.value)
+  assert len(message.splitlines()) == 1
+  return message
+
+
+def random(encoder=TINY, **settings):
+  return load.random({"a": (encoder, "")}, **settings)["a"]
+
+
+def published_encoder(family, size):
+  return FAMILIES[family].ENCODERS[family](size=size)
+
+
+def official(name, family):
+  """A golden file's encoder."""
+  _, settings, _ = convert.read_official(FOLDER / name, family)
+  return published_encoder(family, settings)
+
+
+def same(one, other):
+  jax.tree.map(
+    lambda x, y: np.testing.assert_array_equal(x, y, strict=True), one, other
+  )
+
+
+def left(folder):
+  return sorted(p for p in folder.rglob("*") if not p.is_dir())
+
+
+# Official files and converted folders.
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("family", PAIRS)
+def test_a_file_and_what_is_made_of_it_are_the_same(family, tmp_path):
+  first, second = (FOLDER / name for name in PAIRS[family])
+  encoder = official(first, family)
+  loaded = one(encoder, first)
+  paths = {p: h[n] for p, h, n in rules.leaves(loaded.params)}
+  assert {p: x.shape for p, x in paths.items()} == encoder.shapes()
+  assert all(x.dtype == np.float32 for x in paths.values())
+  assert loaded.origin == str(first)
+  again = one(encoder, second)
+  assert again.digest == loaded.digest
+  same(again.params, loaded.params)
+  out = convert.convert(first, family, tmp_path / "out")
+  converted = one(encoder, out)
+  assert converted.digest == loaded.digest
+  assert converted.origin == str(out)
+  same(converted.params, loaded.params)
+  assert json.loads((out / "encoder.json").read_text())["digest"] == (
+    loaded.digest
+  )
+
+
+@pytest.mark.golden
+def test_a_file_of_another_copy_has_another_digest():
+  encoder = official("eat.pt", "eat")
+  full, half = (one(encoder, FOLDER / n) for n in ("eat.pt", "eat_fp16.pt"))
+  assert full.digest != half.digest
+  assert jax.tree.leaves(half.params)[0].dtype == np.float32
+
+
+@pytest.mark.golden
+def test_heads_that_nothing_tells_are_those_of_the_encoder():
+  encoder = official("eat.pt", "eat")
+  heads = encoder.settings["num_heads"]
+  another = 1 if heads > 1 else 2
+  other = eat.eat(size={**encoder.settings, "num_heads": another})
+  free, told = one(other, FOLDER / "eat.safetensors"), FOLDER / "eat.pt"
+  assert free.digest != one(encoder, FOLDER / "eat.safetensors").digest
+  assert f"num_heads {heads} for {another}" in refused(other, told)
+  out = convert.convert(FOLDER / "eat.safetensors", "eat", Path("out"))
+  assert one(other, out).digest == free.digest
+  # BEATs' weights tell their number.
+  gated = official("beats.pt", "beats").settings
+  another = 1 if gated["num_heads"] > 1 else 2
+  wrong = beats.beats(size={**gated, "num_heads": another})
+  assert f"for {another}." in refused(wrong, FOLDER / "beats.pt")
+
+
+def test_what_is_converted_from_the_hub(monkeypatch, tmp_path):
+  shapes = {"time_pos_embed": (1, 4, 1, 2), "norm.weight": (4,)}
+  arrays = {n: np.ones(s, np.float32) for n, s in shapes.items()}
+  save_file(arrays, tmp_path / "model.safetensors")
+  asked = []
+
+  def cached(repo, file, *, local_only):
+    asked.append((repo, file, local_only))
+    return tmp_path / "model.safetensors"
+
+  monkeypatch.setattr(hub, "cached", cached)
+  port = lambda tensors, beside: ({"norm": dict(tensors)}, {"depth": 1})
+  monkeypatch.setitem(convert.PORTS, "dasheng", port)
+  for i, name in enumerate(("me/own", "hub:mispeech/dasheng-base")):
+    out = convert.convert(name, "dasheng", Path(f"out{i}"))
+    about = weight_folder.read_about(out)
+    repo = name.removeprefix("hub:")
+    assert about["source"] == f"hub {repo}"
+    assert asked[i] == (repo, "model.safetensors", False)
+
+
+# Where weights are sought.
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("family", PAIRS)
+@pytest.mark.parametrize("kind", ["converted", "official", "file"])
+def test_weights_without_a_name_are_found(family, kind, monkeypatch):
+  name = FOLDER / PAIRS[family][0]
+  encoder = official(name, family)
+  sizes = {**published.SIZES[family], "base": encoder.settings}
+  monkeypatch.setitem(published.SIZES, family, sizes)
+  place = Path("weights") / f"{family}_base"
+  if kind == "converted":
+    convert.convert(name, family, place)
+  elif kind == "file":
+    place.parent.mkdir()
+    place = place.with_name(place.name + name.suffix)
+    shutil.copy(name, place)
+  else:
+    place.mkdir(parents=True)
+    file = published.source_of(family, "base").files[0]
+    # The content of the pair that its name stands for.
+    both = {p.rpartition(".")[2]: FOLDER / p for p in PAIRS[family]}
+    shutil.copy(both[file.rpartition(".")[2]], place / file)
+  found = one(encoder, "")
+  assert found.origin == str(place)
+  assert found.digest == one(encoder, name).digest
+
+
+@pytest.mark.golden
+def test_a_telling_name_is_found_and_a_plain_one_is_not(monkeypatch):
+  encoder = official("dasheng.pt", "dasheng")
+  sizes = {"1.2B": encoder.settings}
+  monkeypatch.setitem(published.SIZES, "dasheng", sizes)
+  Path("weights").mkdir()
+  shutil.copy(FOLDER / "dasheng.safetensors", "weights/model.safetensors")
+  told = refused(encoder, "")
+  assert "weights/dasheng_12b.pt" in told
+  assert "weights/model.safetensors" not in told
+  shutil.copy(FOLDER / "dasheng.pt", "weights/dasheng_12b.pt")
+  assert one(encoder, "").origin == "weights/dasheng_12b.pt"
+
+
+@pytest.mark.golden
+def test_the_hubs_folder_is_looked_at_last(monkeypatch, tmp_path):
+  encoder = official("sslam.pt", "sslam")
+  monkeypatch.setitem(published.SIZES, "sslam", {"base": encoder.settings})
+  asked = []
+
+  def cached(repo, file, *, local_only):
+    asked.append((repo, file, local_only))
+    return FOLDER / "sslam.safetensors"
+
+  monkeypatch.setattr(hub, "cached", cached)
+  found = one(encoder, "")
+  assert found.origin == "hub ta012/SSLAM_pretrain"
+  # Nothing is downloaded that nobody asked for.
+  assert asked == [("ta012/SSLAM_pretrain", "model.safetensors", True)]
+  assert one(encoder, "ta012/SSLAM_pretrain").digest == found.digest
+  assert asked[1][2] is False
+
+
+def test_everything_that_is_missing_is_told_at_once():
+  wanted = {
+    "a": (published_encoder("sslam", "base"), ""),
+    "b": (published_encoder("dasheng", "0.6B"), ""),
+    "again": (published_encoder("dasheng", "0.6B"), ""),
+    "c": (published_encoder("beats", "base"), "gone.pt"),
+    "d": (TINY, ""),
+  }
+  with pytest.raises(ValueError, match="weights: 4 not found") as error:
+    load.load(wanted, folder=Path("place"))
+  told = str(error.value)
+  assert len(told.splitlines()) == 1
+  for part in (
+    "place/sslam_base,",
+    "hub ta012/SSLAM_pretrain",
+    "MIT (repository",
+    "python scripts/convert_weights.py --encoder=dasheng"
+    " --checkpoint=mispeech/dasheng-0.6B --output=place/dasheng_0.6B",
+    "dasheng_06b.pt",
+    "Zenodo",
+    "gone.pt: found no such file",
+    "EAT of no published size (16 wide, 2 blocks): found no",
+    "--config.random_weights=true",
+  ):
+    assert part in told, part
+  assert not Path("place").exists()
+
+
+@pytest.mark.parametrize("name", ["weights/typo", "a/b.pt", "x", "a/b/c", ".."])
+def test_a_path_that_is_not_there_is_no_hub_name(name, monkeypatch):
+  def cached(*_, local_only):
+    raise AssertionError(f"asked the network: local_only={local_only}")
+
+  monkeypatch.setattr(hub, "cached", cached)
+  Path("weights").mkdir()
+  refused(TINY, name)
+
+
+def test_a_hub_name_of_another_family():
+  told = refused(published_encoder("sslam", "base"), "mispeech/dasheng-base")
+  assert "the hub name of DaSheng base, expected weights of SSLAM" in told
+
+
+# What is refused.
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", HOSTILE[::7])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hostile_files_are_refused(name, family, tmp_path):
+  path = FOLDER / "hostile" / name
+  message = refused(published_encoder(family, "base"), path)
+  assert message.startswith(str(path))
+  assert not left(tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+  ("name", "family", "told"),
+  [
+    ("eat.pt", "beats", "found EAT, SSLAM or FISHER"),
+    ("beats.pt", "sslam", "found BEATs"),
+    ("beats_tokenizer.pt", "beats", "a BEATs tokenizer"),
+    ("dasheng.pt", "eat", "found DaSheng"),
+    ("ced.safetensors", "dasheng", "a CED encoder"),
+  ],
+)
+def test_another_family(name, family, told):
+  message = refused(published_encoder(family, "base"), FOLDER / name)
+  assert message.startswith(f"{FOLDER / name}: found")
+  assert told in message
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("family", PAIRS)
+def test_another_size(family, monkeypatch):
+  small = official(PAIRS[family][0], family).settings
+  width, depth = small["width"], small["depth"]
+  base = published_encoder(family, "base")
+  told = f"({width} wide, {depth} blocks), expected base (768 wide, 12 blocks)"
+  for path in (
+    FOLDER / PAIRS[family][0],
+    convert.convert(FOLDER / PAIRS[family][0], family, Path("out")),
+  ):
+    message = refused(base, path)
+    assert f"{path}: found {rules.FAMILIES[family].title} of no" in message
+    assert told in message
+  sizes = {**published.SIZES[family], "large": small}
+  monkeypatch.setitem(published.SIZES, family, sizes)
+  assert f"large {told}" in refused(base, "out")
+
+
+def rewritten(path, change):
+  """A copy of a safetensors file with other weights."""
+  arrays = change(dict(weights_file.read(path).tensors))
+  out = Path("changed.safetensors")
+  save_file(arrays, out)
+  return out
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("family", ["eat", "sslam", "dasheng"])
+def test_missing_and_extra_weights(family):
+  path = FOLDER / PAIRS[family][1]
+  encoder = official(FOLDER / PAIRS[family][0], family)
+  inner = (".mlp.", ".norm2.")  # six a block
+  drop = lambda a: {n: a[n] for n in a if not any(p in n for p in inner)}
+  message = refused(encoder, rewritten(path, drop))
+  assert message.startswith("changed.safetensors: found no weights for ")
+  assert message.split(";")[0].count(",") == 4
+  assert " more; expected all" in message
+  extra = {f"own.{i}": np.zeros(1, np.float32) for i in range(7)}
+  message = refused(encoder, rewritten(path, lambda a: {**a, **extra}))
+  assert "without a place: own.0, own.1, own.2, own.3, own.4 and 2" in message
+
+
+def kept():
+  """A folder of random weights."""
+  return load.keep(Path("kept"), TINY, random())
+
+
+def test_folders_that_are_not_converted(tmp_path):
+  empty = tmp_path / "empty"
+  empty.mkdir()
+  assert refused(TINY, empty).startswith(f"{empty}: found a folder without")
+  folder = kept()
+  for text in ("", "[]", "{}", "\xff", '{"family": "eat", "encoder": 3}'):
+    (folder / "encoder.json").write_text(text, encoding="latin-1")
+    assert refused(TINY, folder).startswith(f"{folder}: found no encoder.json")
+
+
+def test_a_folder_of_another_family():
+  folder = kept()
+  other = sslam.sslam(size=TINY.settings)
+  message = refused(other, folder)
+  assert message == (f"{folder}: found EAT weights, expected those of SSLAM.")
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "changed", "other"])
+def test_a_damaged_folder(damage, capfd):
+  folder = kept()
+  about = json.loads((folder / "encoder.json").read_text())
+  assert one(TINY, folder).digest == about["digest"]
+  for name in about["files"]:
+    path, raw = folder / name, (folder / name).read_bytes()
+    if damage == "cut":
+      path.write_bytes(raw[:-1])
+    elif damage == "gone":
+      path.unlink()
+    elif damage == "changed":
+      path.write_bytes(bytes([raw[0] ^ 1]) + raw[1:])
+    else:
+      path.write_bytes(raw + b"x")
+    message = refused(TINY, folder)
+    assert message.startswith(f"{folder}: found damaged or no {name}")
+    path.write_bytes(raw)
+  assert one(TINY, folder).digest == about["digest"]
+  assert capfd.readouterr() == ("", "")
+
+
+def test_parameters_that_are_not_those_of_the_digest():
+  folder, other = kept(), random(stream=1)
+  about = json.loads((folder / "encoder.json").read_text())
+  swapped = Path("swapped")
+  weight_folder.write(swapped, other.params, about)
+  assert "another digest than in encoder.json" in refused(TINY, swapped)
+
+
+def test_arrays_of_other_shapes_in_a_folder():
+  wide = eat.eat(size={**TINY.settings, "hidden": 48})
+  about = {"family": "eat", "encoder": dict(TINY.settings)}
+  weight_folder.write(Path("wide"), random(wide).params, about)
+  assert "cannot be read" in refused(TINY, "wide")
+  fewer = random().params
+  del fewer["cls"]
+  weight_folder.write(Path("fewer"), fewer, about)
+  assert "cannot be read" in refused(TINY, "fewer")
+
+
+# Random weights.
+
+
+def tiny(name):
+  shared = dict(width=16, depth=1, num_heads=2, hidden=24)
+  more = {
+    "eat": dict(num_positions=32),
+    "sslam": dict(num_positions=32),
+    "dasheng": dict(num_positions=6, target_frames=24),
+    "beats": dict(embed_width=8, num_taps=4, num_groups=2)
+    | dict(num_buckets=16, max_distance=20),
+  }
+  return published_encoder(name, shared | more[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_random_weights_are_like_fresh_ones(family):
+  encoder = tiny(family)
+  loaded = random(encoder)
+  assert loaded.origin == "random"
+  # Compiles faster than the usual bits.
+  fresh = jax.jit(encoder.init)(jax.random.key(0, impl="unsafe_rbg"))
+
+  def check(path, made, want):
+    assert made.shape == want.shape
+    assert made.dtype == np.float32
+    name = path[-1].key
+    if name in ("positions", "scale", "bias", "mean", "var"):
+      return  # sines and cosines, or constants
+    if want.size > 60:
+      np.testing.assert_allclose(made.std(), want.std(), rtol=0.35)
+      assert abs(made.mean()) < 3 * want.std() / want.size**0.5
+
+  jax.tree_util.tree_map_with_path(check, loaded.params, fresh)
+  frames = np.ones((32, encoder.num_mels), np.float32)
+  run = jax.jit(lambda p, x: encoder.apply(p, x, ("output",)))
+  tokens = run(loaded.params, frames).grid["output"]
+  assert np.isfinite(tokens).all()
+  assert tokens.std() > 0.1
+
+
+def test_random_weights_are_the_same_in_each_run():
+  first, again, other = random(), random(), random(stream=1)
+  assert first.digest == again.digest != other.digest
+  same(first.params, again.params)
+  # Numbers of a leaf do not depend on what else there is.
+  deeper = random(eat.eat(size={**TINY.settings, "depth": 3}))
+  same(deeper.params["blocks_1"], first.params["blocks_1"])
+  both = load.random({"x": (tiny("beats"), ""), "y": (TINY, "")})
+  assert both["y"].digest == first.digest
+
+
+# Kept weights.
+
+
+def test_kept_weights_come_back():
+  made = random()
+  folder = load.keep(Path("kept"), TINY, made)
+  assert folder == Path("kept") / made.digest
+  found = load.read_kept(Path("kept"), made.digest, TINY)
+  assert found.digest == made.digest
+  same(found.params, made.params)
+  before = [(p, p.stat().st_mtime_ns) for p in left(folder)]
+  assert load.keep(Path("kept"), TINY, made) == folder
+  assert before == [(p, p.stat().st_mtime_ns) for p in left(folder)]
+  assert one(TINY, folder).digest == made.digest
+
+
+def test_a_damaged_folder_is_written_again():
+  made, folder = random(), kept()
+  for damage in (lambda path: path.write_bytes(b""), Path.unlink):
+    files = left(folder / "params")
+    damage(max(files, key=lambda path: path.stat().st_size))
+    with pytest.raises(ValueError, match="found damaged or no"):
+      load.read_kept(Path("kept"), made.digest, TINY)
+    assert load.keep(Path("kept"), TINY, made) == folder
+    found = load.read_kept(Path("kept"), made.digest, TINY)
+    assert found.digest == made.digest
+    assert [p.name for p in Path("kept").iterdir()] == [made.digest]
+
+
+# Waits until all are ready, so that they write at the same time.
+RUN = """
+import sys, time
+from pathlib import Path
+import orbax.checkpoint
+from asd_jax.encoders import eat
+from asd_jax.encoders import load
+encoder = eat.eat(size=eval(sys.argv[1]))
+made = load.random({"a": (encoder, "")})["a"]
+Path(f"ready{sys.argv[2]}").touch()
+while len(list(Path().glob("ready*"))) < 3:
+  time.sleep(0.01)
+print(load.keep(Path("kept"), encoder, made))
+"""
+
+
+@pytest.mark.slow
+def test_runs_may_keep_the_same_at_once(tmp_path):
+  made = random()
+  # All of them find a damaged folder, which is replaced once.
+  (kept() / "params/_METADATA").unlink()
+  runs = [
+    subprocess.Popen(
+      [sys.executable, "-c", RUN, repr(TINY.settings), str(i)],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      cwd=tmp_path,
+    )
+    for i in range(3)
+  ]
+  ends = [run.communicate() for run in runs]
+  assert ends == [(f"kept/{made.digest}\n".encode(), b"")] * 3
+  assert [p.name for p in Path("kept").iterdir()] == [made.digest]
+  found = load.read_kept(Path("kept"), made.digest, TINY)
+  same(found.params, made.params)
+
+
+def test_kept_weights_that_are_not_there():
+  made, folder = random(), kept()
+  get = lambda digest, encoder: load.read_kept(Path("kept"), digest, encoder)
+  with pytest.raises(
+    ValueError, match="no kept weights, expected those of EAT"
+  ):
+    get("0" * 32, TINY)
+  for text in ("../kept", "", "A" * 32):
+    with pytest.raises(ValueError, match="expected 32 hex digits"):
+      get(text, TINY)
+  deeper = eat.eat(size={**TINY.settings, "depth": 3})
+  with pytest.raises(ValueError, match="depth 2 for 3"):
+    get(made.digest, deeper)
+  folder.rename(Path("kept") / ("1" * 32))
+  with pytest.raises(ValueError, match="those of the folder's name"):
+    get("1" * 32, TINY)
+
+
+def test_a_folder_that_cannot_be_written():
+  Path("kept").write_text("a file")
+  with pytest.raises(ValueError, match="cannot be written"):
+    load.keep(Path("kept"), TINY, random())

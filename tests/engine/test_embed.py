@@ -1,0 +1,470 @@
+"""The embedding stage: layers, channels, lengths, devices and the cache."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+
+from asd_jax.data import clips
+from asd_jax.encoders import load
+from asd_jax.engine import embed, gather, session
+from asd_jax.engine import system as system_lib
+from configs import common
+
+RATE = 16_000
+
+
+def config_of(layers=("layer_1",), **settings):
+  c = common.run("embed", "smoke")
+  c.batch_size = 2
+  eat = common.add_encoder(c, "eat", arg="smoke")
+  c.branches = {
+    f"eat_{layer}": common.branch(
+      channels=(0, 1),
+      frontend=dict(name="eat_fbank"),
+      encoder={**eat("output"), "layer": layer},
+      view=dict(name="residual", alpha=0.5),
+      pooling=dict(name="mean_time_flat"),
+    )
+    for layer in layers
+  }
+  return {**c.to_dict(), **settings}
+
+
+def write(folder, lengths):
+  rng = np.random.default_rng(0)
+  for split, some in (("normal", lengths), ("test", lengths[:1])):
+    (folder / split).mkdir(parents=True)
+    for i, num in enumerate(some):
+      wave = rng.normal(size=(num, 2)) * 0.1
+      soundfile.write(folder / split / f"{i}.wav", wave, RATE)
+  machine = clips.read_plain(folder / "normal", folder / "test", name="m")
+  return machine.train
+
+
+@pytest.fixture
+def some(tmp_path, monkeypatch):
+  """Seven clips of three lengths."""
+  monkeypatch.setenv("ASD_JAX_CACHE", str(tmp_path / "cache"))
+  lengths = [6000, 9000, 6000, 6000, 7000, 9000, 6000]
+  return write(tmp_path / "data", lengths)
+
+
+def opened(config):
+  system = system_lib.build(config)
+  return session.open_embedder(
+    system, session.read_weights(system, config), config
+  )
+
+
+def gathered(embedder, some):
+  front = embedder.programs.system.front
+  normals, notes = gather.collect(embedder, front, some)
+  names = list(normals.features[0])
+  rows = {
+    n: np.concatenate([g[n] for g in normals.features])[normals.order]
+    for n in names
+  }
+  return rows, notes
+
+
+def alone(config, clip):
+  """A clip's features without batches, cache or compilation."""
+  system = system_lib.build(config)
+  loaded = session.read_weights(system, config)
+  wave = jnp.asarray(soundfile.read(clip.path)[0].T, jnp.float32)
+  params = {n: w.params for n, w in loaded.items()}
+  return system.features(system.front, params, wave)
+
+
+def test_features_of_clips_of_any_length_are_those_of_the_clip_alone(some):
+  config = config_of(("layer_1", "output"), cache="off")
+  found, _ = gathered(opened(config), some)
+  for i in (1, 3, 4):
+    for name, want in alone(config, some[i]).items():
+      np.testing.assert_allclose(found[name][i], want, rtol=2e-4, atol=2e-5)
+
+
+def test_clips_of_many_lengths_fill_batches_of_one_program(tmp_path):
+  """Pictures of a fixed size: eight lengths, and one encoder program."""
+  train = write(tmp_path, [6000 + 100 * i for i in range(8)])
+  config = config_of(cache="off")
+  (branch,) = config["branches"].values()
+  branch["frontend"] = dict(name="eat_fbank", num_frames=64)
+  stage = opened({**config, "batch_size": 4})
+  compute, rows = stage.programs.encoded, []
+
+  def counted(pictures, names):
+    rows.append({n: x.shape for n, x in pictures.items()})
+    return compute(pictures, names)
+
+  stage.programs.encoded = counted
+  found, _ = gathered(stage, train)
+  assert rows == [{"eat_layer_1": (4, 2, 64, 128)}] * 2
+  for i in (0, 5):
+    want = alone(config, train[i])["eat_layer_1"]
+    np.testing.assert_allclose(
+      found["eat_layer_1"][i], want, rtol=2e-4, atol=2e-5
+    )
+
+
+def test_branches_of_one_network_share_weights_and_passes(monkeypatch, some):
+  config = config_of(("layer_1", "layer_2", "output"), cache="off")
+  system = system_lib.build(config)
+  assert len(system.encoders) == 1
+  encoder = system.branches["eat_layer_1"].frozen.encoder
+  calls = []
+
+  def counted(params, x, layers):
+    calls.append(layers)
+    return encoder.apply(params, x, layers)
+
+  for name, branch in system.branches.items():
+    frozen = branch.frozen._replace(encoder=encoder._replace(apply=counted))
+    system.branches[name] = branch._replace(frozen=frozen)
+  params = {n: w.params for n, w in load.random(system.encoders).items()}
+  one = jnp.zeros((2, 6000))
+  jax.eval_shape(system.features, system.front, params, one)
+  assert calls == [("layer_1", "layer_2", "output")]
+
+
+def test_a_second_run_reads_what_the_first_computed(some):
+  config = config_of()
+  first = opened(config)
+  want, notes = gathered(first, some)
+  assert first.counts == {"read": 0, "computed": 7}
+  second = opened(config)
+  found, same_notes = gathered(second, some)
+  assert second.counts == {"read": 7, "computed": 0}
+  assert notes == same_notes
+  for name in want:
+    np.testing.assert_array_equal(found[name], want[name])
+
+
+def test_only_what_is_missing_is_computed(tmp_path, some):
+  gathered(opened(config_of(("layer_1",))), some[:3])
+  both = config_of(("layer_1", "layer_2"))
+  plain, _ = gathered(opened({**both, "cache": "off"}), some)
+  stage = opened(both)
+  names = []
+  compute = stage.programs.encoded
+
+  def counted(pictures, chosen):
+    names.append(tuple(chosen))
+    return compute(pictures, chosen)
+
+  stage.programs.encoded = counted
+  found, _ = gathered(stage, some)
+  assert set(names) == {("eat_layer_2",), ("eat_layer_1", "eat_layer_2")}
+  for name in plain:
+    np.testing.assert_allclose(found[name], plain[name], rtol=1e-4, atol=1e-5)
+  assert gathered(opened(both), some)[0].keys() == found.keys()
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    dict(sample_rate=8000),
+    dict(random=1),
+    dict(frontend=dict(name="eat_fbank", multiple=32)),
+    dict(pooling=dict(name="mean_patches")),
+    dict(channels=(1, 0)),
+    dict(layer="layer_2"),
+  ],
+  ids=lambda c: next(iter(c)),
+)
+def test_another_setting_finds_nothing(some, change, monkeypatch):
+  gathered(opened(config_of()), some)
+  config = config_of(**({} if "sample_rate" not in change else change))
+  (branch,) = config["branches"].values()
+  if "random" in change:
+    random = load.random
+    monkeypatch.setattr(load, "random", lambda w: random(w, stream=1))
+  elif "layer" in change:
+    branch["encoder"]["layer"] = change["layer"]
+  elif "sample_rate" not in change:
+    branch.update(change)
+  stage = opened(config)
+  gathered(stage, some)
+  assert stage.counts == {"read": 0, "computed": 7}
+
+
+def test_what_comes_behind_the_pooling_shares_embeddings(some):
+  gathered(opened(config_of()), some)
+  config = config_of()
+  (branch,) = config["branches"].values()
+  branch |= dict(view=dict(name="near"), backend=dict(name="knn", k=2))
+  stage = opened({**config, "batch_size": 3})
+  gathered(stage, some)
+  assert stage.counts == {"read": 7, "computed": 0}
+
+
+def test_a_changed_recording_is_computed_again(some):
+  gathered(opened(config_of()), some)
+  wave = soundfile.read(some[2].path)[0]
+  wave[100] += 0.01
+  soundfile.write(some[2].path, wave, RATE)
+  stage = opened(config_of())
+  gathered(stage, some)
+  assert stage.counts == {"read": 6, "computed": 1}
+
+
+def test_modes_of_the_cache(some, tmp_path):
+  kept = lambda: len(list((tmp_path / "cache").rglob("*.emb")))
+  for mode, num in (("off", 0), ("readonly", 0), ("on", 7), ("readonly", 7)):
+    gathered(opened(config_of(cache=mode)), some)
+    assert kept() == num, mode
+  stage = opened(config_of(cache="clear"))
+  gathered(stage, some)
+  assert stage.counts == {"read": 0, "computed": 7}
+  assert kept() == 7
+
+
+def test_notes_on_odd_clips_come_from_the_cache_too(some):
+  wave = soundfile.read(some[0].path)[0]
+  wave[:, 1] = 0
+  soundfile.write(some[0].path, wave, RATE)
+  for _ in range(2):
+    _, notes = gathered(opened(config_of()), some)
+    assert notes == ["0.wav: channel 1 is silent (all samples are zero)"]
+
+
+def test_a_cache_that_cannot_be_written_is_a_note(some, tmp_path):
+  (tmp_path / "cache").write_text("no folder")
+  config = config_of()
+  system = system_lib.build(config)
+  loaded = session.read_weights(system, config)
+  stage = session.open_embedder(system, loaded, config)
+  found, _ = gathered(stage, some)
+  assert np.isfinite(found["eat_layer_1"]).all()
+  notes = session.facts(stage, loaded)["notes"]
+  assert "embeddings are not kept" in notes[0]
+
+
+def test_bfloat16_is_near_float32_and_kept_apart(some):
+  exact, _ = gathered(opened(config_of()), some)
+  config = config_of()
+  (branch,) = config["branches"].values()
+  branch["encoder"]["dtype"] = "bfloat16"
+  stage = opened(config)
+  fast, _ = gathered(stage, some)
+  assert stage.counts == {"read": 0, "computed": 7}
+  one, other = exact["eat_layer_1"], fast["eat_layer_1"]
+  difference = np.abs(one - other).mean() / one.std()
+  assert 0 < difference < 0.02
+
+
+def test_code_of_a_user_is_never_cached(some, tmp_path, monkeypatch):
+  text = (
+    "from asd_jax.frontends import kaldi\n"
+    "def front(*, num_frames: int = 64):\n"
+    "  return kaldi.eat_fbank(num_frames=num_frames)\n"
+  )
+  (tmp_path / "own_front.py").write_text(text)
+  monkeypatch.syspath_prepend(tmp_path)
+  config = config_of()
+  (branch,) = config["branches"].values()
+  branch["frontend"] = dict(name="own_front:front")
+  for _ in range(2):
+    stage = opened(config)
+    gathered(stage, some)
+    assert stage.counts == {"read": 0, "computed": 7}
+
+
+def test_a_file_that_changes_meanwhile_is_not_kept(some):
+  before, other = (c.path.read_bytes() for c in (some[2], some[3]))
+  assert before != other
+  stage = opened(config_of())
+  pictures = stage.programs.pictures
+
+  def swapped(*args):
+    some[2].path.write_bytes(other)
+    return pictures(*args)
+
+  stage.programs.pictures = swapped
+  gathered(stage, some[:3])
+  some[2].path.write_bytes(before)
+  again = opened(config_of())
+  gathered(again, some[:3])
+  assert again.counts == {"read": 2, "computed": 1}
+
+
+def test_clearing_waits_for_the_first_use(some, tmp_path):
+  gathered(opened(config_of()), some)
+  stage = opened(config_of(cache="clear"))
+  assert len(list((tmp_path / "cache").rglob("*.emb"))) == 7
+  gathered(stage, some[:2])
+  gathered(stage, some)  # cleared once only
+  assert stage.counts == {"read": 2, "computed": 7}
+
+
+def test_an_entry_that_goes_meanwhile_is_computed(some, tmp_path):
+  want, _ = gathered(opened(config_of()), some)
+  stage = opened(config_of())
+  groups = stage._groups
+
+  def gone(keys):
+    found = list(groups(keys))
+    for path in (tmp_path / "cache").rglob("*.emb"):
+      path.unlink()
+    return found
+
+  stage._groups = gone
+  found, _ = gathered(stage, some)
+  np.testing.assert_allclose(
+    found["eat_layer_1"], want["eat_layer_1"], rtol=1e-4, atol=1e-5
+  )
+
+
+def test_kept_features_of_other_shapes_do_not_share_a_batch(some):
+  """One branch keeps frames, whose number follows the length of the clip."""
+  config = config_of()
+  (branch,) = config["branches"].values()
+  frames = {**branch, "pooling": dict(name="frames")}
+  frames |= dict(
+    view=dict(name="near"),
+    backend=dict(name="residual_mahalanobis"),
+    reference="in_sample",
+  )
+  fixed = {**branch, "frontend": dict(name="eat_fbank", num_frames=64)}
+  gathered_rows = lambda c: {
+    i: {n: x[r] for n, x in part.features.items()}
+    for part in opened(c).parts(
+      system_lib.build(c).front, some, advance=lambda num: None
+    )
+    for r, i in enumerate(part.index)
+    if i >= 0
+  }
+  gathered_rows({**config, "branches": {"frames": frames}})
+  both = {**config, "branches": {"fixed": fixed, "frames": frames}}
+  found = gathered_rows(both)
+  assert sorted(found) == list(range(7))
+  for i in (0, 1, 4):
+    for key, want in alone(both, some[i]).items():
+      np.testing.assert_allclose(found[i][key], want, rtol=1e-3, atol=1e-4)
+
+
+def test_few_clips_of_odd_lengths_wait(tmp_path, monkeypatch):
+  """Five lengths in batches of two: no more than a batch's worth."""
+  monkeypatch.setattr(embed, "_WAITING", 1)
+  train = write(tmp_path, [6000 + 2600 * i for i in range(5)])
+  stage = opened(config_of(cache="off"))
+  waiting, most = [0], []
+  pictures, encoded = stage.programs.pictures, stage.programs.encoded
+
+  def came(*args):
+    waiting[0] += 1
+    most.append(waiting[0])
+    return pictures(*args)
+
+  def went(*args):
+    waiting[0] -= 1
+    return encoded(*args)
+
+  stage.programs.pictures, stage.programs.encoded = came, went
+  found, _ = gathered(stage, train)
+  assert max(most) <= 2
+  want = alone(config_of(cache="off"), train[4])["eat_layer_1"]
+  np.testing.assert_allclose(
+    found["eat_layer_1"][4], want, rtol=2e-4, atol=2e-5
+  )
+
+
+@pytest.mark.slow
+def test_several_devices_give_the_features_of_one(tmp_path):
+  """In a process of its own, which sees four devices on one CPU."""
+  write(tmp_path / "data", [6000, 9000, 6000, 6000, 7000, 9000, 6000])
+  code = f"""
+import json, jax
+import numpy as np
+from tests.engine import test_embed as t
+from asd_jax.data import clips
+some = clips.read_plain({str(tmp_path / "data" / "normal")!r},
+                        {str(tmp_path / "data" / "test")!r}, name="m").train
+stage = t.opened(t.config_of(cache="off"))
+rows, _ = t.gathered(stage, some)
+print(json.dumps([len(jax.devices()), stage.programs.batch_size,
+                  rows["eat_layer_1"].tolist()]))
+"""
+  out = {}
+  for num in (1, 4):
+    env = {
+      **os.environ,
+      "XLA_FLAGS": f"--xla_force_host_platform_device_count={num}",
+    }
+    done = subprocess.run(
+      [sys.executable, "-c", code],
+      capture_output=True,
+      text=True,
+      env=env,
+      check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    out[num] = json.loads(done.stdout.splitlines()[-1])
+  assert [out[n][:2] for n in (1, 4)] == [[1, 2], [4, 4]]
+  np.testing.assert_allclose(out[4][2], out[1][2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("encoder", "frontend", "num", "text"),
+  [
+    ("eat", dict(name="eat_fbank"), 399, "found 399 samples.*at least 400"),
+    ("beats", dict(name="beats_fbank"), 2799, "at least 2800"),
+    ("dasheng", dict(name="dasheng_mel"), 400, "at least 480"),
+    (
+      "eat",
+      dict(name="eat_fbank"),
+      RATE * 123,
+      "EAT: found 12304 frames, expected at most 12288",
+    ),
+  ],
+)
+def test_a_clip_too_short_or_too_long_is_named(
+  tmp_path, encoder, frontend, num, text
+):
+  c = common.run("embed", "smoke")
+  chosen = common.add_encoder(c, encoder, arg="smoke")
+  c.branches = dict(
+    one=common.branch(
+      frontend=frontend,
+      encoder=chosen("output"),
+      pooling=dict(name="mean_time_flat"),
+    )
+  )
+  train = write(tmp_path, [num])
+  system = system_lib.build(c.to_dict())
+  with pytest.raises(ValueError, match=rf"0\.wav: .*{text}") as error:
+    gather.check(system, train, RATE)
+  assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("change", "text"),
+  [
+    (dict(layer="layer_9"), "found 'layer_9', expected one of .*'layer_1'"),
+    (dict(size="huge"), "found size 'huge', expected one of .*'large'"),
+    (dict(dtype="float8"), "found dtype 'float8'"),
+    (dict(lyer="output"), r"found \['lyer'\]"),
+    (dict(checkpoint=5), "checkpoint: found 5, expected a path"),
+  ],
+)
+def test_a_wrong_encoder_setting_is_refused(change, text):
+  config = config_of()
+  (branch,) = config["branches"].values()
+  branch["encoder"] |= change
+  with pytest.raises(ValueError, match=text):
+    system_lib.build(config)
+
+
+def test_only_frozen_encoders_have_a_layer():
+  config = config_of()
+  (branch,) = config["branches"].values()
+  branch["encoder"] = dict(name="identity", layer="output")
+  with pytest.raises(ValueError, match=r"found \['layer'\], which only"):
+    system_lib.build(config)

@@ -1,0 +1,327 @@
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.encoders import load as weights
+from asd_jax.engine import system as system_lib
+from asd_jax.engine import train as train_lib
+
+CONFIGS = sorted(
+  p
+  for p in (Path(__file__).parents[2] / "configs").glob("*.py")
+  if p.stem not in ("__init__", "common")
+)
+
+
+def load(stem, arg="smoke"):
+  path = next(p for p in CONFIGS if p.stem == stem)
+  spec = importlib.util.spec_from_file_location(stem, path)
+  mod = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(mod)
+  return mod.get_config(arg)
+
+
+def waves(num, samples=6000, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.integers(-9000, 9000, (num, 2, samples)).astype(np.int16)
+
+
+def params_of(system):
+  return {n: w.params for n, w in weights.random(system.encoders).items()}
+
+
+def normals_of(system, config, groups):
+  """Training clips of one or more lengths, with trained encoders."""
+  front = system.front
+  for stage in system.stages:
+    sums = [system.measure(stage, front, w) for g in groups for w in g]
+    total = jax.tree.map(lambda *x: sum(x), *sums)
+    front = system.fit_front(stage, front, total)
+  params = params_of(system)
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
+  feats = tuple(compute(front, params, g) for g in groups)
+  num = sum(len(g) for g in groups)
+  rows = jnp.arange(num)
+  normals = system_lib.Normals(
+    front, feats, rows, rows >= num - 4, {}, num_target=4
+  )
+  return train_lib.train(
+    train_lib.trainers(system),
+    system,
+    normals,
+    config,
+    folder=None,
+    on_epoch=lambda *a: None,
+  )
+
+
+def fitted(stem, seeds=(1,), groups=None, change=lambda c: c):
+  config = load(stem)
+  config.seeds = seeds
+  config = change(config).to_dict()
+  system = system_lib.build(config)
+  normals = normals_of(system, config, groups or [waves(12)])
+  state, own = system_lib.compiled_fit(system)(system.hypers, normals)
+  return system, normals, state, own
+
+
+def score_of(system, state, wave):
+  x = system.features(state["front"], params_of(system), wave)
+  return system.score(system.hypers, state, x)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("arg", ["", "smoke"])
+def test_every_config_builds_and_locks(path, arg):
+  config = load(path.stem, arg).lock()
+  system = system_lib.build(config)
+  assert set(system.branches) == set(config.branches)
+  assert all(isinstance(x, float) for x in jax.tree.leaves(system.hypers))
+  with pytest.raises((AttributeError, KeyError), match="seeds"):
+    config.seedz = (1,)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_config_says_how_to_run_itself(path):
+  text = path.read_text()
+  assert f"--config=configs/{path.name}" in text
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_clip_alone_has_the_bytes_it_has_in_any_batch(path):
+  system, _, state, own = fitted(path.stem, seeds=(1, 2))
+  test = waves(7, seed=1)
+  one = lambda s, w: score_of(system, s, w)
+  run = jax.jit(jax.vmap(one, in_axes=(None, 0)))
+  together = np.asarray(run(state, test))
+  assert np.isfinite(together).all()
+  assert np.isfinite(own).all()
+  for i in range(len(test)):
+    alone = np.asarray(run(state, np.repeat(test[i : i + 1], 7, axis=0)))
+    assert alone[0].tobytes() == together[i].tobytes()
+  back = np.asarray(run(state, test[::-1]))[::-1]
+  assert back.tobytes() == together.tobytes()
+  single = jax.jit(one)(state, test[3])
+  np.testing.assert_allclose(single, together[3], rtol=1e-5)
+
+
+def test_scores_do_not_depend_on_the_order_of_training_clips():
+  clips = waves(12)
+  system, normals, state, _ = fitted("plain_knn", groups=[clips])
+  perm = np.random.default_rng(0).permutation(12)
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
+  feats = compute(normals.front, {}, clips[perm])
+  other = normals.replace(features=(feats,), order=jnp.argsort(perm))
+  state2, _ = system_lib.compiled_fit(system)(system.hypers, other)
+  for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(state2), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("stem", ["baseline_mahala", "plain_mahalanobis"])
+def test_training_clips_may_differ_in_length(stem):
+  system, normals, state, own = fitted(
+    stem, groups=[waves(8), waves(5, samples=7000, seed=3)]
+  )
+  assert own.shape == (13,)
+  wave = waves(1, samples=7000, seed=3)[0]
+  x = system.features(state["front"], params_of(system), wave)
+  # Training clip 8 is the first of the second length; it scores as it did.
+  got = system.score(system.hypers, state, x)
+  np.testing.assert_allclose(got, own[8], rtol=1e-4)
+  assert normals.is_target.shape == (13,)
+
+
+def two_branches(config):
+  config.branches.other = config.branches.log_mel.copy_and_resolve_references()
+  config.branches.other.weight = 3.0
+  config.branches.other.backend.k = 2
+  return config
+
+
+def test_a_swept_weight_equals_a_loop_and_traces_once():
+  system, _, state, _ = fitted("plain_knn", change=two_branches)
+  x = system.features(state["front"], params_of(system), waves(1, seed=1)[0])
+  traces = []
+
+  def score(weight):
+    traces.append(1)
+    h = {
+      **system.hypers,
+      "weight": {**system.hypers["weight"], "other": weight},
+    }
+    return system.score(h, state, x)
+
+  values = jnp.linspace(0.0, 4.0, 7)
+  swept = jax.jit(jax.vmap(score))
+  got = swept(values)
+  swept(values + 1.0)
+  assert len(traces) == 1
+  np.testing.assert_allclose(got, [score(v) for v in values], rtol=1e-6)
+  assert got[0] != got[-1]
+
+
+def test_floats_of_residual_scores_are_swept_in_one_program():
+  system, normals, _, _ = fitted("katech_system1", seeds=(1, 2))
+  assert system.hypers["ada_sub"]["backend"].keys() == {
+    "alpha",
+    "percentile",
+    "ridge",
+    "shrinkage",
+  }
+  x = system.features(normals.front, {}, waves(1, seed=1)[0])
+  traces = []
+
+  def score(change):
+    traces.append(1)
+    branch = system.hypers["ada_sub"]
+    swept = {**branch, "backend": {**branch["backend"], **change}}
+    h = {**system.hypers, "ada_sub": swept}
+    return system.score(h, system.fit(h, normals), x)
+
+  grid = dict(
+    alpha=jnp.array([0.2, 0.9, 0.2, 0.2, 0.2]),
+    percentile=jnp.array([95.0, 95.0, 50.0, 95.0, 95.0]),
+    ridge=jnp.array([1e-3, 1e-3, 1e-3, 0.5, 1e-3]),
+    shrinkage=jnp.array([0.5, 0.5, 0.5, 0.5, 0.0]),
+  )
+  swept = jax.jit(jax.vmap(score))
+  got = np.asarray(swept(grid))
+  swept(jax.tree.map(lambda v: 0.9 * v, grid))
+  assert len(traces) == 1
+  one = jax.jit(score)
+  want = [one(jax.tree.map(lambda v: v[i], grid)) for i in range(5)]  # noqa: B023
+  np.testing.assert_allclose(got, want, rtol=1e-3)
+  assert len(set(got.round(4).tolist())) == 5
+
+
+def test_a_denoiser_before_any_front_end_works_on_waveforms():
+  def change(config):
+    config.branches.log_mel.channels = (0, 1)
+    config.branches.log_mel.denoise = dict(
+      name="spectral", denoiser=dict(name="ada_sub", floor=0.2)
+    )
+    return config
+
+  system, _, state, _ = fitted("plain_knn", change=change)
+  transfer = state["front"]["log_mel"]["denoise"]["transfer"]
+  assert transfer.shape == (513,)
+  wave = waves(1, seed=1)[0]
+  louder = wave.copy()
+  louder[1] *= 3
+  assert score_of(system, state, wave) != score_of(system, state, louder)
+
+
+def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
+  system, _, state, _ = fitted("baseline_mse", seeds=(1, 2, 3))
+  x = system.features(state["front"], params_of(system), waves(1, seed=1)[0])
+  score, seeds, _ = system.scores(system.hypers, state, x)
+  assert seeds.shape == (3,)
+  np.testing.assert_allclose(score, seeds.mean(), rtol=1e-6)
+  one = jax.tree.map(lambda a: a[1:2], state["branches"])
+  one = {**state, "branches": one}
+  np.testing.assert_allclose(
+    system.score(system.hypers, one, x), seeds[1], rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize("bank", ["memmixup", "memmixup_rows"])
+def test_residual_view_with_mixed_rows_and_prototypes(bank):
+  def change(config):
+    config.branches.log_mel.update(
+      channels=(0, 1),
+      transform=dict(name="identity"),
+      view=dict(name="residual", alpha=0.5),
+      key=dict(name="projection_residual"),
+      bank=dict(name=bank, lam=0.9),
+      wrappers=(dict(name="prototypes", num=4, projection_dim=8),),
+    )
+    return config
+
+  system, normals, state, own = fitted("plain_knn", change=change)
+  x = normals.features[0]["log_mel"]
+  emb = np.asarray(x[:, 0] - 0.5 * x[:, 1], np.float64)
+  mixed = 0.9 * emb[8:, None] + 0.1 * emb[None, :8]
+  rows = np.concatenate([emb, mixed.reshape(-1, emb.shape[1])])
+  query = np.asarray(emb[3] + 0.3, np.float64)
+  full = np.linalg.norm(rows - query, axis=1).min()
+  chosen = np.asarray(state["branches"]["log_mel"]["backend"]["chosen"].group)
+  assert chosen.shape == (1, 4)
+  proto = np.linalg.norm(emb[chosen[0]] - query, axis=1).min()
+  wave = jnp.stack([jnp.asarray(query, jnp.float32), jnp.zeros(len(query))])
+  got = system.score(system.hypers, state, {"log_mel": wave})
+  np.testing.assert_allclose(got, (full + proto) / 2, rtol=1e-4)
+  assert own.shape == (12,)
+  assert (np.asarray(own) > 0).all()
+
+
+def test_far_channel_is_used_where_channels_say_so():
+  change = lambda c: c.branches.log_mel.update(dict(channels=(1,))) or c
+  system, _, state, _ = fitted("plain_knn", change=change)
+  assert system.num_channels == 2
+  wave = waves(1, seed=1)[0]
+  score = lambda w: score_of(system, state, w)
+  near_silent = wave.copy()
+  near_silent[0] = 0
+  assert score(near_silent) == score(wave)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (dict(view=dict(name="nera")), r"view.*'nera'.*near"),
+    (dict(backend=dict(name="knn", kk=1)), r"backend knn.*'kk'.*metric"),
+    (dict(colour="red"), r"colour"),
+    (dict(reference="guess"), r"'guess'.*loo"),
+    (dict(wrappers=("per_band",)), r"per_band.*per_frequency"),
+    (dict(backend=dict(name="mahalanobis")), r"leave-one-out"),
+    (dict(backend=dict(name="knn", k=0)), r"at least 1"),
+    (
+      dict(frontend=dict(name="log_mel", denoiser=dict(name="ada_sub"))),
+      r"frontend needs 2 channels.*found 1",
+    ),
+    (
+      dict(frontend=dict(name="log_mel", denoiser=dict(name="sub"))),
+      r"frontend\.denoiser.*'sub'.*ada_sub",
+    ),
+    (
+      dict(denoise=dict(name="spectral", denoiser=dict(name="ada_sub", lo=1))),
+      r"denoise\.denoiser ada_sub.*'lo'.*oversubtraction|low",
+    ),
+    (dict(backend=dict(name="residual_mahalanobis")), r"leave-one-out"),
+    (dict(pooling=dict(name="frames")), r"found all frames"),
+    (dict(wrappers=("prototypes",)), r"without keys.*projection_residual"),
+    (
+      dict(
+        bank=dict(name="memmixup"),
+        backend=dict(name="knn", metric="cosine"),
+      ),
+      r"memmixup_rows",
+    ),
+    (dict(view=dict(name="residual", alpha="x")), r"alpha.*'x'.*number"),
+  ],
+)
+def test_bad_configs_are_refused_before_any_data(change, message):
+  config = load("plain_knn").to_dict()
+  config["branches"]["log_mel"] |= change
+  with pytest.raises(ValueError, match=message):
+    system_lib.build(config)
+
+
+def test_a_bad_fusion_or_an_empty_system_is_refused():
+  config = load("plain_knn").to_dict()
+  with pytest.raises(ValueError, match="weighted_mean"):
+    system_lib.build({**config, "fusion": {"name": "vote"}})
+  with pytest.raises(ValueError, match="branches"):
+    system_lib.build({**config, "branches": {}})
+
+
+def test_a_misspelt_recipe_key_is_named():
+  config = load("baseline_mse").to_dict()
+  encoder = config["branches"]["autoencoder"]["encoder"]
+  encoder["recipe"] = {"num_epoch": 3}
+  with pytest.raises(ValueError, match=r"num_epoch.*num_epochs"):
+    system_lib.build(config)

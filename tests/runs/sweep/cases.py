@@ -1,0 +1,52 @@
+"""A machine of random embeddings for the tests of sweeps."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from asd_jax.engine import system as system_lib
+from asd_jax.runs.sweep import engine as sweep_engine
+from asd_jax.runs.sweep import grid as sweep_grid
+from configs import common
+
+
+def structure(texts, **branches):
+  c = common.run("some")
+  c.branches = {
+    name: common.branch(**{"channels": (0, 1), **stages})
+    for name, stages in branches.items()
+  }
+  axes = [sweep_grid.parse(t) for t in texts]
+  (found,) = sweep_grid.structures(c.to_dict(), axes)
+  return found
+
+
+def clips(names=("one",), *, num=50, num_target=5, num_test=16, width=12):
+  """Random features, the same for the same arguments."""
+  rng = np.random.default_rng(0)
+
+  def features(rows):
+    x = rng.normal(size=(rows, 2, width)) + np.array([1.0, 0.5])[:, None]
+    return jnp.asarray(x, jnp.float32)
+
+  is_target = np.zeros(num, bool)
+  is_target[rng.permutation(num)[:num_target]] = True
+  normals = system_lib.Normals(
+    {},
+    ({n: features(num) for n in names},),
+    jnp.asarray(rng.permutation(num)),
+    jnp.asarray(is_target),
+    {},
+    num_target=num_target,
+  )
+  tests = ({n: features(num_test) for n in names},)
+  return sweep_engine.Clips(normals, tests, jnp.arange(num_test))
+
+
+def labels(num_test=16):
+  places = np.arange(num_test)
+  return places % 2 == 0, places % 4 < 2
+
+
+def scores(engine, some, name="one"):
+  chunks = engine.chunks(name, some)
+  return np.concatenate([engine.run(name, some, c) for c in chunks])

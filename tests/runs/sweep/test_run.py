@@ -1,0 +1,197 @@
+import json
+
+import numpy as np
+import pytest
+
+from asd_jax.runs import progress
+from asd_jax.runs.sweep import choice
+from asd_jax.runs.sweep import data as sweep_data
+from asd_jax.runs.sweep import engine as sweep_engine
+from asd_jax.runs.sweep import parts as sweep_parts
+from asd_jax.runs.sweep import run as sweep_run
+from tests.runs.sweep import cases
+
+ALPHA = "view.alpha=linspace(-0.5, 1, 7)"
+
+
+def section(machine="fan", num=16):
+  return sweep_data.Section(machine, "00", (), (), *cases.labels(num))
+
+
+def table(values, machines=("fan", "pump")):
+  """Points along one key; the three values of a machine are equal."""
+  values = np.asarray(values, float)
+  structure = cases.structure(
+    [f"weight.one={list(range(1, len(values) + 1))}"], one={}
+  )
+  wide = np.repeat(values[..., None], 3, axis=2)
+  some = [section(m) for m in machines]
+  return choice.make_table(["weight.one"], [structure], some, [wide])
+
+
+def test_scores_are_harmonic_means_over_machines():
+  found = table([[0.5, 1.0], [0.8, 0.8]])
+  all_machines = choice.columns(found, choice.ALL)
+  np.testing.assert_allclose(all_machines[:, 3], [2 / 3, 0.8])
+  np.testing.assert_allclose(choice.columns(found, "pump")[:, 0], [1, 0.8])
+  assert choice.best_of(all_machines[:, 3]) == 1
+
+
+def test_each_machine_is_scored_at_the_choice_of_the_others():
+  # Alone, fan would take point 0 and pump point 1; each gets the other's.
+  found = choice.left_out(table([[0.9, 0.5], [0.6, 0.8]]))
+  fan, pump = found["machines"]["fan"], found["machines"]["pump"]
+  assert fan["settings"] == {"weight.one": 2.0}
+  assert (fan["score"], fan["best_of_its_own"]) == pytest.approx((0.6, 0.9))
+  assert (pump["score"], pump["best_of_its_own"]) == pytest.approx((0.5, 0.8))
+  assert found["official_score"] == pytest.approx(2 / (1 / 0.6 + 1 / 0.5))
+
+
+def test_one_machine_has_no_others():
+  assert choice.left_out(table([[0.9], [0.6]], ["fan"])) is None
+
+
+def test_a_setting_without_scores_is_never_best():
+  found = table([[np.nan, 0.99], [0.6, 0.6]])
+  scores = choice.columns(found, choice.ALL)[:, 3]
+  assert choice.best_of(scores) == 1
+  with pytest.raises(ValueError, match="no setting with a score"):
+    choice.best_of(np.full(3, np.nan))
+
+
+def test_values_that_no_setting_has_are_left_out():
+  values = np.array([[0.5, np.nan], [0.8, np.nan]])
+  np.testing.assert_allclose(choice.harmonic(values), [0.5, 0.8])
+
+
+def test_rows_leave_missing_cells_empty():
+  head, *rows = sweep_run.table_rows(table([[np.nan, 0.5], [0.5, 0.5]]))
+  assert head == [
+    "weight.one", "machine", "auc_source", "auc_target", "pauc", "score",
+  ]  # fmt: skip
+  assert [r[1] for r in rows] == ["fan", "pump", "all"] * 2
+  assert rows[0][2:] == ["", "", "", ""]
+  assert rows[1][2:] == [0.5] * 4
+  assert rows[2][2:] == ["", "", "", ""]
+
+
+class Collector:
+  """Stands for the features of a section; counts how often they are made."""
+
+  def __init__(self):
+    self.num = 0
+
+  def collect(self, some):
+    del some
+    self.num += 1
+    return cases.clips(), ["a note"]
+
+  def of_structure(self, config, found):
+    del config
+    return found
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+  monkeypatch.setattr(sweep_engine, "_FAST_CHUNK", 2)
+
+
+def structure(**stages):
+  found = cases.structure(
+    [ALPHA], one=dict(view=dict(name="residual"), **stages)
+  )
+  return found._replace(config={**found.config, "training_dir": ""})
+
+
+def sweeper(tmp_path, *structures):
+  parts = sweep_parts.Parts(tmp_path / "parts")
+  return sweep_run.Sweeper(structures, parts, progress.Progress(quiet=True))
+
+
+def count_runs(monkeypatch, *, stop_after=None):
+  """Counts the chunks that are computed; may kill the sweep on the way."""
+  done, run = [], sweep_engine.Engine.run
+
+  def counted(self, *args):
+    if len(done) == stop_after:
+      raise KeyboardInterrupt
+    done.append(args[2])
+    return run(self, *args)
+
+  monkeypatch.setattr(sweep_engine.Engine, "run", counted)
+  return done
+
+
+def test_a_killed_sweep_goes_on_where_it_stopped(
+  tmp_path, monkeypatch, small_chunks
+):
+  one, some = structure(), section()
+  want = sweeper(tmp_path / "whole", one).section([0], some, Collector())[0]
+  with monkeypatch.context() as patch:
+    first = count_runs(patch, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+      sweeper(tmp_path, one).section([0], some, Collector())
+  second = count_runs(monkeypatch)
+  got = sweeper(tmp_path, one).section([0], some, Collector())[0]
+  np.testing.assert_array_equal(got, want)
+  assert len(first) == 2
+  assert not set(first) & set(second)
+  assert len(second) >= 2
+  assert len(list((tmp_path / "parts").iterdir())) == 1  # chunks are gone
+
+
+def test_a_finished_sweep_computes_nothing_again(tmp_path, monkeypatch):
+  one, some = structure(), section()
+  want = sweeper(tmp_path, one).section([0], some, Collector())[0]
+  done, collector = count_runs(monkeypatch), Collector()
+  again = sweeper(tmp_path, one)
+  np.testing.assert_array_equal(again.section([0], some, collector)[0], want)
+  assert (done, collector.num) == ([], 0)
+  fused, seeds = again.scores_at(0, some, 3)
+  assert fused.shape == (16,)
+  assert seeds.shape == (1, 16)
+
+
+def test_other_settings_and_clips_do_not_take_old_parts(tmp_path, monkeypatch):
+  sweeper(tmp_path, structure()).section([0], section(), Collector())
+  done = count_runs(monkeypatch)
+  changed = structure(backend=dict(name="knn", k=2))
+  sweeper(tmp_path, changed).section([0], section(), Collector())
+  assert len(done) == 1
+  sweeper(tmp_path, structure()).section([0], section("pump"), Collector())
+  assert len(done) == 2
+
+
+def test_a_broken_part_is_computed_again(tmp_path, monkeypatch):
+  one, some = structure(), section()
+  want = sweeper(tmp_path, one).section([0], some, Collector())[0]
+  (part,) = (tmp_path / "parts").iterdir()
+  part.write_bytes(part.read_bytes()[:100])
+  done = count_runs(monkeypatch)
+  got = sweeper(tmp_path, one).section([0], some, Collector())[0]
+  np.testing.assert_array_equal(got, want)
+  assert len(done) == 1
+
+
+def test_structures_share_features_unless_they_move_them(tmp_path):
+  several = [structure(), structure(backend=dict(name="knn", k=2))]
+  other = structure(pooling=dict(name="mean_std"))
+  configs = [s.config for s in (*several, other)]
+  assert list(sweep_data.by_passes(configs)) == [[0, 1], [2]]
+  collector = Collector()
+  sweeper(tmp_path, *several).section([0, 1], section(), collector)
+  assert collector.num == 1
+
+
+def test_the_choice_comes_with_its_uncertainty():
+  rng = np.random.default_rng(0)
+  found = table([[0.5, 0.6], [0.7, 0.8]])
+  seeds = rng.normal(size=(3, 16)) + cases.labels()[0]
+  out = choice.describe(found, lambda i, p: (seeds.mean(0), seeds))
+  best = out["best"]
+  assert best["settings"] == {"weight.one": 2.0}
+  assert best["bootstrap"]["low"] < best["bootstrap"]["high"]
+  assert len(best["seeds"]["scores"]) == 3
+  assert best["seeds"]["std"] > 0
+  assert "model selection" in out["warning"]
+  json.dumps(out, allow_nan=False)

@@ -1,0 +1,171 @@
+import json
+
+import numpy as np
+import pytest
+
+from asd_jax import files
+from asd_jax.metrics import official
+from asd_jax.runs import compare
+
+MACHINES = ("fan", "pump")
+
+
+def names_of(num, *, labelled=True):
+  return [
+    f"section_00_{d}_test_{l}_{i:04d}.wav" if labelled
+    else f"section_00_{i:04d}.wav"
+    for i in range(num)
+    for d, l in [("source" if i % 4 < 2 else "target",
+                  "anomaly" if i % 2 else "normal")]
+  ]  # fmt: skip
+
+
+def flags_of(num):
+  index = np.arange(num)
+  return index % 2 > 0, index % 4 > 1
+
+
+def scores_of(num, *, seed, lift):
+  rng = np.random.default_rng(0)
+  clip = rng.normal(size=num)
+  noise = np.random.default_rng(seed).normal(size=num)
+  return clip + 0.2 * noise + lift * flags_of(num)[0]
+
+
+def entry_of(score):
+  found = official.clip_metrics(score, *flags_of(len(score)))
+  out = {k: found[k] for k in official.RANKED}
+  return {**out, "score": official.machine_score([found])}
+
+
+def write_run(
+  folder, *, seed=0, lift=0.5, num=60, seeds=(1,), labelled=True, config=None
+):
+  """A run's results.json and the scores of its clips."""
+  scores = {
+    m: scores_of(num, seed=100 * seed + i, lift=lift)
+    for i, m in enumerate(MACHINES)
+  }
+  machines = {m: entry_of(s) for m, s in scores.items()}
+  total = official.official_score(official.ranked_values(machines.values()))
+  spread = 0.01 * np.arange(len(seeds))
+  per_seed = [
+    {"seed": s, "official_score": total - x, "machines": {
+      m: {**e, "score": e["score"] - x} for m, e in machines.items()}}
+    for s, x in zip(seeds, spread, strict=True)
+  ]  # fmt: skip
+  results = {
+    "system": folder.name,
+    "config": config or {"data_dir": "/data"},
+    "machines": machines,
+    "official_score": total,
+    "per_seed": per_seed,
+  }
+  for m, score in scores.items():
+    rows = zip(names_of(num, labelled=labelled), score, strict=True)
+    table = [("file", "score", "decision"), *((n, s, 0) for n, s in rows)]
+    files.atomic_write_text(
+      folder / "scores" / f"{m}.csv", files.csv_text(table)
+    )
+  (folder / "results.json").write_text(json.dumps(results))
+  return compare.read(folder)
+
+
+def test_two_runs_of_one_seed_are_compared_over_their_clips(tmp_path):
+  a = write_run(tmp_path / "a", seed=1, lift=0.5)
+  b = write_run(tmp_path / "b", seed=2, lift=1.5)
+  found = compare.compare(a, b)
+  assert [r.record.kind for r in found.rows] == ["clips"] * 3
+  for row in found.rows:
+    gap = row.fused_b - row.fused_a
+    assert row.record.difference == pytest.approx(gap, abs=1e-12)
+    assert row.record.interval.low < gap < row.record.interval.high
+  assert [r.record.num_a for r in found.rows] == [120, 60, 60]
+  assert found.rows[1].p_holm >= found.rows[1].record.p_t
+  text = " ".join(compare.console(found))
+  assert "B is better than A by" in text
+  assert "over 120 common test clips" in text
+  assert "paired bootstrap over clips" in text
+  assert "nothing about training again" in text
+  assert "every seed sees" not in text
+  assert "<h1" in compare.page(found)
+
+
+def test_a_small_difference_is_not_told_from_the_choice_of_clips(tmp_path):
+  a = write_run(tmp_path / "a", seed=1)
+  found = compare.compare(a, write_run(tmp_path / "b", seed=2))
+  said = " ".join(compare.console(found))
+  assert "can be told from the choice of clips" in said
+
+
+def test_only_common_clips_count(tmp_path):
+  a = write_run(tmp_path / "a", seed=1, num=60)
+  b = write_run(tmp_path / "b", seed=2, num=48)
+  found = compare.compare(a, b)
+  assert [r.record.num_a for r in found.rows] == [96, 48, 48]
+  assert any("48 clips that both scored, of 60" in n for n in found.notes)
+
+
+def test_seeds_against_one_value_say_what_is_compared(tmp_path):
+  a = write_run(tmp_path / "a", seed=1, seeds=(1, 2, 3))
+  b = write_run(tmp_path / "b", seed=2, lift=1.5)
+  found = compare.compare(a, b)
+  assert found.rows[0].record.kind == "one sample"
+  gap = found.rows[0].fused_b - found.rows[0].fused_a
+  assert found.clips.difference == pytest.approx(gap, abs=1e-12)
+  said = " ".join(compare.console(found))
+  assert "single value" in said
+  assert "the ensembles of A (3 seeds) and of B (1 seed)" in said
+  both = compare.compare(a, a)
+  assert both.clips is None
+  assert both.rows[0].record.kind == "paired"
+
+
+def test_labels_come_from_ground_truth_where_names_are_silent(tmp_path):
+  num = 40
+  tables = tmp_path / "truth" / "ground_truth_data"
+  domains = tmp_path / "truth" / "ground_truth_domain"
+  anomaly, target = flags_of(num)
+  for folder, flags in ((tables, anomaly), (domains, target)):
+    folder.mkdir(parents=True)
+    for machine in MACHINES:
+      rows = zip(names_of(num, labelled=False), flags, strict=True)
+      text = "".join(f"{n},{int(v)}\n" for n, v in rows)
+      name = f"ground_truth_{machine}_section_00_test.csv"
+      (folder / name).write_text(text)
+  config = {"data_dir": "/data", "ground_truth": str(tmp_path / "truth")}
+  runs = [
+    write_run(tmp_path / n, seed=s, num=num, labelled=False, config=config)
+    for n, s in (("a", 1), ("b", 2))
+  ]
+  assert compare.compare(*runs).rows[0].record.kind == "clips"
+  for path in tables.iterdir():
+    path.unlink()
+  found = compare.compare(*runs)
+  assert found.rows[0].record.kind == "none"
+  assert any("no test over clips: " in n for n in found.notes)
+
+
+@pytest.mark.parametrize(
+  ("damage", "words"),
+  [
+    (lambda file: file.unlink(), "no readable file"),
+    (lambda file: file.write_text("x,y\n"), "columns"),
+    (lambda file: file.write_text("file,score\na.wav,nan\n"), "its score"),
+    (
+      lambda file: file.write_text(
+        "\n".join(file.read_text().splitlines()[:-4]) + "\n"
+      ),
+      "as in results.json",
+    ),
+  ],
+)
+def test_scores_that_do_not_fit_are_named_and_not_used(tmp_path, damage, words):
+  a = write_run(tmp_path / "a", seed=1)
+  b = write_run(tmp_path / "b", seed=2)
+  damage(tmp_path / "b" / "scores" / "pump.csv")
+  found = compare.compare(a, b)
+  assert found.rows[0].record.kind == "none"
+  (note,) = [n for n in found.notes if "no test over clips" in n]
+  assert words in note
+  assert str(tmp_path / "b") in note

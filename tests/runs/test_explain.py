@@ -1,0 +1,190 @@
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from asd_jax.engine import programs
+from asd_jax.engine import system as system_lib
+from asd_jax.runs import examples, explain
+from configs import plain_knn
+
+RATE = 16_000
+
+
+@pytest.fixture
+def rng():
+  return np.random.default_rng(0)
+
+
+def noise(rng, num=RATE):
+  return (rng.normal(size=(2, num)) / 20).astype(np.float32)
+
+
+def test_swapping_every_segment_gives_the_other_clip(rng):
+  wave, other = noise(rng), noise(rng)
+  samples, _ = explain.edges(RATE, RATE)
+  pairs = zip(samples[:-1], samples[1:], strict=True)
+  change = sum(explain.swap_time(wave, other, *p) - wave for p in pairs)
+  middle = slice(200, -200)  # the fades reach over the ends of the clip
+  np.testing.assert_allclose(
+    (wave + change)[:, middle], other[:, middle], rtol=0, atol=2e-2
+  )
+
+
+def test_swapping_every_band_gives_the_other_clip(rng):
+  wave, other = noise(rng, 15_999), noise(rng, 15_999)
+  _, hertz = explain.edges(15_999, RATE)
+  pairs = zip(hertz[:-1], hertz[1:], strict=True)
+  change = sum(
+    explain.swap_band(wave, other, low, high, RATE) - wave
+    for low, high in pairs
+  )
+  np.testing.assert_allclose(wave + change, other, rtol=0, atol=1e-5)
+
+
+def test_short_references_are_repeated():
+  some = np.arange(6).reshape(2, 3)
+  long = explain.fitted(some, 5)
+  np.testing.assert_array_equal(long, [[0, 1, 2, 0, 1], [3, 4, 5, 3, 4]])
+  assert explain.fitted(some, 2).shape == (2, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_the_reason_names_where_and_when_a_tone_sounds(rng, dtype):
+  t = np.arange(RATE) / RATE
+  wave = noise(rng) / 10
+  tone = np.sin(2 * np.pi * 3000 * t) * ((t >= 0.4) & (t < 0.5))
+  wave += 0.5 * tone.astype(np.float32)
+  sizes = set()
+
+  def loudness(batch):
+    sizes.add((len(batch), batch.dtype.name))
+    clean = batch / 32_768 if batch.dtype == np.int16 else batch
+    return np.square(clean).sum(axis=(1, 2))
+
+  def of(x):
+    return (x * 32_768).astype(np.int16) if dtype == np.int16 else x
+
+  others = [of(noise(rng, n) / 10) for n in (RATE, RATE // 3)]
+  reason = explain.explain(loudness, of(wave), others, batch_size=7, rate=RATE)
+  assert sizes == {(7, np.dtype(dtype).name)}
+  assert np.argmax(reason.time) == 4
+  band = np.argmax(reason.band)
+  assert reason.hertz[band] <= 3000 < reason.hertz[band + 1]
+  assert reason.band[band] > 10 * np.delete(reason.band, band).max()
+
+
+@pytest.fixture(scope="module")
+def bank():
+  """A kNN system fitted to seven clips: system, state and clips."""
+  draws = np.random.default_rng(1)
+  system = system_lib.build(plain_knn.get_config().to_dict())
+  waves = np.stack([noise(draws) * (1 + i) for i in range(7)])
+  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
+  feats = compute(system.front, {}, jnp.asarray(waves))
+  normals = system_lib.Normals(
+    system.front, (feats,), jnp.arange(7), jnp.zeros(7, bool), {}
+  )
+  return system, jax.jit(system.fit)(system.hypers, normals), waves
+
+
+def test_nearest_training_clips_are_those_of_the_bank(rng, bank):
+  system, state, waves = bank
+  compiled = explain.bank_scorer(system)
+  assert explain.has_bank(state)
+  clip = noise(rng) * 3.4
+  feats = system.features(state["front"], {}, jnp.asarray(clip))
+  found = explain.nearest_rows(compiled, state, feats, len(waves), 7)
+  fitted = jax.tree.map(
+    lambda x: np.asarray(x[0]), state["branches"]["log_mel"]
+  )
+  change = fitted["transform"]
+  emb = (np.asarray(feats["log_mel"][0]) - change["mean"]) / change["std"]
+  rows = fitted["backend"].rows
+  wanted = np.linalg.norm(rows.emb + rows.centre - emb[None], axis=1)
+  assert [i for i, _ in found] == list(np.argsort(wanted))
+  np.testing.assert_allclose([s for _, s in found], np.sort(wanted), rtol=1e-4)
+  best = jax.jit(system.score)(system.hypers, state, feats)
+  np.testing.assert_allclose(found[0][1], best, rtol=1e-5)
+
+
+def test_a_state_without_rows_has_no_bank():
+  assert not explain.has_bank({"a": {"backend": {"mean": jnp.zeros(3)}}})
+
+
+def test_nearest_spectra_finds_the_clip_itself(rng):
+  some = [noise(rng) * 2.0**i for i in range(5)]
+  means = [explain.mean_spectrum(x, RATE) for x in some]
+  near = explain.nearest_spectra(means[3], means, 2)
+  assert near[0] == 3
+
+
+def part(scores):
+  return types.SimpleNamespace(
+    score=np.array(scores), train=np.linspace(0, 1, 11)
+  )
+
+
+def test_every_machine_shows_its_worst_clip_before_any_second():
+  scored = {
+    "a": {"00": part([9.0, 8.0, 7.0, 6.0])},
+    "b": {"00": part([0.1]), "01": part([2.0])},
+    "none": {"00": part([])},
+  }
+  picks = examples.choose(scored, per_machine=3, in_all=3)
+  assert [(p.machine, p.section, p.row) for p in picks] == [
+    ("a", "00", 0), ("a", "00", 1), ("b", "01", 0),
+  ]  # fmt: skip
+  every = examples.choose(scored, per_machine=3, in_all=9)
+  assert [p.machine for p in every] == ["a", "a", "a", "b", "b"]
+
+
+def finder(tmp_path, rng, bank, seconds=30.0):
+  import soundfile
+
+  from asd_jax.data import clips
+
+  system, state, waves = bank
+  for folder, num in (("normal", 7), ("test", 2)):
+    (tmp_path / folder).mkdir()
+    for i in range(num):
+      sound = waves[i].T if folder == "normal" else noise(rng).T * 12
+      soundfile.write(tmp_path / folder / f"{i}.wav", sound, RATE)
+  machine = clips.read_plain(tmp_path / "normal", tmp_path / "test", name="m")
+  scored = {"m": {"00": types.SimpleNamespace(
+    clips=machine.test, score=np.array([3.0, 4.0]), train=np.arange(7.0),
+    section=types.SimpleNamespace(threshold=2.0, state=state),
+  )}}  # fmt: skip
+  compiled = programs.Programs(system, {}, 4)
+  return lambda: examples.find(
+    compiled, [machine], scored, {"sample_rate": RATE}, seconds=seconds
+  )
+
+
+def test_suspects_come_with_sound_neighbours_and_reason(tmp_path, rng, bank):
+  first, second = finder(tmp_path, rng, bank)()
+  assert (first.clip.name, second.clip.name) == ("1.wav", "0.wav")
+  assert first.wave is not None
+  assert first.reason is not None
+  assert len(first.neighbours) == 2
+  assert first.neighbours[0][1] <= first.neighbours[1][1]
+  assert first.references == tuple(name for name, _ in first.neighbours)
+  assert not first.problem
+
+
+def test_a_clip_that_is_gone_is_named_and_stops_nothing(tmp_path, rng, bank):
+  find = finder(tmp_path, rng, bank)
+  (tmp_path / "test" / "1.wav").unlink()
+  first, second = find()
+  assert first.wave is None
+  assert "1.wav" in first.problem
+  assert second.reason is not None
+
+
+def test_reasons_stop_when_time_is_up(tmp_path, rng, bank):
+  first, _ = finder(tmp_path, rng, bank, seconds=-1.0)()
+  assert first.wave is not None
+  assert first.reason is None
+  assert "takes too long" in first.problem
