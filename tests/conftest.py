@@ -8,11 +8,15 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# The same programs come up in many tests, of all processes of a session:
-# compile each once.
+# Programs that come up in many tests are compiled once a process. A cache a
+# worker: a process that reads an entry while another writes it gets a warning,
+# which is an error here. `ASD_JAX_TEST_CACHE` keeps them between sessions.
 if "PYTEST_XDIST_WORKER" not in os.environ:
   _CACHE = tempfile.TemporaryDirectory(prefix="asd_jax_tests_")
-  os.environ["ASD_JAX_CACHE"] = _CACHE.name
+  os.environ.setdefault("ASD_JAX_TEST_CACHE", _CACHE.name)
+os.environ["ASD_JAX_CACHE"] = os.path.join(
+  os.environ["ASD_JAX_TEST_CACHE"], os.environ.get("PYTEST_XDIST_WORKER", "one")
+)
 jax.config.update(
   "jax_compilation_cache_dir", os.environ["ASD_JAX_CACHE"] + "/xla"
 )

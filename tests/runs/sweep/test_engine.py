@@ -12,7 +12,7 @@ from asd_jax.metrics import official
 from asd_jax.runs.sweep import engine as sweep_engine
 from tests.runs.sweep import cases
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ALPHA = "view.alpha=linspace(-0.5, 1, 7)"
 LAM = "bank.lam=[0.0, 0.3, 0.9, 1.0]"
 RESIDUAL = dict(view=dict(name="residual"))
