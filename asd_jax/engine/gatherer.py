@@ -9,7 +9,6 @@ from asd_jax.engine import gather
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Embedder
-from asd_jax.runs import progress as progress_lib
 
 
 class Gatherer:
@@ -18,30 +17,27 @@ class Gatherer:
   Args:
     embedder: the embedding stage.
     config: the system's config.
-    progress: where progress is shown.
   """
 
-  def __init__(
-    self,
-    embedder: Embedder,
-    config: Mapping[str, Any],
-    progress: progress_lib.Progress,
-  ) -> None:
+  def __init__(self, embedder: Embedder, config: Mapping[str, Any]) -> None:
     self._embedder, self._config = embedder, config
-    self._progress = progress
     self._system = embedder.programs.system
     self._fit_front = gather.front_fitter(self._system)
     self._trainers = train_lib.trainers(self._system)
 
   def normals(
-    self, label: str, train: Sequence[clips.Clip], advance: Callable
+    self,
+    train: Sequence[clips.Clip],
+    *,
+    advance: Callable,
+    on_epoch: train_lib.OnEpoch,
   ) -> tuple[system_lib.Normals, list[str]]:
     """Front ends fitted, features computed, clips made, encoders trained.
 
     Args:
-      label: of the section, for progress.
-      train: its training clips.
+      train: training clips of a section.
       advance: called with the number of clips done, after each batch.
+      on_epoch: called with (branch, epochs done, metrics).
 
     Returns:
       What the system is fitted to, and notes on odd input.
@@ -57,7 +53,7 @@ class Gatherer:
       normals.replace(made=made),
       self._config,
       folder=Path(folder) if folder else None,
-      on_epoch=self._progress.epochs(label),
+      on_epoch=on_epoch,
     )
     return normals, notes
 

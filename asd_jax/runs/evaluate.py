@@ -177,7 +177,7 @@ class Runner:
     params = self.embedder.programs.weights
     self.weights = {n: w._replace(params=params[n]) for n, w in loaded.items()}
     self._progress = progress
-    self._gather = gatherer.Gatherer(self.embedder, config, progress)
+    self._gather = gatherer.Gatherer(self.embedder, config)
     self._fit = system_lib.compiled_fit(self.system)
 
   def fit(
@@ -196,7 +196,9 @@ class Runner:
     label = f"{machine} {section}"
     gather.check(self.system, train, self.config["sample_rate"])
     advance = self._progress.task(f"{label} training clips", len(train))
-    normals, notes = self._gather.normals(label, train, advance)
+    normals, notes = self._gather.normals(
+      train, advance=advance, on_epoch=self._progress.epochs(label)
+    )
     notes += domain_notes(self.system, label, train)
     state, own = self._fit(self.system.hypers, normals)
     train_scores = np.asarray(own)

@@ -200,9 +200,7 @@ class Collector:
     """
     loaded = session.read_weights(self.system, self._config)
     self._embedder = session.open_embedder(self.system, loaded, self._config)
-    self._gather = gatherer.Gatherer(
-      self._embedder, self._config, self._progress
-    )
+    self._gather = gatherer.Gatherer(self._embedder, self._config)
     self._facts = lambda: session.facts(self._embedder, loaded)
     return {n: w.digest for n, w in loaded.items()}
 
@@ -233,7 +231,11 @@ class Collector:
     """
     total = len(section.train) + len(section.test)
     advance = self._progress.task(f"{section.name} features", total)
-    normals, notes = self._gather.normals(section.name, section.train, advance)
+    normals, notes = self._gather.normals(
+      section.train,
+      advance=advance,
+      on_epoch=self._progress.epochs(section.name),
+    )
     tests, more = self._gather.clips(normals.front, section.test, advance)
     order = jnp.asarray(tests.order)
     return Clips(normals, tests.features, order), notes + more
