@@ -31,16 +31,16 @@ def run(arguments: Sequence[str]) -> None:
       f"flags: found {list(arguments)}, data_dir={_DATA_DIR.value!r},"
       f" output={_OUTPUT.value!r}; expected --data_dir=DIR --output=FILE."
     )
-  from asd_jax.runs import select_features
+  from asd_jax.runs import select
 
-  chosen = select_features.choose(
+  chosen = select.features(
     Path(_DATA_DIR.value),
     mode=_MODE.value,
     num=_NUM.value,
     limit=_LIMIT.value,
     machines=_MACHINES.value,
   )
-  select_features.write(Path(_OUTPUT.value), chosen)
+  select.write(Path(_OUTPUT.value), chosen)
   for entry in sorted(chosen["left_out"], key=lambda e: -e["distance"]):
     print(f"left out {entry['name']:16s} {entry['distance']:8.3f}")
   total = len(chosen["kept"]) + len(chosen["left_out"])

@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> None:
     )
   from asd_jax.runs import select
 
-  chosen = select.choose(Path(_RESULTS.value), _NUM.value)
+  chosen = select.members(Path(_RESULTS.value), _NUM.value)
   select.write(Path(_OUTPUT.value), chosen)
   for mark, rows in (("*", chosen["members"]), (" ", chosen["left_out"])):
     for row in rows:

@@ -1,16 +1,17 @@
-"""Checks a run's config before any data is read."""
+"""Completes and checks a run's config before any data is read."""
 
 import difflib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from asd_jax import errors
+from asd_jax import errors, files
 from asd_jax.data import submission
 from asd_jax.engine import cache, stages
 from asd_jax.engine import system as system_lib
-from asd_jax.runs import select, select_features
+from asd_jax.frontends import dif
 
 # Settings of a run, beside those of the system itself.
 KEYS = (
@@ -43,6 +44,131 @@ KEYS = (
 )
 
 
+class Selection(NamedTuple):
+  """A file that a command writes and a config names.
+
+  Attributes:
+    key: of the config that names the file.
+    kind: what the file says it is.
+    script: the command that writes it.
+    entries: the list in the file that counts.
+    what: the same in words.
+    read: takes that list; raises KeyError, TypeError or ValueError where it
+      is none.
+    put: `(config, what was read) -> config`.
+  """
+
+  key: str
+  kind: str
+  script: str
+  entries: str
+  what: str
+  read: Callable[[Any], tuple]
+  put: Callable[[Mapping[str, Any], tuple], dict[str, Any]]
+
+
+def _members(entries: Any) -> tuple:
+  found = tuple((m["branch"], m["seed"]) for m in entries)
+  if not found:
+    raise ValueError("none")
+  return found
+
+
+def _features(entries: Any) -> tuple:
+  names = tuple(entry["name"] for entry in entries)
+  dif.chosen(names)  # which refuses no name and unknown ones
+  return names
+
+
+def _with_members(config: Mapping[str, Any], found: tuple) -> dict[str, Any]:
+  if config["members"]:
+    raise errors.InputError(
+      "config: found both members and selection, expected one of them."
+    )
+  return {**config, "members": found}
+
+
+def _with_features(config: Mapping[str, Any], found: tuple) -> dict[str, Any]:
+  """Every front end that computes such features takes the chosen ones."""
+  branches = {}
+  for name, spec in config["branches"].items():
+    front = dict(spec["frontend"])
+    if front["name"] in dif.FRONTENDS:
+      spec = {**spec, "frontend": {**front, "features": found}}
+    branches[name] = spec
+  taken = [s["frontend"]["name"] in dif.FRONTENDS for s in branches.values()]
+  if not any(taken):
+    raise errors.InputError(
+      "config: found feature_selection, but no branch with frontend 'dif'."
+    )
+  return {**config, "branches": branches}
+
+
+MEMBERS = Selection(
+  key="selection",
+  kind="asd_jax member selection",
+  script="scripts/select_members.py",
+  entries="members",
+  what="members",
+  read=_members,
+  put=_with_members,
+)
+FEATURES = Selection(
+  key="feature_selection",
+  kind="asd_jax feature selection",
+  script="scripts/select_features.py",
+  entries="kept",
+  what="names",
+  read=_features,
+  put=_with_features,
+)
+
+
+def read_selection(path: Path, selection: Selection) -> tuple:
+  """Reads what was chosen from a selection file.
+
+  Args:
+    path: the file.
+    selection: what it should be.
+
+  Returns:
+    (branch, seed) pairs, or names of features.
+
+  Raises:
+    InputError: if it is missing or not such a file.
+  """
+  expected = f"expected a file that {selection.script} wrote"
+  found = files.read_json(path)
+  if found.get("kind") != selection.kind:
+    raise errors.InputError(f"{path}: found another kind of file, {expected}.")
+  try:
+    return selection.read(found[selection.entries])
+  except (KeyError, TypeError, ValueError):
+    raise errors.InputError(
+      f"{path}: found no {selection.what}, {expected}."
+    ) from None
+
+
+def with_selections(config: Mapping[str, Any]) -> dict[str, Any]:
+  """A config with the contents of its selection files put in.
+
+  Args:
+    config: plain data; keys of selection files may be missing or empty.
+
+  Returns:
+    The config, complete without the files.
+
+  Raises:
+    InputError: for a bad file, or one that the config has no use for.
+  """
+  out = dict(config)
+  for selection in (MEMBERS, FEATURES):
+    if path := out.get(selection.key):
+      out = selection.put(out, read_selection(Path(path), selection))
+      out[selection.key] = ""
+  return out
+
+
 def prepared(config: Mapping[str, Any]) -> dict[str, Any]:
   """Completes a config and refuses one that a run could not finish with.
 
@@ -55,7 +181,7 @@ def prepared(config: Mapping[str, Any]) -> dict[str, Any]:
   Raises:
     InputError: for an unknown, missing or impossible setting.
   """
-  config = select_features.applied(select.applied(config))
+  config = with_selections(config)
   check(config)
   return config
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from asd_jax.engine import settings
 from asd_jax.frontends import dif
-from asd_jax.runs import select_features
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_config_takes_the_kept_features(chosen):
       "other": {"frontend": {"name": "log_mel"}},
     },
   }
-  found = select_features.applied(config)
+  found = settings.with_selections(config)
   kept = names(json.loads(chosen.read_text())["kept"])
   assert found["branches"]["dif"]["frontend"]["features"] == tuple(kept)
   assert found["branches"]["other"] == config["branches"]["other"]
@@ -77,9 +77,9 @@ def test_a_config_takes_the_kept_features(chosen):
   assert config["branches"]["dif"]["frontend"]["features"] == "default"
   del config["branches"]["dif"]
   with pytest.raises(ValueError, match="no branch with frontend 'dif'"):
-    select_features.applied(config)
+    settings.with_selections(config)
   config["feature_selection"] = ""
-  assert select_features.applied(config) == config
+  assert settings.with_selections(config) == config
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_a_config_takes_the_kept_features(chosen):
 def test_another_file_is_refused(tmp_path, content, text):
   file = tmp_path / "features.json"
   if isinstance(content, dict):
-    content = json.dumps({"kind": select_features.KIND, **content})
+    content = json.dumps({"kind": settings.FEATURES.kind, **content})
   if content is not None:
     file.write_text(content)
   with pytest.raises(ValueError, match=text) as error:
-    select_features.read(file)
+    settings.read_selection(file, settings.FEATURES)
   assert str(file) in str(error.value)
 
 
