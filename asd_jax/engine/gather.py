@@ -1,8 +1,6 @@
 """From clips to features and scores, batch by batch in constant memory."""
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import configs
 from asd_jax import errors
 from asd_jax.data import audio, clips
 from asd_jax.engine.branch import Made
@@ -23,20 +20,6 @@ Tree = Any
 
 def _ignore(num: int) -> None:
   del num
-
-
-def mono_systems() -> list[str]:
-  """Names the configs in `configs/` that work on one channel."""
-  names = (m.name for m in pkgutil.iter_modules(configs.__path__))
-  out = []
-  for name in names:
-    module = importlib.import_module(f"configs.{name}")
-    if not hasattr(module, "get_config"):
-      continue
-    branches = module.get_config().branches.values()
-    if all(tuple(b.channels) == (0,) for b in branches):
-      out.append(name)
-  return out
 
 
 def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
@@ -54,10 +37,16 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
   for clip in some:
     head = clip.header
     if head.num_channels < system.num_channels:
+      needs = [
+        n
+        for n, branch in system.branches.items()
+        if branch.front.num_channels > head.num_channels
+      ]
       raise errors.InputError(
-        f"{clip.path}: found {head.num_channels} channel, this system expects"
-        f" {system.num_channels} (near and far); systems that need one channel:"
-        f" {', '.join(mono_systems())}."
+        f"{clip.path}: found {head.num_channels} channel, expected"
+        f" {system.num_channels} (near and far), which {', '.join(needs)} of"
+        " this system needs; systems whose branches all say channels=(0,), such"
+        " as plain_knn, take one."
       )
     num = audio.num_samples_at(head, rate)
     if num < system.min_samples:

@@ -179,15 +179,14 @@ def test_another_file_is_no_selection(evaluate, whole, tmp_path):
     assert text in line
 
 
-def test_mono_clips_name_the_systems_that_take_them(
+def test_mono_clips_name_the_branch_that_needs_two(
   evaluate, put_machine, tmp_path
 ):
   put_machine(tmp_path / "data" / "fan", channels=1)
   line = evaluate(config=S1).refused()
   assert "found 1 channel" in line
-  assert "plain_knn" in line
-  assert "baseline_mahala" in line
-  assert "katech_system1" not in line
+  assert "expected 2 (near and far)" in line
+  assert " ada_sub of this system needs" in line
 
 
 def change_far(folder, change):
