@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from asd_jax import errors, store
 from asd_jax.data import audio, clips
-from asd_jax.engine.cache import Entry, Shelf, digest_of, recording_digest
+from asd_jax.engine.cache import EmbeddingCache, Entry
 from asd_jax.engine.programs import Programs
 
 Tree = Any
@@ -41,14 +42,14 @@ class _Keys(NamedTuple):
 class Embedder:
   """Goes through clips, batch by batch.
 
-  A frozen encoder's features are looked for on its shelves first. Clips that
+  A frozen encoder's features are looked for in their caches first. Clips that
   miss some are decoded ahead while the device works; a forward pass serves
   all branches, layers and channels that share it. What is held does not grow
   with the number of clips, but for their names.
 
   Args:
     programs: the compiled system.
-    shelves: of branches with frozen encoders; none without a cache.
+    caches: of branches with frozen encoders; none if nothing is kept.
     rate: sample rate, Hz.
 
   Attributes:
@@ -58,9 +59,9 @@ class Embedder:
   """
 
   def __init__(
-    self, programs: Programs, shelves: Mapping[str, Shelf], rate: int
+    self, programs: Programs, caches: Mapping[str, EmbeddingCache], rate: int
   ) -> None:
-    self.programs, self._shelves, self._rate = programs, shelves, rate
+    self.programs, self._caches, self._rate = programs, caches, rate
     self.counts = {"read": 0, "computed": 0}
     self.problem = ""
 
@@ -77,8 +78,8 @@ class Embedder:
     Yields:
       Batches, in an order of their own; each clip once.
     """
-    for shelf in self._shelves.values():
-      shelf.open()
+    for cache in self._caches.values():
+      cache.open()
     keys = self._keys(front, some)
     for missing, rows in self._groups(keys):
       group = [some[i] for i in rows]
@@ -93,15 +94,20 @@ class Embedder:
         advance(int((index >= 0).sum()))
         yield Part(index, part.features, notes)
 
+  def notes(self) -> list[str]:
+    """Sentences on what is not kept, and on what was damaged."""
+    problem = [self.problem] if self.problem else []
+    return problem + [n for c in self._caches.values() for n in c.notes()]
+
   def _keys(self, front: Tree, some: Sequence[clips.Clip]) -> list[_Keys]:
     """Where the embeddings of each clip would be."""
-    if not self._shelves:
+    if not self._caches:
       return [_Keys("", {}) for _ in some]
-    state = {n: _state_digest(front[n]) for n in self._shelves}
+    state = {n: _state_digest(front[n]) for n in self._caches}
     out = []
     for clip in some:
-      own = recording_digest(clip.path)
-      places = {n: digest_of((own + s).encode()) for n, s in state.items()}
+      own = store.file_digest(clip.path)
+      places = {n: store.digest(own, s) for n, s in state.items()}
       out.append(_Keys(own, places))
     return out
 
@@ -113,7 +119,7 @@ class Embedder:
     for i, key in enumerate(keys):
       shapes = {}
       for name, place in key.places.items():
-        entry = self._shelves[name].get(place)
+        entry = self._caches[name].get(place)
         if entry is not None:
           shapes[name] = entry.array.shape
       missing = [n for n in self.programs.system.branches if n not in shapes]
@@ -122,8 +128,8 @@ class Embedder:
     yield from ((kind[0], rows) for kind, rows in groups.items())
 
   def _entry(self, front: Tree, clip: clips.Clip, name: str, key: str) -> Entry:
-    """An embedding that was on its shelf, computed if it has gone since."""
-    entry = self._shelves[name].get(key)
+    """An embedding that was kept, computed if it has gone since."""
+    entry = self._caches[name].get(key)
     if entry is not None:
       return entry
     (part,) = self._computed(front, [clip], [name])
@@ -171,7 +177,7 @@ class Embedder:
   def _read(
     self, front: Tree, some: Sequence[clips.Clip], keys: Sequence[_Keys]
   ) -> Iterator[Part]:
-    """Batches of embeddings that are all on their shelves."""
+    """Batches of embeddings that are all in their caches."""
     size = self.programs.batch_size
     for start in range(0, len(some), size):
       rows = []
@@ -191,7 +197,7 @@ class Embedder:
     keys: Sequence[_Keys],
     missing: Sequence[str],
   ) -> Iterator[Part]:
-    """Computes and keeps what is missing, and adds what is on its shelf."""
+    """Computes and keeps what is missing, and adds what is kept."""
     kept = [n for n in keys[0].places if n not in missing]
     order = self.programs.system.branches
     for part in self._computed(front, some, missing):
@@ -218,9 +224,9 @@ class Embedder:
     owners: Sequence[tuple[clips.Clip, _Keys]],
   ) -> None:
     """Keeps computed embeddings; a full disk is no reason to stop."""
-    every = self._shelves.items()
-    shelves = {n: s for n, s in every if n in names and s.writes}
-    if not shelves or self.problem:
+    every = self._caches.items()
+    caches = {n: s for n, s in every if n in names and s.writes}
+    if not caches or self.problem:
       return
     texts: dict[int, list[str]] = {}
     for i, text in part.notes:
@@ -229,13 +235,13 @@ class Embedder:
     try:
       for row, (i, (clip, key)) in enumerate(zip(own, owners, strict=True)):
         # Not of a file that was changed before it was decoded.
-        if recording_digest(clip.path) != key.recording:
+        if store.file_digest(clip.path) != key.recording:
           continue
-        for name, shelf in shelves.items():
+        for name, cache in caches.items():
           found = Entry(part.features[name][row], tuple(texts.get(i, ())))
           if np.isfinite(found.array).all():
-            shelf.put(key.places[name], found)
-    except (OSError, ValueError) as e:
+            cache.put(key.places[name], found)
+    except errors.InputError as e:
       self.problem = f"embeddings are not kept: {e}"
 
 
@@ -268,5 +274,5 @@ def _stacked(rows: Sequence[Part], size: int) -> Part:
 def _state_digest(front: Tree) -> str:
   """Names the states that decide embeddings; "" where nothing is fitted."""
   states = front["denoise"], front["frontend"]
-  leaves = [np.asarray(x) for x in jax.tree.leaves(states)]
-  return digest_of(*(x.tobytes() for x in leaves)) if leaves else ""
+  leaves = jax.tree.leaves(states)
+  return store.digest(*leaves) if leaves else ""

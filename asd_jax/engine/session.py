@@ -6,28 +6,33 @@ from typing import Any
 
 from asd_jax import files
 from asd_jax.encoders import load
-from asd_jax.engine.cache import Shelf
+from asd_jax.engine import identity, stages
+from asd_jax.engine.cache import EmbeddingCache
 from asd_jax.engine.embed import Embedder
 from asd_jax.engine.programs import Programs
 from asd_jax.engine.system import System
 
 
-def _shelves(
+def _caches(
   system: System, digests: Mapping[str, str], config: Mapping[str, Any]
-) -> dict[str, Shelf]:
-  """The shelves of a system's embeddings by branch; none without a cache."""
+) -> dict[str, EmbeddingCache]:
+  """The caches of a system's embeddings by branch; none if they are off."""
   mode = config["cache"]
   out = {}
   for name, source in system.sources.items():
-    frozen = system.branches[name].frozen
-    if frozen is None or not frozen.taken or mode == "off":
+    spec = config["branches"][name]
+    # A user's code may read files of its own: its source does not tell enough
+    # for a folder that outlives every run.
+    own = any(stages.is_imported(spec[s]) for s in identity.FEATURES)
+    if mode == "off" or own:
       continue
     about = {
       "weights": digests[source],
-      "features": frozen.taken,
+      "features": identity.of_features(spec),
       "sample_rate": config["sample_rate"],
     }
-    out[name] = Shelf(files.cache_folder("embeddings"), about, mode)
+    root = files.cache_folder("embeddings")
+    out[name] = EmbeddingCache(root, about, mode)
   return out
 
 
@@ -69,7 +74,7 @@ def facts(
     return {}
   sources = embedder.programs.system.sources
   random = any(w.origin == load.RANDOM for w in loaded.values())
-  notes = [embedder.problem] if embedder.problem else []
+  notes = embedder.notes()
   if random:
     notes.append("encoder weights are random: no score means anything")
   return {
@@ -130,5 +135,5 @@ def open_embedder(
   params = {n: w.params for n, w in loaded.items()}
   digests = {n: w.digest for n, w in loaded.items()}
   programs = Programs(system, params, config["batch_size"])
-  shelves = _shelves(system, digests, config)
-  return Embedder(programs, shelves, config["sample_rate"])
+  caches = _caches(system, digests, config)
+  return Embedder(programs, caches, config["sample_rate"])

@@ -216,7 +216,7 @@ def test_a_changed_recording_is_computed_again(some):
 
 
 def test_modes_of_the_cache(some, tmp_path):
-  kept = lambda: len(list((tmp_path / "cache").rglob("*.emb")))
+  kept = lambda: len(list((tmp_path / "cache").rglob("*.safetensors")))
   for mode, num in (("off", 0), ("readonly", 0), ("on", 7), ("readonly", 7)):
     gathered(opened(config_of(cache=mode)), some)
     assert kept() == num, mode
@@ -298,7 +298,7 @@ def test_a_file_that_changes_meanwhile_is_not_kept(some):
 def test_clearing_waits_for_the_first_use(some, tmp_path):
   gathered(opened(config_of()), some)
   stage = opened(config_of(cache="clear"))
-  assert len(list((tmp_path / "cache").rglob("*.emb"))) == 7
+  assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 7
   gathered(stage, some[:2])
   gathered(stage, some)  # cleared once only
   assert stage.counts == {"read": 2, "computed": 7}
@@ -311,7 +311,7 @@ def test_an_entry_that_goes_meanwhile_is_computed(some, tmp_path):
 
   def gone(keys):
     found = list(groups(keys))
-    for path in (tmp_path / "cache").rglob("*.emb"):
+    for path in (tmp_path / "cache").rglob("*.safetensors"):
       path.unlink()
     return found
 

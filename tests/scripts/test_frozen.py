@@ -124,7 +124,7 @@ def test_scoring_keeps_nothing_and_clears_nothing(run, put_wave, tmp_path):
       "--config.cache=clear",
     )
     assert end.status == 0, end.err
-    kept = lambda: len(list(folder.rglob("*.emb")))
+    kept = lambda: len(list(folder.rglob("*.safetensors")))
     assert kept() == 13
     new = put_wave(tmp_path / "new.wav")
     (detector,) = (tmp_path / "out" / "detectors").iterdir()
