@@ -38,6 +38,7 @@ def run(arguments: Sequence[str]) -> None:
       " expected two runs, each a results.json or its folder, and"
       " --output=FILE or none."
     )
+  from asd_jax.report import compare as report_compare
   from asd_jax.runs import compare
 
   if isinstance(sys.stdout, io.TextIOWrapper):
@@ -45,8 +46,8 @@ def run(arguments: Sequence[str]) -> None:
   a, b = map(compare.read, arguments)
   found = compare.compare(a, b)
   if _OUTPUT.value:
-    _write(_OUTPUT.value, compare.page(found), [a.file, b.file])
-  print("\n".join(compare.console(found)))
+    _write(_OUTPUT.value, report_compare.page(found), [a.file, b.file])
+  print("\n".join(report_compare.console(found)))
   if _OUTPUT.value:
     print(f"page: {_OUTPUT.value}")
 

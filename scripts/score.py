@@ -49,11 +49,12 @@ def _watch(detector: str, folder: str) -> None:
         f"flags: --{flag.name}: found {flag.value}, expected above 0."
       )
   from asd_jax import files
+  from asd_jax.data import score_table
   from asd_jax.runs import score, watch
 
   scorer = score.Scorer(detector, section=_SECTION.value)
   watched = watch.Watch(scorer, folder)
-  sys.stdout.write(files.csv_text([score.HEADER]))
+  sys.stdout.write(score_table.text([]))
   sys.stdout.flush()
   try:
     for event in watch.run(

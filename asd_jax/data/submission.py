@@ -224,8 +224,21 @@ def check(folder: str | Path, *, expected: Expected | None = None) -> list[str]:
   return problems
 
 
-def _read_all(folder: str | Path, kind: str) -> dict[str, dict[str, Values]]:
-  """Values of one kind by machine, section and clip name."""
+def read_scores(
+  folder: str | Path, *, kind: str = SCORE
+) -> dict[str, dict[str, Values]]:
+  """Anomaly scores of one system, by machine, section and clip name.
+
+  Args:
+    folder: a system folder, or a package with one system.
+    kind: `DECISION` for the decisions (0.0 or 1.0) instead.
+
+  Returns:
+    Machine to section to clip name to value.
+
+  Raises:
+    InputError: no or several systems, a missing or a faulty file.
+  """
   found = systems(folder) if Path(folder).is_dir() else []
   if len(found) != 1:
     listed = f": {_some(p.name for p in found)}" if found else ""
@@ -246,23 +259,6 @@ def _read_all(folder: str | Path, kind: str) -> dict[str, dict[str, Values]]:
       raise errors.InputError(f"{paths[0]}: {'; '.join(problems)}")
     out.setdefault(machine, {})[section] = values
   return out
-
-
-def read_scores(folder: str | Path) -> dict[str, dict[str, Values]]:
-  """Anomaly scores of one system, by machine, section and clip name.
-
-  Args:
-    folder: a system folder, or a package with one system.
-
-  Raises:
-    InputError: no or several systems, a missing or a faulty file.
-  """
-  return _read_all(folder, SCORE)
-
-
-def read_decisions(folder: str | Path) -> dict[str, dict[str, Values]]:
-  """Decisions (0.0 or 1.0) of one system; see `read_scores`."""
-  return _read_all(folder, DECISION)
 
 
 def _texts(machine: str, section: str, rows: Rows) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""AUC, partial AUC and official score as pure functions for jit and vmap.
+"""AUC and partial AUC as pure functions for jit and vmap.
 
 Counts of clip pairs are exact integers, so ties come out as in scikit-learn
 for the same float values; only the last divisions round. One sort serves all
@@ -62,23 +62,21 @@ def _auc(is_positive: Array, above: Array, tied: Array) -> Array:
   return _ratio(wins, 2 * num_negative * jnp.sum(is_positive))
 
 
-def _pauc(
-  is_positive: Array, above: Array, tied: Array, max_fpr: float | Array
-) -> Array:
-  """Standardised partial area of one set of negatives, all `[N]`.
+def _pauc(is_positive: Array, above: Array, tied: Array) -> Array:
+  """McClish-standardised area up to `MAX_FPR` of one set, all `[N]`.
 
   A positive adds to the curve a step at its false-positive rate or, when
   tied with negatives, a straight line over the width of the tie.
   """
   num_negative = above[-1] + tied[-1]
-  width = max_fpr * num_negative  # in clips, not rounded
+  width = MAX_FPR * num_negative  # in clips, not rounded
   room = jnp.maximum(width - above, 0)
   whole = room - 0.5 * tied
   cut = room**2 / jnp.maximum(2 * tied, 1)
   area = jnp.where(above + tied <= width, whole, cut)
   total = jnp.sum(jnp.where(is_positive, area, 0))
   share = _ratio(total, width * jnp.sum(is_positive))  # of the best area
-  chance = max_fpr / 2
+  chance = MAX_FPR / 2
   return 0.5 * (1 + (share - chance) / (1 - chance))
 
 
@@ -93,53 +91,6 @@ def _prepare(score: Array, valid: Array | None) -> tuple[Array, Array, Array]:
   valid = jnp.ones(score.shape, bool) if valid is None else valid
   score = jnp.where(valid, score, 0)
   return score, valid, jnp.logical_not(jnp.any(jnp.isnan(score)))
-
-
-def auc(
-  score: Array, is_positive: Array, *, valid: Array | None = None
-) -> Array:
-  """Area under the ROC curve; tied pairs count one half.
-
-  Args:
-    score: `[N]`, higher is more anomalous.
-    is_positive: `[N]` bool.
-    valid: `[N]` bool, clips that count; None for all.
-
-  Returns:
-    `[]`; NaN when a class is missing or a valid score is NaN. Exact up to the
-    last division while positives times negatives stay below 2**30.
-  """
-  score, valid, usable = _prepare(score, valid)
-  blocks = _tie_blocks(score, is_positive & valid, (~is_positive & valid)[None])
-  positive, above, tied = blocks
-  return jnp.where(usable, _auc(positive, above[0], tied[0]), jnp.nan)
-
-
-def pauc(
-  score: Array,
-  is_positive: Array,
-  *,
-  max_fpr: float = MAX_FPR,
-  valid: Array | None = None,
-) -> Array:
-  """Partial AUC up to `max_fpr`, McClish standardised (chance is 0.5).
-
-  Args:
-    score: `[N]`, higher is more anomalous.
-    is_positive: `[N]` bool.
-    max_fpr: largest false-positive rate, in (0, 1].
-    valid: `[N]` bool, clips that count; None for all.
-
-  Returns:
-    `[]`; NaN when a class is missing or a valid score is NaN.
-  """
-  if not 0 < max_fpr <= 1:
-    raise errors.InputError(f"max_fpr is {max_fpr}, expected 0 < max_fpr <= 1")
-  score, valid, usable = _prepare(score, valid)
-  blocks = _tie_blocks(score, is_positive & valid, (~is_positive & valid)[None])
-  positive, above, tied = blocks
-  value = _pauc(positive, above[0], tied[0], max_fpr)
-  return jnp.where(usable, value, jnp.nan)
 
 
 def domain_metrics(
@@ -169,32 +120,7 @@ def domain_metrics(
     [
       _auc(positive, above[0], tied[0]),
       _auc(positive, above[1], tied[1]),
-      _pauc(positive, above[0] + above[1], tied[0] + tied[1], MAX_FPR),
+      _pauc(positive, above[0] + above[1], tied[0] + tied[1]),
     ]
   )  # [3]
   return jnp.where(usable, values, jnp.nan)
-
-
-def harmonic_mean(values: Array, *, axis: int = -1) -> Array:
-  """Harmonic mean over one axis, values below float64 epsilon raised to it.
-
-  Args:
-    values: `[..., K]`.
-    axis: the axis that is averaged.
-
-  Returns:
-    `[...]`; NaN where a value is NaN.
-  """
-  return 1 / jnp.mean(1 / jnp.maximum(values, EPS), axis=axis)
-
-
-def official_score(values: Array) -> Array:
-  """Official score: harmonic mean of all values, whatever their shape.
-
-  Args:
-    values: `[M, 3]` `domain_metrics` of M machines (or any other shape).
-
-  Returns:
-    `[]`; use vmap for a batch of score vectors.
-  """
-  return harmonic_mean(jnp.ravel(values))

@@ -5,7 +5,7 @@ in float64, and follow the official evaluator of DCASE Task 2 (2022 to 2026):
 the anomalies of both domains stand against the normal clips of each domain.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,14 +18,6 @@ EPS = device.EPS
 RANKED = ("auc_source", "auc_target", "pauc")
 DECISION_METRICS = ("precision", "recall", "f1")
 _SUFFIXES = ("_source", "_target")
-MEAN_COLUMNS = ("AUC", "pAUC", "precision", "recall", "F1 score")
-_MEAN_KEYS = {
-  "AUC": ("auc_source", "auc_target"),
-  "pAUC": ("pauc", "pauc"),
-  "precision": ("precision_source", "precision_target"),
-  "recall": ("recall_source", "recall_target"),
-  "F1 score": ("f1_source", "f1_target"),
-}
 
 Metrics = Mapping[str, float | None]
 
@@ -159,6 +151,19 @@ def _present(values: Iterable[float | None]) -> np.ndarray:
   return kept
 
 
+def harmonic_mean(values: np.ndarray) -> np.ndarray:
+  """Harmonic mean over the last axis, zeros raised to float64 epsilon.
+
+  Args:
+    values: `[..., K]` fractions.
+
+  Returns:
+    `[...]`; NaN where a value is NaN.
+  """
+  # The evaluator raises values too: one AUC of zero must not divide by zero.
+  return 1 / np.mean(1 / np.maximum(values, EPS), axis=-1)
+
+
 def arithmetic_mean(values: Iterable[float | None]) -> float | None:
   """Arithmetic mean of the values that are not None; None when none is."""
   kept = _present(values)
@@ -183,7 +188,7 @@ def official_score(values: Iterable[float | None]) -> float | None:
   kept = _present(values)
   if not len(kept):
     return None
-  return float(1 / np.mean(1 / np.maximum(kept, EPS)))
+  return float(harmonic_mean(kept))
 
 
 def ranked_values(entries: Iterable[Metrics]) -> list[float | None]:
@@ -199,31 +204,3 @@ def machine_score(sections: Iterable[Metrics]) -> float | None:
   """
   values = ranked_values(sections)
   return None if None in values else official_score(values)
-
-
-def mean_rows(
-  entries: Sequence[Metrics],
-) -> dict[str, dict[str, float | None]]:
-  """The evaluator's four mean rows over sections, or over all machines.
-
-  Args:
-    entries: `clip_metrics` of one machine's sections or of all machines.
-
-  Returns:
-    Row name to column name (`MEAN_COLUMNS`) to value. The AUC column averages
-    the AUCs of both domains; None values are skipped.
-  """
-  both, source, target = (0, 1), (0,), (1,)
-  rows = {
-    "arithmetic mean": (arithmetic_mean, both),
-    "harmonic mean": (official_score, both),
-    "source harmonic mean": (official_score, source),
-    "target harmonic mean": (official_score, target),
-  }
-  return {
-    row: {
-      column: mean(e.get(keys[i]) for i in domains for e in entries)
-      for column, keys in _MEAN_KEYS.items()
-    }
-    for row, (mean, domains) in rows.items()
-  }

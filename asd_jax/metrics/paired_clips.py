@@ -35,11 +35,6 @@ def _points(section: Section) -> np.ndarray:
   return np.array(values, np.float64)
 
 
-def _harmonic(values: np.ndarray) -> np.ndarray:
-  """Harmonic mean over the last axis, as the official score has it."""
-  return 1 / np.mean(1 / np.maximum(values, official.EPS), axis=-1)
-
-
 def _record(
   points: np.ndarray, drawn: np.ndarray, num: int
 ) -> paired.Comparison:
@@ -49,8 +44,8 @@ def _record(
     raise errors.InputError(
       "found no metric of both systems, expected one or more"
     )
-  first, second = _harmonic(points[:, kept])
-  scores = _harmonic(drawn[:, :, kept])  # [R, 2]
+  first, second = official.harmonic_mean(points[:, kept])
+  scores = official.harmonic_mean(drawn[:, :, kept])  # [R, 2]
   diff = scores[:, 1] - scores[:, 0]
   gap = float(second - first)
   record = paired.Comparison("clips", num, num, gap)

@@ -31,62 +31,6 @@ class Bootstrap(TypedDict):
   score: Interval | None
 
 
-def _jackknife_halfwidth(
-  score: np.ndarray, is_anomaly: np.ndarray, max_fpr: float
-) -> float:
-  """The evaluator's half-width of one pooled area, see `official_ci95`."""
-  from scipy import special
-
-  num = len(score)
-  values, block = np.unique(-score, return_inverse=True)
-  size = len(values)
-  counts = np.stack(
-    [np.bincount(block[is_anomaly == kind], minlength=size) for kind in (0, 1)]
-  ).astype(np.float64)  # [2, V], normal and anomalous clips of each value
-  estimate = np.zeros((2, size))  # without one such clip
-  for kind, place in np.argwhere(counts):
-    left = counts.copy()
-    left[kind, place] -= 1
-    through = np.cumsum(left[0]) / left[0].sum()  # false-positive rate
-    width = left[0] / left[0].sum()
-    room = np.maximum(max_fpr - (through - width), 0)
-    cut = room**2 / np.where(width > 0, 2 * width, 1)
-    area = np.where(through <= max_fpr, room - width / 2, cut)
-    estimate[kind, place] = area @ left[1] / left[1].sum()
-  chance = max_fpr**2 / 2
-  estimate = 0.5 * (1 + (estimate - chance) / (max_fpr - chance))
-  mean = np.sum(counts * estimate) / num
-  spread = np.sum(counts * (estimate - mean) ** 2)
-  error = np.sqrt(spread / (num * (num - 1)))
-  return float(special.stdtrit(num - 1, 0.975) * error)
-
-
-def official_ci95(score: ArrayLike, is_anomaly: ArrayLike) -> float:
-  """The "official score ci95" as the evaluator prints it: far too small.
-
-  It pools the clips of all machines, takes the 95 % jackknife half-widths of
-  the AUC and of the pAUC and averages the two; the standard error has
-  N (N - 1) below the spread where the jackknife has N / (N - 1), so it is
-  too small by N - 1. Only for comparing with the evaluator's files: never
-  show it as an uncertainty, use `bootstrap`.
-
-  Args:
-    score: `[N]` scores of all machines and sections in a row.
-    is_anomaly: `[N]` bool.
-
-  Returns:
-    The printed value.
-  """
-  score = official.as_scores(score)
-  anomaly = official.as_flags("is_anomaly", is_anomaly, len(score))
-  if min(np.sum(anomaly), np.sum(~anomaly)) < 2:
-    raise errors.InputError("the jackknife needs two clips of each class")
-  halfwidths = [
-    _jackknife_halfwidth(score, anomaly, p) for p in (1, official.MAX_FPR)
-  ]
-  return sum(halfwidths) / 2
-
-
 def seed_summary(values: ArrayLike) -> dict[str, float | None]:
   """Mean and standard deviation over seeds.
 
@@ -190,8 +134,8 @@ def interval_of_score(
     The interval; None when a value is missing.
   """
   array = np.asarray(samples, np.float64)
-  array = np.maximum(array.reshape(len(array), -1), official.EPS)  # [R, 3 M]
-  return interval(1 / np.mean(1 / array, axis=1), level=level)
+  array = array.reshape(len(array), -1)  # [R, 3 M]
+  return interval(official.harmonic_mean(array), level=level)
 
 
 def bootstrap(

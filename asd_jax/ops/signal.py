@@ -14,7 +14,7 @@ POWER_FLOOR = float(np.finfo(np.float64).eps)
 
 
 def num_centred_frames(num_samples: int, hop_samples: int) -> int:
-  """Counts the frames of `power_spectrogram`: `1 + floor(S / hop)`."""
+  """Counts the frames of `stft`: `1 + floor(S / hop)`."""
   return 1 + num_samples // hop_samples
 
 
@@ -191,24 +191,6 @@ def power(spectrum: Array) -> Array:
     `[...]` power.
   """
   return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
-
-
-def power_spectrogram(
-  wave: Array, *, fft_samples: int = 1024, hop_samples: int = 512
-) -> Array:
-  """Squared magnitude of centred, Hann-windowed frames.
-
-  Args:
-    wave: `[..., S]` waveform; half a window of zeros is put on each side.
-    fft_samples: window and transform length, samples; even.
-    hop_samples: hop, samples.
-
-  Returns:
-    `[..., T, fft_samples // 2 + 1]` power, `T = 1 + floor(S / hop_samples)`.
-
-  Source: [DCASE26base], librosa's centred frames with zero padding.
-  """
-  return power(stft(wave, fft_samples=fft_samples, hop_samples=hop_samples))
 
 
 def _order_statistic(bits: Array, below: int) -> Array:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import soundfile
 
-from asd_jax.report import spectrogram, text
-from asd_jax.runs.examples import Suspect
+from asd_jax.report import record, spectrogram, text
 
+TITLE = "Suspicious clips"
 AUDIO_SECONDS = 10.0
 _AUDIO_BYTES = 3_400_000
 _MIN_SHARE = 0.1
@@ -24,7 +24,9 @@ METHOD = (
 )
 
 
-def _start_seconds(suspect: Suspect, length: float, seconds: float) -> float:
+def _start_seconds(
+  suspect: record.Suspect, length: float, seconds: float
+) -> float:
   """Where the sound starts: a long clip is cut around its oddest segment."""
   if suspect.reason is None or length <= seconds:
     return 0.0
@@ -40,7 +42,7 @@ def wav_uri(wave: np.ndarray, rate: int) -> str:
   return "data:audio/wav;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def _player(suspect: Suspect, wave: np.ndarray, seconds: float) -> str:
+def _player(suspect: record.Suspect, wave: np.ndarray, seconds: float) -> str:
   """An audio player of the near channel, loud enough to hear."""
   near, rate = wave[0], suspect.rate
   start = _start_seconds(suspect, len(near) / rate, seconds)
@@ -55,7 +57,7 @@ def _player(suspect: Suspect, wave: np.ndarray, seconds: float) -> str:
     remarks.append(
       f"level {20 * np.log10(gain):+.0f} dB".replace("-", "&minus;")
     )
-  name = text.escape(suspect.clip.name)
+  name = text.escape(suspect.name)
   return (
     f'<div class="player"><audio controls preload="none" aria-label="Sound of'
     f' {name}" src="{wav_uri(np.clip(part * gain, -1, 1), rate)}"></audio>'
@@ -72,7 +74,7 @@ def _top(
   return [(edges[i], edges[i + 1], float(share[i])) for i in order]
 
 
-def _reason_items(suspect: Suspect) -> list[str]:
+def _reason_items(suspect: record.Suspect) -> list[str]:
   reason, excess = suspect.reason, suspect.score - suspect.typical
   if reason is None:
     return []
@@ -94,7 +96,7 @@ def _reason_items(suspect: Suspect) -> list[str]:
   return [f"Where: {where}", f"When: {when}"]
 
 
-def _neighbour_item(suspect: Suspect) -> list[str]:
+def _neighbour_item(suspect: record.Suspect) -> list[str]:
   if suspect.neighbours:
     names = ", ".join(
       f"<span class=file>{text.escape(n)}</span> ({text.number(s)})"
@@ -109,20 +111,20 @@ def _neighbour_item(suspect: Suspect) -> list[str]:
   return []
 
 
-def _facts(suspect: Suspect) -> str:
+def _facts(suspect: record.Suspect) -> str:
   decision = "suspicious" if suspect.score > suspect.threshold else "accepted"
   facts = [
     f"score <b>{text.number(suspect.score)}</b>",
     f"threshold {text.number(suspect.threshold)}: <b>{decision}</b>",
-    f"above {100 * suspect.beaten:.0f}&nbsp;% of the training clips",
+    f"above {100 * suspect.share_below:.0f}&nbsp;% of the training clips",
   ]
-  known = [suspect.clip.domain, suspect.clip.label]
+  known = [suspect.domain, suspect.label]
   label = ", ".join(k for k in known if k)
   facts.append(f"truth: {label}" if label else "no label")
   return "".join(f"<li>{f}</li>" for f in facts)
 
 
-def card(suspect: Suspect, *, seconds: float, heading: str) -> str:
+def card(suspect: record.Suspect, *, seconds: float, heading: str) -> str:
   """One clip as HTML.
 
   Args:
@@ -133,11 +135,11 @@ def card(suspect: Suspect, *, seconds: float, heading: str) -> str:
   Returns:
     HTML.
   """
-  name = text.escape(suspect.clip.name)
+  name = text.escape(suspect.name)
   picture = player = ""
   if suspect.wave is not None:
     picture = spectrogram.clip(
-      suspect.wave, suspect.rate, suspect.reason, suspect.clip.name
+      suspect.wave, suspect.rate, suspect.reason, suspect.name
     )
     picture = f"<figure>{picture}</figure>"
     player = _player(suspect, suspect.wave, seconds)
@@ -152,23 +154,23 @@ def card(suspect: Suspect, *, seconds: float, heading: str) -> str:
   )
 
 
-def _sound_seconds(suspects: Sequence[Suspect]) -> float:
+def _sound_seconds(suspects: Sequence[record.Suspect]) -> float:
   """How much of each clip can be heard, so that the page stays small."""
   base64_bytes = 2 * 4 / 3
   rates = [s.rate * base64_bytes for s in suspects if s.wave is not None]
   return min(AUDIO_SECONDS, _AUDIO_BYTES / max(sum(rates), 1.0))
 
 
-def section(suspects: Sequence[Suspect], num_scored: int) -> str:
+def section(run: record.Run) -> str:
   """All cards with the method.
 
   Args:
-    suspects: clips in order.
-    num_scored: test clips in all.
+    run: the run.
 
   Returns:
     HTML, "" without suspects.
   """
+  suspects = run.suspects
   if not suspects:
     return ""
   several = len({s.section for s in suspects}) > 1
@@ -179,7 +181,7 @@ def section(suspects: Sequence[Suspect], num_scored: int) -> str:
     heading += f" section {text.escape(suspect.section)}" * several
     heading = f'<span class="machine">{heading}</span> '
     parts.append(card(suspect, seconds=limit, heading=heading))
-  left_out = num_scored - len(suspects)
+  left_out = run.num_clips - len(suspects)
   lines = [f"The {text.plural(len(suspects), 'clip')} that stand out most from"
            " the training scores, machine by machine."]  # fmt: skip
   if left_out > 0:

@@ -1,4 +1,4 @@
-"""Pictures of the report: SVG that follows the page's colours and fonts.
+"""Figures of the report: SVG that follows the page's colours and fonts.
 
 Colours are drawn as marks and then replaced by the page's CSS variables, so
 that one picture is readable on light, dark and paper.
@@ -10,11 +10,11 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asd_jax.report import text
+from asd_jax.report import record, text
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -50,24 +50,6 @@ _STYLE = {
   "hatch.linewidth": 0.8,
 }
 MAX_FPR = 0.1
-
-
-class Clips(NamedTuple):
-  """Scores of one section for its pictures.
-
-  Attributes:
-    score: `[Q]` of the test clips.
-    is_anomaly: `[Q]` bool, or None if unknown.
-    is_target: `[Q]` bool, or None if unknown.
-    train: `[N]` of the training clips.
-    threshold: the one in force; may be infinite.
-  """
-
-  score: np.ndarray
-  is_anomaly: np.ndarray | None
-  is_target: np.ndarray | None
-  train: np.ndarray
-  threshold: float
 
 
 @contextlib.contextmanager
@@ -143,7 +125,7 @@ def roc_points(
   return fpr, tpr
 
 
-def _roc_sets(clips: Clips) -> list[tuple[str, np.ndarray]]:
+def _roc_sets(clips: record.Section) -> list[tuple[str, np.ndarray]]:
   """Which clips each curve is of, as the official AUCs take them."""
   if clips.is_target is None or clips.is_anomaly is None:
     return [("all clips", np.ones(len(clips.score), bool))]
@@ -153,7 +135,7 @@ def _roc_sets(clips: Clips) -> list[tuple[str, np.ndarray]]:
   ]
 
 
-def roc(clips: Clips, name: str) -> str | None:
+def roc(clips: record.Section, name: str) -> str | None:
   """ROC curves with the 0.1 false-positive line; None without labels.
 
   Args:
@@ -192,14 +174,16 @@ def roc(clips: Clips, name: str) -> str | None:
     return svg(fig, f"ROC curves of {name}; AUCs are in the table")
 
 
-def _groups(clips: Clips) -> list[tuple[str, np.ndarray]]:
+def _groups(clips: record.Section) -> list[tuple[str, np.ndarray]]:
   if clips.is_target is None:
     return [("test clips", np.ones(len(clips.score), bool))]
   rows = [("source", ~clips.is_target), ("target", clips.is_target)]
   return [(label, keep) for label, keep in rows if keep.any()]
 
 
-def _labels(clips: Clips) -> list[tuple[str, np.ndarray, dict[str, Any]]]:
+def _labels(
+  clips: record.Section,
+) -> list[tuple[str, np.ndarray, dict[str, Any]]]:
   plain = {"facecolor": NORMAL, "edgecolor": NORMAL, "alpha": 0.75}
   hatched = {"facecolor": "none", "edgecolor": ANOMALY, "hatch": "////"}
   if clips.is_anomaly is None:
@@ -210,7 +194,7 @@ def _labels(clips: Clips) -> list[tuple[str, np.ndarray, dict[str, Any]]]:
   ]
 
 
-def _bins(clips: Clips) -> np.ndarray:
+def _bins(clips: record.Section) -> np.ndarray:
   shown = [clips.score, clips.train]
   if np.isfinite(clips.threshold):
     shown.append(np.array([clips.threshold]))
@@ -220,7 +204,7 @@ def _bins(clips: Clips) -> np.ndarray:
   return np.linspace(low - pad, high + pad, num + 1)
 
 
-def histogram(clips: Clips, name: str) -> str | None:
+def histogram(clips: record.Section, name: str) -> str | None:
   """Histograms per domain and label with the threshold; None without clips.
 
   Args:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from asd_jax.report import figures, style, text
+from asd_jax.report import figures, record, text
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
 
-MAX_PICTURED = 30  # machines
+TITLE = "Seeds"
+MAX_SHOWN = 30  # machines
 MAX_LISTED = 30  # seeds
 _MAX_NAME = 24
 _MAX_NAMED = 8
@@ -297,15 +298,16 @@ def _caption(rows: Sequence[Row], left_out: int, without: Sequence[str]) -> str:
   return caption
 
 
-def section(results: Mapping[str, Any]) -> str:
+def section(run: record.Run) -> str:
   """How far the score moves from seed to seed; "" without scores.
 
   Args:
-    results: content of results.json.
+    run: the run.
 
   Returns:
     HTML.
   """
+  results = run.results
   runs = [s for s in results["per_seed"] if s["official_score"] is not None]
   if not runs:
     return ""
@@ -316,7 +318,7 @@ def section(results: Mapping[str, Any]) -> str:
       " system is drawn at random: no spread to show.</p></section>"
     )
   rows, without = _rows(results, runs)
-  shown = rows[: MAX_PICTURED + 1]
+  shown = rows[: MAX_SHOWN + 1]
   caption = _caption(rows, len(rows) - len(shown), without)
   table = _table(rows, [seed_name(s) for s in runs])
   return (
@@ -338,7 +340,7 @@ def pairs_figure(
   Returns:
     HTML.
   """
-  shown = rows[: MAX_PICTURED + 1]
+  shown = rows[: MAX_SHOWN + 1]
   caption = (
     "Circles: A; squares: B; one a seed. Line and band: mean and one standard"
     " deviation each way. Diamonds beside the dots: the ensembles."
@@ -367,7 +369,7 @@ def page(title: str, runs: str, lead: str, sections: Mapping[str, str]) -> str:
     for name, body in sections.items()
     if body
   )
-  return style.page(
+  return text.page(
     title,
     '<header><span class="soft">Comparison over seeds</span>'
     f"<h1>{title}</h1>{runs}</header>\n"

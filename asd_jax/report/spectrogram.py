@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asd_jax.ops import signal
-from asd_jax.report import figures
+from asd_jax.report import figures, record
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -98,23 +98,9 @@ def _bars(
   axes.set(xticks=[], yticks=[])
 
 
-class Reason(NamedTuple):
-  """How much of a clip's score each part of it makes.
-
-  Attributes:
-    seconds: `[A + 1]` edges of the time segments, s.
-    time: `[A]` drop of the score without each segment's oddness.
-    hertz: `[B + 1]` edges of the frequency bands, Hz.
-    band: `[B]` drop of the score without each band's oddness.
-  """
-
-  seconds: np.ndarray
-  time: np.ndarray
-  hertz: np.ndarray
-  band: np.ndarray
-
-
-def clip(wave: np.ndarray, rate: int, reason: Reason | None, name: str) -> str:
+def clip(
+  wave: np.ndarray, rate: int, reason: record.Reason | None, name: str
+) -> str:
   """Near and far spectrograms with the reason along their edges.
 
   Args:

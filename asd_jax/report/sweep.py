@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from asd_jax.report import figures, style, text
+from asd_jax.report import figures, text
 from asd_jax.runs.sweep import choice
 
 MAX_CURVES = 12
@@ -346,7 +346,7 @@ def page(found: Mapping[str, Any], table: Table) -> str:
   title = f"Sweep of {text.escape(found['system'])}"
   body = (
     f'<header><span class="soft">Sweep</span><h1>{title}</h1></header>\n<main>'
-    f"{style.warning(found)}<p>"
+    f"{text.warning(found)}<p>"
     f"{text.plural(found['num_points'], 'setting')} on"
     f" {text.plural(len(table.machines), 'machine')}. Best:"
     f" <b>{text.escape(described(best['settings']))}</b>.</p>{_tiles(found)}"
@@ -362,4 +362,4 @@ def page(found: Mapping[str, Any], table: Table) -> str:
   if found["notes"]:
     notes = "".join(f"<li>{text.escape(n)}</li>" for n in found["notes"])
     body += f'<section><h2>Notes</h2><ul class="notes">{notes}</ul></section>'
-  return style.page(title, body + "</main>")
+  return text.page(title, body + "</main>")

@@ -1,8 +1,5 @@
 """Scores and labels of the clips of two runs, for a test over clips."""
 
-import csv
-import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,18 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import folders, truth
+from asd_jax.data import folders, score_table, truth
 from asd_jax.metrics import official, paired, paired_clips
 from asd_jax.report import seeds as report_seeds
 from asd_jax.report import text
 
-REMINDER = (
-  "This is a statement about test clips: which ones were drawn, within each"
-  " machine, domain and label. It says nothing about training again."
-)
 # What says where a run's clips came from.
 _DATA = ("data_dir", "normal", "test", "ground_truth", "synthetic")
-_HEADER = ("file", "score")
 
 
 class Source(NamedTuple):
@@ -80,40 +72,6 @@ def data_notes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
         f" {text.visible(second)} in B"
       )
   return notes
-
-
-def read_scores(file: Path) -> dict[str, float]:
-  """Reads a file of scores that evaluate.py wrote.
-
-  Args:
-    file: `scores/<machine>.csv`.
-
-  Returns:
-    Clip to score.
-
-  Raises:
-    InputError: it is missing or damaged.
-  """
-  where = f"{file}: found"
-  try:
-    content = file.read_bytes().decode("utf-8", "surrogateescape")
-  except OSError as e:
-    raise errors.InputError(f"{where} no readable file ({e.strerror})") from e
-  header, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
-  if tuple(header[:2]) != _HEADER:
-    raise errors.InputError(f"{where} columns {header[:3]}, expected {_HEADER}")
-  out: dict[str, float] = {}
-  for row in rows:
-    try:
-      score = float(row[1])
-    except (IndexError, ValueError):
-      score = math.nan
-    if not math.isfinite(score) or row[0] in out:
-      raise errors.InputError(
-        f"{where} {row[:2]}, expected each clip and its score"
-      )
-    out[row[0]] = score
-  return out
 
 
 def read_labels(
@@ -198,7 +156,8 @@ def _machine(
   a: Source, b: Source, name: str
 ) -> tuple[list[paired_clips.Section], str]:
   """The common clips of a machine, and a note where they are not all."""
-  scores = [read_scores(s.folder / "scores" / f"{name}.csv") for s in (a, b)]
+  places = [s.folder / "scores" / f"{name}.csv" for s in (a, b)]
+  scores = [score_table.read(place) for place in places]
   labels = {}
   for source, own in zip((a, b), scores, strict=True):
     config = source.results.get("config")
@@ -232,7 +191,7 @@ def compare(a: Source, b: Source, machines: Sequence[str]) -> Found:
   try:
     read = [_machine(a, b, name) for name in machines]
     total, rows = paired_clips.by_clip([sections for sections, _ in read])
-  except ValueError as e:
+  except errors.InputError as e:
     return Found(None, {}, [], " ".join(str(e).split()))
   notes = [note for _, note in read if note]
   return Found(total, dict(zip(machines, rows, strict=True)), notes)

@@ -15,7 +15,6 @@ from asd_jax import errors, files
 from asd_jax.data import audio, clips
 from asd_jax.engine import detector, gather, gatherer, session, settings
 from asd_jax.engine import system as system_lib
-from asd_jax.report import denoise as report_denoise
 from asd_jax.runs import examples, results
 from asd_jax.runs import progress as progress_lib
 
@@ -338,9 +337,6 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     seconds,
     encoders=session.facts(runner.embedder, runner.weights),
   )
-  suspects = examples.find(programs, machines, scored, config)
-  denoised = report_denoise.find(programs, scored, config)
-  results.write(
-    out, config, scored, found, suspects=suspects, denoised=denoised
-  )
+  record = examples.record_of(programs, machines, scored, found, config)
+  results.write(out, config, scored, record)
   return found

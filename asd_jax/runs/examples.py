@@ -1,264 +1,159 @@
-"""The most suspicious clips of a run, with their sound and the reason."""
+"""The record of a run for its report: scores, suspicious clips, denoising.
 
-import time
+What needs the system or the recordings is computed here and in `suspects`, so
+that the report itself is made of plain data.
+"""
+
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.data import audio, clips
 from asd_jax.engine.programs import Programs
-from asd_jax.report.spectrogram import Reason
-from asd_jax.runs import explain as report_reason
+from asd_jax.engine.system import System
+from asd_jax.report import record, spectrogram
+from asd_jax.runs import results, suspects
 
-PER_MACHINE = 3
-IN_ALL = 12
-_NUM_REFERENCES = 2
-_NUM_NEIGHBOURS = 2
-_NUM_SAMPLED = 24
-_BUDGET_SECONDS = 30.0
-_TOO_SLOW = "No reason: explaining takes too long on this machine."
+_MAX_DENOISED = 12
 
 
-class Pick(NamedTuple):
-  """A clip worth showing.
-
-  Attributes:
-    machine: its machine.
-    section: its section.
-    row: its position among the section's test clips.
-    excess: score above the median training score, in the spread of the
-      training scores; compares clips of different machines.
-  """
-
-  machine: str
-  section: str
-  row: int
-  excess: float
-
-
-class Suspect(NamedTuple):
-  """A suspicious clip.
-
-  Attributes:
-    machine: its machine.
-    section: its section.
-    clip: the file.
-    score: its score.
-    threshold: the one in force; may be infinite.
-    typical: median training score.
-    beaten: share of the training clips with a lower score.
-    wave: `[C, S]` samples in [-1, 1), or None if the file is gone.
-    rate: Hz.
-    reason: which parts raise the score, or None.
-    neighbours: nearest training clips of a bank and the score against each
-      alone.
-    references: names of the training clips that parts came from.
-    problem: why something is missing, or empty.
-  """
-
-  machine: str
-  section: str
-  clip: clips.Clip
-  score: float
-  threshold: float
-  typical: float
-  beaten: float
-  wave: np.ndarray | None = None
-  rate: int = audio.SAMPLE_RATE
-  reason: Reason | None = None
-  neighbours: tuple[tuple[str, float], ...] = ()
-  references: tuple[str, ...] = ()
-  problem: str = ""
-
-
-def choose(
-  scored: Mapping[str, Mapping[str, Any]],
-  *,
-  per_machine: int = PER_MACHINE,
-  in_all: int = IN_ALL,
-) -> list[Pick]:
-  """Picks the clips to show: every machine's worst first, then its second.
+def scores_of(entry: Any) -> record.Section:
+  """The scores of one section as the report takes them.
 
   Args:
-    scored: machine to section to scores.
-    per_machine: clips of one machine at most.
-    in_all: clips at most.
+    entry: `results.Scored`.
 
   Returns:
-    Picks, machines in the order of their worst clip, worst first.
+    Plain data.
   """
-  ranked = []
-  for machine, sections in scored.items():
-    picks = []
-    for section, entry in sections.items():
-      typical = np.median(entry.train)
-      spread = np.subtract(*np.quantile(entry.train, (0.9, 0.1)))
-      excess = (np.asarray(entry.score) - typical) / max(spread, 1e-9)
-      picks += [
-        Pick(machine, section, i, float(e)) for i, e in enumerate(excess)
-      ]
-    picks.sort(key=lambda p: -p.excess)
-    if picks:
-      ranked.append(picks[:per_machine])
-  ranked.sort(key=lambda picks: -picks[0].excess)
-  by_place = sorted(
-    (place, -pick.excess, m)
-    for m, picks in enumerate(ranked)
-    for place, pick in enumerate(picks)
-  )
-  kept = {(m, place) for place, _, m in by_place[:in_all]}
-  return [
-    pick
-    for m, picks in enumerate(ranked)
-    for place, pick in enumerate(picks)
-    if (m, place) in kept
-  ]
-
-
-def _bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> Suspect:
-  entry = scored[pick.machine][pick.section]
-  score = float(entry.score[pick.row])
-  return Suspect(
-    pick.machine,
-    pick.section,
-    entry.clips[pick.row],
+  as_array = lambda flags: None if flags is None else np.array(flags, bool)
+  is_anomaly, is_target = results.flags_of(entry.clips)
+  score, train = (np.asarray(x, np.float64) for x in (entry.score, entry.train))
+  return record.Section(
     score,
+    as_array(is_anomaly),
+    as_array(is_target),
+    train,
     entry.section.threshold,
-    float(np.median(entry.train)),
-    float(np.mean(entry.train < score)),
   )
 
 
-class _Explainer:
-  """Explains clips of one run; compiled functions are kept.
+def _middle(score: np.ndarray, rows: np.ndarray) -> int:
+  """The row whose score is the median one."""
+  order = rows[np.argsort(score[rows], kind="stable")]
+  return int(order[len(order) // 2])
+
+
+def _pick(entry: Any) -> list[tuple[str, int]]:
+  """A typical normal and a typical anomalous clip, else by score."""
+  score = np.asarray(entry.score, np.float64)
+  labels = np.array([c.label for c in entry.clips], object)
+  normal, odd = (np.flatnonzero(labels == k) for k in ("normal", "anomaly"))
+  if len(normal) and len(odd):
+    return [
+      ("normal", _middle(score, normal)),
+      ("anomalous", _middle(score, odd)),
+    ]
+  low, high = int(np.argmin(score)), int(np.argmax(score))
+  picks = [("lowest score", low), ("highest score", high)]
+  return picks if low != high else picks[:1]
+
+
+def _transfers(
+  system: System, names: Sequence[str], front: Any
+) -> dict[str, np.ndarray]:
+  """What each branch has learned of how noise reaches both microphones."""
+  found = {}
+  for name in names:
+    for stage in system.stages:
+      state = front[name][stage]
+      if "transfer" in state:
+        found[name] = np.asarray(state["transfer"])
+  return found
+
+
+def _rows(
+  denoised: Mapping[str, np.ndarray], wave: np.ndarray, rate: int
+) -> list[tuple[str, np.ndarray]]:
+  """The rows of one clip: both channels as recorded, then what is left."""
+  near, far = audio.to_float(wave)[:2]
+  rows = [
+    ("near", spectrogram.mel_spectrogram(near, rate)),
+    ("far", spectrogram.mel_spectrogram(far, rate)),
+  ]
+  label = lambda n: n if len(denoised) > 1 else "denoised"
+  return rows + [(label(n), x) for n, x in denoised.items()]
+
+
+def find_denoised(
+  programs: Programs,
+  scored: Mapping[str, Mapping[str, Any]],
+  config: Mapping[str, Any],
+) -> list[record.Denoised]:
+  """Denoises two clips of each machine for the report.
 
   Args:
     programs: the compiled system.
-    rate: Hz.
+    scored: machine to section to scores.
+    config: `sample_rate`.
+
+  Returns:
+    Examples, none where no trained encoder hears a denoised channel.
   """
-
-  def __init__(self, programs: Programs, rate: int) -> None:
-    self._programs = programs
-    self._bank = report_reason.bank_scorer(programs.system)
-    self._rate = rate
-    self._sampled: dict[tuple[str, str], tuple[list, list]] = {}
-
-  def _read(self, clip: clips.Clip) -> np.ndarray:
-    return audio.read(clip.path, sample_rate=self._rate)[0]
-
-  def _by_spectrum(
-    self, key: tuple[str, str], wave: np.ndarray, train: Sequence[clips.Clip]
-  ) -> list[tuple[str, np.ndarray]]:
-    """The training clips of nearest spectrum, from a few spread evenly."""
-    if key not in self._sampled:
-      step = max(1, len(train) // _NUM_SAMPLED)
-      some = train[::step][:_NUM_SAMPLED]
-      read = [(c.name, self._read(c)) for c in some]
-      mean = [report_reason.mean_spectrum(x, self._rate) for _, x in read]
-      self._sampled = {key: (read, mean)}
-    known, means = self._sampled[key]
-    here = report_reason.mean_spectrum(wave, self._rate)
-    near = report_reason.nearest_spectra(here, means, _NUM_REFERENCES)
-    return [known[i] for i in near]
-
-  def _score(self, state: Any, wave: np.ndarray, deadline: float) -> np.ndarray:
-    if time.perf_counter() > deadline:
-      raise TimeoutError
-    return np.asarray(self._programs.score(state, wave).fused)
-
-  def explain(
-    self,
-    suspect: Suspect,
-    state: Any,
-    train: Sequence[clips.Clip],
-    deadline: float,
-  ) -> Suspect:
-    """Adds sound, neighbours and reason.
-
-    Args:
-      suspect: without them.
-      state: fitted state of its section.
-      train: training clips of its section.
-      deadline: of the reason, by `time.perf_counter`.
-
-    Returns:
-      The same with them, without a reason past the deadline.
-    """
-    wave = self._read(suspect.clip)
-    neighbours = []
-    if report_reason.has_bank(state):
-      feats = self._programs.clip_features(state["front"], wave)
-      neighbours = report_reason.nearest_rows(
-        self._bank, state, feats, len(train), _NUM_NEIGHBOURS
-      )
-      near = [train[i] for i, _ in neighbours[:_NUM_REFERENCES]]
-      references = [(c.name, self._read(c)) for c in near]
-    else:
-      key = suspect.machine, suspect.section
-      references = self._by_spectrum(key, wave, train)
-    reason, problem = None, ""
-    try:
-      if references:
-        reason = report_reason.explain(
-          lambda x: self._score(state, x, deadline),
-          wave,
-          [x for _, x in references],
-          batch_size=self._programs.batch_size,
-          rate=self._rate,
-        )
-    except TimeoutError:
-      problem = _TOO_SLOW
-    return suspect._replace(
-      problem=problem,
-      wave=audio.to_float(wave),
-      rate=self._rate,
-      reason=reason,
-      neighbours=tuple((train[i].name, s) for i, s in neighbours),
-      references=tuple(name for name, _ in references),
-    )
+  system = programs.system
+  names = [
+    n for n, b in system.branches.items() if b.front.denoises and b.encoder
+  ]
+  if not names:
+    return []
+  rate = config["sample_rate"]
+  out = []
+  for machine, sections in scored.items():
+    for section, entry in sections.items():
+      if not entry.clips or len(out) == _MAX_DENOISED:
+        continue
+      front = entry.section.state["front"]
+      heard = []
+      for title, row in _pick(entry):
+        clip = entry.clips[row]
+        try:
+          wave = audio.read(clip.path, sample_rate=rate)[0]
+        except errors.InputError:  # changed or removed since it was scored
+          continue
+        found = programs.clip_features(front, wave)
+        rows = _rows({n: np.asarray(found[n])[0] for n in names}, wave, rate)
+        seconds = clip.header.num_samples / clip.header.sample_rate
+        heard.append(record.Heard(title, clip.name, seconds, rows))
+      transfer = _transfers(system, names, front)
+      label = section if len(sections) > 1 else ""
+      out.append(record.Denoised(machine, label, rate, heard, transfer))
+  return out
 
 
-def find(
+def record_of(
   programs: Programs,
   machines: Sequence[clips.Machine],
   scored: Mapping[str, Mapping[str, Any]],
+  found: Mapping[str, Any],
   config: Mapping[str, Any],
-  *,
-  seconds: float = _BUDGET_SECONDS,
-) -> list[Suspect]:
-  """Finds the most suspicious clips and why they are.
+) -> record.Run:
+  """All that the report shows of a run.
 
   Args:
     programs: the compiled system.
     machines: what was read.
     scored: machine to section to scores.
+    found: content of results.json.
     config: `sample_rate`.
-    seconds: no clip is explained after this time.
 
   Returns:
-    Suspects in the order to show them.
+    Plain data.
   """
-  rate = config["sample_rate"]
-  explainer = _Explainer(programs, rate)
-  train = {m.name: m.train for m in machines}
-  start = time.perf_counter()
-  out = []
-  for pick in choose(scored):
-    suspect = _bare(pick, scored)
-    state = scored[pick.machine][pick.section].section.state
-    same = [c for c in train[pick.machine] if c.section == pick.section]
-    try:
-      if time.perf_counter() - start < seconds:
-        suspect = explainer.explain(suspect, state, same, start + seconds)
-      else:
-        wave, _ = audio.read(suspect.clip.path, sample_rate=rate)
-        suspect = suspect._replace(
-          wave=audio.to_float(wave),
-          rate=rate,
-          problem=_TOO_SLOW,
-        )
-    except ValueError as error:  # changed or removed since it was scored
-      suspect = suspect._replace(problem=str(error))
-    out.append(suspect)
-  return out
+  return record.Run(
+    found,
+    {m: {s: scores_of(v) for s, v in e.items()} for m, e in scored.items()},
+    suspects.find(programs, machines, scored, config),
+    find_denoised(programs, scored, config),
+  )

@@ -16,7 +16,8 @@ import numpy as np
 from asd_jax.data import audio
 from asd_jax.engine.system import System
 from asd_jax.ops import signal
-from asd_jax.report.spectrogram import Reason, mel_spectrogram
+from asd_jax.report import record
+from asd_jax.report.spectrogram import mel_spectrogram
 from asd_jax.typing import Array
 
 Tree = Any
@@ -114,7 +115,7 @@ def explain(
   *,
   batch_size: int,
   rate: int,
-) -> Reason:
+) -> record.Reason:
   """Measures how far the score falls without each part's oddness.
 
   Args:
@@ -140,7 +141,7 @@ def explain(
   drop = drop.reshape(len(references), -1).mean(axis=0)  # [A + B]
   samples, hertz = edges(wave.shape[1], rate)
   split = len(samples) - 1
-  return Reason(samples / rate, drop[:split], hertz, drop[split:])
+  return record.Reason(samples / rate, drop[:split], hertz, drop[split:])
 
 
 def _is_bank(node: object) -> bool:

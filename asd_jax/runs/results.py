@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +12,12 @@ import jax
 import numpy as np
 
 from asd_jax import errors, files
-from asd_jax.data import clips, names, submission, submission_meta
+from asd_jax.data import clips, names, score_table, submission, submission_meta
 from asd_jax.engine import detector
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import official, uncertainty
-from asd_jax.report import denoise as report_denoise
 from asd_jax.report import page as report_page
-from asd_jax.runs import examples
+from asd_jax.report import record
 
 Config = dict[str, Any]
 
@@ -315,11 +314,6 @@ def _rows(scored: Scored) -> list[tuple[str, float, int]]:
   ]
 
 
-def scores_csv(rows: Iterable[tuple[str, float, int]]) -> str:
-  """`file,score,decision` with a header."""
-  return files.csv_text([("file", "score", "decision"), *rows])
-
-
 def _write_submission(
   out: Path, config: Config, scored: dict[str, dict[str, Scored]], entries: dict
 ) -> None:
@@ -355,10 +349,7 @@ def write(
   out: Path,
   config: Config,
   scored: dict[str, dict[str, Scored]],
-  results: dict[str, Any],
-  *,
-  suspects: Sequence[examples.Suspect] = (),
-  denoised: Sequence[report_denoise.Picture] = (),
+  run: record.Run,
 ) -> None:
   """Writes scores, challenge files, report and, last, results.json.
 
@@ -366,15 +357,13 @@ def write(
     out: output folder.
     config: the run's config.
     scored: machine to section to scores.
-    results: content of results.json.
-    suspects: what `report_suspects.find` returns.
-    denoised: what `report_denoise.find` returns.
+    run: the run's record, with the content of results.json.
   """
   for name, sections in scored.items():
     rows = [row for s in sections.values() for row in _rows(s)]
-    files.atomic_write_text(out / "scores" / f"{name}.csv", scores_csv(rows))
-  _write_submission(out, config, scored, results["machines"])
-  page = report_page.page(results, scored, suspects=suspects, denoised=denoised)
-  files.atomic_write_text(out / "report.html", page)
-  text = json.dumps(results, indent=2, allow_nan=False)
+    place = out / "scores" / f"{name}.csv"
+    files.atomic_write_text(place, score_table.text(rows))
+  _write_submission(out, config, scored, run.results["machines"])
+  files.atomic_write_text(out / "report.html", report_page.page(run))
+  text = json.dumps(run.results, indent=2, allow_nan=False)
   files.atomic_write_text(out / "results.json", text + "\n")

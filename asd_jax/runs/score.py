@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asd_jax import errors, files
-from asd_jax.data import audio, clips, folders, names
+from asd_jax import errors
+from asd_jax.data import audio, clips, folders, names, score_table
 from asd_jax.engine import detector, gather, session
 from asd_jax.runs import progress as progress_lib
-
-HEADER = ("file", "score", "decision")
 
 
 class Row(NamedTuple):
@@ -279,4 +277,4 @@ def run(
     scorer.row(p, s, x) for p, s, x in zip(found, sections, score, strict=True)
   ]
   summary = scorer.summary(sections, sum(r.decision for r in rows))
-  return Result(files.csv_text([HEADER, *rows]), notes, summary)
+  return Result(score_table.text(rows), notes, summary)

@@ -81,7 +81,9 @@ def test_scores_keep_their_full_precision(tmp_path):
   write(tmp_path, {"fan": {"00": clips}})
   read = submission.read_scores(tmp_path)["fan"]["00"]
   assert list(read.values()) == [float(value) for value in values]
-  decisions = submission.read_decisions(tmp_path)["fan"]["00"]
+  decisions = submission.read_scores(tmp_path, kind=submission.DECISION)["fan"][
+    "00"
+  ]
   assert list(decisions.values()) == [0, 1, 0, 1]
 
 
@@ -357,7 +359,9 @@ def test_csv_texts_of_the_official_baseline_are_read(golden, tmp_path):
       names = [Path(str(name)).name for name in take("test_file")]
       assert list(scores) == names
       np.testing.assert_array_equal(list(scores.values()), expected)
-      (decisions,) = submission.read_decisions(tmp_path)[machine].values()
+      (decisions,) = submission.read_scores(tmp_path, kind=submission.DECISION)[
+        machine
+      ].values()
       np.testing.assert_array_equal(
         list(decisions.values()), take(f"decision_{mode}")
       )

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from asd_jax.metrics import official
+from tests.metrics import official_files
 
 NAMES = {
   "AUC (all)": "auc",
@@ -54,7 +55,7 @@ def sets_of_part_b(reference):
 
 
 def assert_rows(reference, prefix, entries, separator=" "):
-  rows = official.mean_rows(entries)
+  rows = official_files.mean_rows(entries)
   columns = [str(c) for c in reference["mean_columns"]]
   assert tuple(rows) == ROWS
   for row, values in rows.items():

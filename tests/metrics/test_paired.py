@@ -73,6 +73,10 @@ def test_other_seeds_give_welch():
   assert ours.interval == pytest.approx((ends.low, ends.high), **close)
   assert "Welch" in ours.note
   assert ours.wins is None
+  still = paired.unpaired_seeds([0.5, 0.5], b)
+  error = np.std(b, ddof=1) / 3
+  assert still.standard_error == pytest.approx(error, **close)
+  assert still.p_t is not None
 
 
 def test_detectable_difference_is_found_four_times_in_five():
@@ -156,37 +160,3 @@ def test_holm_is_the_step_down_of_bonferroni():
   )
   assert paired.holm([0.9, 0.8]) == [1, 1]
   assert paired.holm([None]) == [None]
-
-
-def record(**kwargs):
-  a, b = draws(10)
-  return paired.paired_seeds(a, b)._replace(**kwargs)
-
-
-def test_the_verdict_says_what_the_test_says():
-  better = record(difference=0.019, interval=paired.Interval(0.01, 0.028))
-  said = paired.verdict(better._replace(p_t=0.0004), fused=0.012)
-  assert said == (
-    "B is better than A by 1.90 points over ten seeds (95 % interval 1.00 to"
-    " 2.80, p < 0.001, paired t test); the ensembles differ by +1.20 points"
-    " (B - A)."
-  )
-  worse = record(difference=-0.019, interval=paired.Interval(-0.028, -0.01))
-  said = paired.verdict(worse._replace(kind="welch", p_t=0.0123))
-  assert said == (
-    "A is better than B by 1.90 points over 10 seeds of A and 10 of B (95 %"
-    " interval 1.00 to 2.80, p = 0.012, Welch's t test of unpaired seeds)."
-  )
-  noise = record(difference=0.001, interval=paired.Interval(-0.01, 0.012))
-  said = paired.verdict(noise)
-  assert said.startswith("No difference can be told from seed noise: B - A is")
-  assert "-1.00 to +1.20" in said
-  single = paired.by_seed({1: 0.5}, {1: 0.6})
-  assert "no test over seeds is possible" in paired.verdict(single)
-  assert "per-clip scores" in paired.verdict(single)
-  equal = paired.paired_seeds([0.1, 0.2], [0.1, 0.2])
-  assert paired.verdict(equal) == "A and B are equal over two seeds."
-  moved = paired.paired_seeds([0.1, 0.2], [0.2, 0.3])
-  assert "by 10.00 points, without any spread" in paired.verdict(moved)
-  assert paired.details(single) == ""
-  assert "80 % power" in paired.details(better)

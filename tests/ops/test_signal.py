@@ -73,13 +73,6 @@ def test_frames_add_up_by_the_transpose():
   np.testing.assert_allclose(left, right, rtol=1e-4)
 
 
-def test_power_spectrogram_is_the_squared_stft():
-  wave = draw(2, 3000)
-  spectra = np.asarray(signal.stft(wave))
-  found = signal.power_spectrogram(wave)
-  np.testing.assert_allclose(found, np.abs(spectra) ** 2, rtol=1e-4, atol=1e-6)
-
-
 def test_bad_sizes_raise():
   wave = draw(50)
   with pytest.raises(ValueError, match="reflection of 64"):

@@ -2,16 +2,13 @@ import html.parser
 import math
 import time
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from asd_jax.data import audio, clips
 from asd_jax.metrics import official
 from asd_jax.report import page as report_page
-from asd_jax.report import spectrogram
-from asd_jax.runs import examples
+from asd_jax.report import record, spectrogram
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 ODD = "<script>alert('ü')<i>\udcff\u202e\"&.wav"
@@ -40,42 +37,24 @@ class Reader(html.parser.HTMLParser):
     assert self.stack.pop() == tag
 
 
-def clip(name, *, label=None, domain=None):
-  header = audio.Header(2, 16_000, 16_000, "PCM_16")
-  return clips.Clip(Path(name), "m", "00", "test", domain, label, "", header)
-
-
-def section(
-  num=8, *, labelled=True, domains=True, threshold=1.0, name="{}.wav", seed=0
-):
+def section(num=8, *, labelled=True, domains=True, threshold=1.0, seed=0):
   rng = np.random.default_rng(seed)
-  some = [
-    clip(
-      name.format(i),
-      label=LABELS[i % 2] if labelled else None,
-      domain=("source", "target")[i // 2 % 2] if domains else None,
-    )
-    for i in range(num)
-  ]
-  return types.SimpleNamespace(
-    clips=some,
-    score=rng.normal(size=num).astype(np.float32),
-    train=rng.normal(size=12).astype(np.float32),
-    section=types.SimpleNamespace(threshold=threshold, state={}),
+  return record.Section(
+    rng.normal(size=num),
+    np.arange(num) % 2 == 1 if labelled else None,
+    np.arange(num) // 2 % 2 == 1 if domains else None,
+    rng.normal(size=12),
+    threshold,
   )
 
 
 def entry_of(part):
-  labelled = bool(part.clips) and part.clips[0].label is not None
-  anomaly = [c.label == "anomaly" for c in part.clips] if labelled else None
-  domain = part.clips[0].domain if part.clips else None
-  target = [c.domain == "target" for c in part.clips] if domain else None
-  metrics = official.clip_metrics(part.score, anomaly, target)
-  limit = part.section.threshold
+  metrics = official.clip_metrics(part.score, part.is_anomaly, part.is_target)
+  limit = part.threshold
   return {
     **metrics,
     "n_train": len(part.train),
-    "n_test": len(part.clips),
+    "n_test": len(part.score),
     "threshold": limit if math.isfinite(limit) else None,
     "num_anomalous": int((part.score > limit).sum()),
     "training_scores": {"a": "loo"},
@@ -83,9 +62,24 @@ def entry_of(part):
   }
 
 
-def results_of(scored, *, seeds=1, notes=(), **more):
+def suspects_of(sections, name="{}.wav"):
+  """The first clip of every section, as if it stood out."""
+  return [
+    record.Suspect(machine, number, name.format(0), "source", None,
+                   float(part.score[0]), part.threshold, 0.1, 0.5)
+    for machine, parts in sections.items()
+    for number, part in parts.items()
+    if len(part.score)
+  ]  # fmt: skip
+
+
+def run_of(sections, *, suspects=(), **kwargs):
+  return record.Run(results_of(sections, **kwargs), sections, suspects)
+
+
+def results_of(sections, *, seeds=1, notes=(), **more):
   machines = {}
-  for name, parts in scored.items():
+  for name, parts in sections.items():
     entries = {s: entry_of(p) for s, p in parts.items()}
     found = list(entries.values())
     machines[name] = {
@@ -141,35 +135,58 @@ RUNS = {
   "unlabelled": {"fan": {"00": section(labelled=False, domains=False)}},
   "no domains": {"fan": {"00": section(domains=False)}},
   "no test clips": {"fan": {"00": section(0)}},
-  "one clip": {"fan": {"00": section(1, labelled=False)}},
+  "one clip": {"fan": {"00": section(1, labelled=False, domains=False)}},
   "one labelled clip": {"fan": {"00": section(1)}},
   "infinite threshold": {"fan": {"00": section(threshold=math.inf)}},
-  "odd names": {"<i>ü$_$": {"00": section(name="{}" + ODD)}},
+  "odd names": {"<i>ü$_$": {"00": section()}},
 }
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_any_run_makes_a_whole_page(name):
-  scored = RUNS[name]
-  notes = [f"{ODD}: channel 0 is silent"]
-  found = results_of(scored, seeds=1 + len(name) % 2, notes=notes)
-  suspects = [examples._bare(p, scored) for p in examples.choose(scored)]
-  reader = checked(report_page.page(found, scored, suspects=suspects))
+  sections = RUNS[name]
+  run = run_of(
+    sections,
+    suspects=suspects_of(sections, "{}" + ODD),
+    seeds=1 + len(name) % 2,
+    notes=[f"{ODD}: channel 0 is silent"],
+  )
+  reader = checked(report_page.page(run))
   assert {"main", "nav", "h1", "table", "caption"} <= set(reader.tags)
   assert {"machines", "notes", "run"} <= set(reader.ids)
 
 
 def test_nothing_at_all_makes_a_page():
-  empty = results_of({}, seeds=0)
-  checked(report_page.page(empty, {}))
-  checked(report_page.page({**empty, "published": None}, {}))
+  empty = run_of({}, seeds=0)
+  checked(report_page.page(empty))
+  unknown = {**empty.results, "published": None}
+  checked(report_page.page(empty._replace(results=unknown)))
+
+
+def test_a_new_section_is_a_module_in_the_list(monkeypatch):
+  run = run_of(RUNS["usual"])
+  made = types.SimpleNamespace(
+    TITLE="Made up",
+    section=lambda run: (
+      f'<section id="made"><h2>Made</h2>{run.num_clips} clips</section>'
+    ),
+  )
+  silent = types.SimpleNamespace(TITLE="Silent", section=lambda run: "")
+  several = (*report_page.SECTIONS, made, silent)
+  monkeypatch.setattr(report_page, "SECTIONS", several)
+  page = report_page.page(run)
+  checked(page)
+  assert '<li><a href="#made">Made up</a></li>' in page
+  assert "16 clips</section>" in page
+  assert "Silent" not in page
 
 
 def test_no_file_name_reaches_the_page_unescaped():
-  scored = RUNS["odd names"]
-  found = results_of(scored, seeds=2, notes=[ODD])
-  suspects = [examples._bare(p, scored) for p in examples.choose(scored)]
-  page = report_page.page(found, scored, suspects=suspects)
+  sections = RUNS["odd names"]
+  suspects = suspects_of(sections, "{}" + ODD)
+  page = report_page.page(
+    run_of(sections, suspects=suspects, seeds=2, notes=[ODD])
+  )
   assert "<script" not in page
   assert "<i>" not in page
   assert "\u202e" not in page
@@ -177,28 +194,46 @@ def test_no_file_name_reaches_the_page_unescaped():
   assert "&lt;script&gt;alert(&#x27;ü&#x27;)&lt;i&gt;" in page
 
 
-def test_a_clip_card_has_pictures_sound_and_reason():
+def test_a_clip_card_has_spectrograms_sound_and_reason():
   rng = np.random.default_rng(0)
-  scored = {"fan": {"00": section(name="{}" + ODD)}}
-  (pick,) = examples.choose(scored, in_all=1)
+  sections = {"fan": {"00": section()}}
+  (suspect,) = suspects_of(sections, "{}" + ODD)
   time_drop, band_drop = np.zeros(10), np.zeros(12)
   time_drop[3], band_drop[7] = 0.5, 0.9
-  suspect = examples._bare(pick, scored)._replace(
+  suspect = suspect._replace(
     wave=rng.normal(size=(2, 40_000)).astype(np.float32) / 10,
     score=2.0,
     typical=1.0,
-    reason=spectrogram.Reason(
+    reason=record.Reason(
       np.linspace(0, 2.5, 11), time_drop, np.linspace(0, 8000, 13), band_drop
     ),
     neighbours=((ODD, 1.5),),
     references=(ODD,),
   )
-  page = report_page.page(results_of(scored), scored, suspects=[suspect])
+  page = report_page.page(run_of(sections, suspects=[suspect]))
   reader = checked(page)
   assert "audio" in reader.tags
   assert "image" in reader.tags
   assert "<b>0.8 to 1.0 s</b> (50&nbsp;%)" in page
   assert "<b>4.7 kHz to 5.3 kHz</b> (90&nbsp;%)" in page
+  assert "above 50&nbsp;% of the training clips" in page
+
+
+def test_denoised_clips_are_shown_and_may_be_gone():
+  rng = np.random.default_rng(0)
+  rows = [(n, rng.normal(size=(9, 5))) for n in ("near", "far", "denoised")]
+  heard = record.Heard("normal", "0" + ODD, 1.0, rows)
+  transfer = {"one": np.array([1.0, 2.0, 3.0])}
+  some = [
+    record.Denoised("fan", "", 16_000, [heard], transfer),
+    record.Denoised("gone", "00", 16_000, [], {}),
+  ]
+  run = run_of(RUNS["usual"])._replace(denoised=some)
+  page = report_page.page(run)
+  checked(page)
+  assert "What the encoder hears" in page
+  assert "G&nbsp;=&nbsp;2" in page
+  assert "gone section 00" in page
 
 
 def test_silence_and_short_clips_can_be_drawn():
@@ -208,10 +243,9 @@ def test_silence_and_short_clips_can_be_drawn():
 
 
 def test_published_number_and_difference_are_shown():
-  scored = RUNS["usual"]
-  found = results_of(scored)
-  page = report_page.page(found, scored)
-  gap = 100 * (found["official_score"] - 0.5766)
+  run = run_of(RUNS["usual"])
+  page = report_page.page(run)
+  gap = 100 * (run.results["official_score"] - 0.5766)
   assert "57.66" in page
   assert "[X26]" in page
   assert f"{abs(gap):.2f}" in page
@@ -222,18 +256,16 @@ def test_published_number_and_difference_are_shown():
 def test_two_hundred_machines_stay_small_and_quick():
   rng = np.random.default_rng(0)
   one = section(24)
-  scored = {f"machine{i:03}": {"00": one} for i in range(200)}
-  picks = examples.choose(scored)
-  assert len(picks) == examples.IN_ALL
+  sections = {f"machine{i:03}": {"00": one} for i in range(200)}
   wave = rng.normal(size=(2, 160_000)).astype(np.float32) / 10
-  suspects = [examples._bare(p, scored)._replace(wave=wave) for p in picks]
+  suspects = [s._replace(wave=wave) for s in suspects_of(sections)[:12]]
   notes = [f"clip{i}.wav: channel 1 is silent" for i in range(40_000)]
   found = results_of({"m": {"00": one}}, seeds=3, notes=notes)
-  found["machines"] = dict.fromkeys(scored, found["machines"]["m"])
+  found["machines"] = dict.fromkeys(sections, found["machines"]["m"])
   start = time.perf_counter()
-  page = report_page.page(found, scored, suspects=suspects)
+  page = report_page.page(record.Run(found, sections, suspects))
   assert time.perf_counter() - start < 30
   reader = checked(page)
-  assert reader.tags.count("audio") == len(picks)
+  assert reader.tags.count("audio") == len(suspects)
   assert "188 are left out" in page
   assert "39800 more" in page

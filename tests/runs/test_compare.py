@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from asd_jax.metrics import official
+from asd_jax.report import compare as report_compare
+from asd_jax.report import record
 from asd_jax.report import seeds as report_seeds
 from asd_jax.runs import compare
 
@@ -98,11 +100,11 @@ def test_any_two_runs_make_a_whole_page(compared, num, machines):
     results_of(range(num), machines=machines),
     results_of(range(2), machines=machines, seed=1, system=ODD),
   )
-  page = compare.page(found)
+  page = report_compare.page(found)
   assert {"table", "svg", "main", "h1"} <= set(checked(page).tags)
   assert "\u202e" not in page
   assert "default-src 'none'" in page
-  assert len(compare.console(found)) > 6
+  assert len(report_compare.console(found)) > 6
 
 
 def test_order_of_seeds_does_not_matter(compared):
@@ -111,7 +113,7 @@ def test_order_of_seeds_does_not_matter(compared):
   one, two = compared(a, b), compared(a, turned)
   for first, second in zip(one.rows, two.rows, strict=True):
     assert first.record == second.record
-  assert compare.console(one) == compare.console(two)
+  assert report_compare.console(one) == report_compare.console(two)
   assert one.rows[0].record.kind == "paired"
 
 
@@ -142,7 +144,7 @@ def test_a_seed_without_a_score_is_left_out(compared):
   found = compared(a, b)
   assert [r.record.num_a for r in found.rows] == [4, 3, 4]
   assert "fan: 1 seed left out: a value is missing" in found.notes
-  checked(compare.page(found))
+  checked(report_compare.page(found))
 
 
 def test_other_data_are_noted(compared):
@@ -164,7 +166,7 @@ def test_machines_are_corrected_for_their_number(compared):
   corrected = [r.p_holm for r in found.rows[1:]]
   assert min(corrected) == pytest.approx(min(1, 40 * min(p)))
   assert found.rows[0].p_holm is None
-  page = compare.page(found)
+  page = report_compare.page(found)
   checked(page)
   assert "10 more machines are in the table" in page
   assert "40 machines are tested" in page
@@ -179,9 +181,13 @@ def test_chosen_members_stand_for_seeds(compared):
   assert "a member: a branch with its seed" in found.notes[-1]
 
 
+def seed_section(results):
+  return report_seeds.section(record.Run(results, {}))
+
+
 @pytest.mark.parametrize("num", [2, 30, 31, 100])
 def test_the_seed_section_shows_dots_and_numbers(num):
-  section = report_seeds.section(results_of(range(num), machines=[ODD, "fan"]))
+  section = seed_section(results_of(range(num), machines=[ODD, "fan"]))
   tags = checked(section).tags
   assert {"svg", "table", "figcaption"} <= set(tags)
   assert section.count(">seed ") == (num if num <= 30 else 0)
@@ -195,14 +201,14 @@ def test_the_seed_section_copes_with_what_is_missing():
   results["per_seed"][1]["machines"]["fan"]["score"] = None
   for entry in (results, *results["per_seed"]):
     entry["machines"]["pump"] = {"score": None}
-  section = report_seeds.section(results)
+  section = seed_section(results)
   checked(section)
   assert "No score seed by seed: pump" in section
   assert "Dotted" not in section
   one = results_of([7])
-  assert "One seed (7)" in report_seeds.section(one)
+  assert "One seed (7)" in seed_section(one)
   one["per_seed"][0]["official_score"] = None
-  assert not report_seeds.section(one)
+  assert not seed_section(one)
 
 
 def test_equal_values_of_all_seeds_can_be_drawn():

@@ -5,6 +5,7 @@ import pytest
 
 from asd_jax import files
 from asd_jax.metrics import official
+from asd_jax.report import compare as report_compare
 from asd_jax.runs import compare
 
 MACHINES = ("fan", "pump")
@@ -82,19 +83,19 @@ def test_two_runs_of_one_seed_are_compared_over_their_clips(tmp_path):
     assert row.record.interval.low < gap < row.record.interval.high
   assert [r.record.num_a for r in found.rows] == [120, 60, 60]
   assert found.rows[1].p_holm >= found.rows[1].record.p_t
-  text = " ".join(compare.console(found))
+  text = " ".join(report_compare.console(found))
   assert "B is better than A by" in text
   assert "over 120 common test clips" in text
   assert "paired bootstrap over clips" in text
   assert "nothing about training again" in text
   assert "every seed sees" not in text
-  assert "<h1" in compare.page(found)
+  assert "<h1" in report_compare.page(found)
 
 
 def test_a_small_difference_is_not_told_from_the_choice_of_clips(tmp_path):
   a = write_run(tmp_path / "a", seed=1)
   found = compare.compare(a, write_run(tmp_path / "b", seed=2))
-  said = " ".join(compare.console(found))
+  said = " ".join(report_compare.console(found))
   assert "can be told from the choice of clips" in said
 
 
@@ -113,7 +114,7 @@ def test_seeds_against_one_value_say_what_is_compared(tmp_path):
   assert found.rows[0].record.kind == "one sample"
   gap = found.rows[0].fused_b - found.rows[0].fused_a
   assert found.clips.difference == pytest.approx(gap, abs=1e-12)
-  said = " ".join(compare.console(found))
+  said = " ".join(report_compare.console(found))
   assert "single value" in said
   assert "the ensembles of A (3 seeds) and of B (1 seed)" in said
   both = compare.compare(a, a)

@@ -7,7 +7,7 @@ import pytest
 
 from asd_jax.engine import programs
 from asd_jax.engine import system as system_lib
-from asd_jax.runs import examples, explain
+from asd_jax.runs import explain, suspects
 from configs import plain_knn
 
 RATE = 16_000
@@ -133,11 +133,11 @@ def test_every_machine_shows_its_worst_clip_before_any_second():
     "b": {"00": part([0.1]), "01": part([2.0])},
     "none": {"00": part([])},
   }
-  picks = examples.choose(scored, per_machine=3, in_all=3)
+  picks = suspects.choose(scored, per_machine=3, in_all=3)
   assert [(p.machine, p.section, p.row) for p in picks] == [
     ("a", "00", 0), ("a", "00", 1), ("b", "01", 0),
   ]  # fmt: skip
-  every = examples.choose(scored, per_machine=3, in_all=9)
+  every = suspects.choose(scored, per_machine=3, in_all=9)
   assert [p.machine for p in every] == ["a", "a", "a", "b", "b"]
 
 
@@ -158,14 +158,14 @@ def finder(tmp_path, rng, bank, seconds=30.0):
     section=types.SimpleNamespace(threshold=2.0, state=state),
   )}}  # fmt: skip
   compiled = programs.Programs(system, {}, 4)
-  return lambda: examples.find(
+  return lambda: suspects.find(
     compiled, [machine], scored, {"sample_rate": RATE}, seconds=seconds
   )
 
 
 def test_suspects_come_with_sound_neighbours_and_reason(tmp_path, rng, bank):
   first, second = finder(tmp_path, rng, bank)()
-  assert (first.clip.name, second.clip.name) == ("1.wav", "0.wav")
+  assert (first.name, second.name) == ("1.wav", "0.wav")
   assert first.wave is not None
   assert first.reason is not None
   assert len(first.neighbours) == 2

@@ -11,7 +11,7 @@ import pytest
 from asd_jax.encoders import load
 from asd_jax.engine import settings
 from asd_jax.engine import system as system_lib
-from asd_jax.runs import examples
+from asd_jax.runs import suspects
 from tests.scripts.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
@@ -20,7 +20,7 @@ CONFIGS = ROOT / "configs"
 @pytest.fixture(scope="module", autouse=True)
 def short_reasons():
   """Reasons need many passes; what they are is tested elsewhere."""
-  settings = examples.find.__kwdefaults__
+  settings = suspects.find.__kwdefaults__
   with mock.patch.dict(settings, seconds=1.0):
     yield
 

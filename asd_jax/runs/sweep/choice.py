@@ -95,7 +95,7 @@ def harmonic(values: np.ndarray) -> np.ndarray:
   if not there.any():
     return np.full(len(values), np.nan)
   kept = flat[:, there]
-  return 1.0 / np.mean(1.0 / np.maximum(kept, official.EPS), axis=1)
+  return official.harmonic_mean(kept)
 
 
 def columns(table: Table, machine: str) -> np.ndarray:

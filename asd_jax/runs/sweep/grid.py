@@ -20,7 +20,6 @@ Path = tuple[str, ...]
 MAX_POINTS = 1_000_000
 _STAGES = (*stages.TABLES, "wrappers")
 _PLAIN = ("channels", "reference")  # structural settings of a branch itself
-_MAX_LISTED = 12
 
 
 class Axis(NamedTuple):

@@ -43,10 +43,6 @@ class Parts:
   def _file(self, mark: str) -> Path:
     return self._folder / f"{mark}.npz"
 
-  def has(self, mark: str) -> bool:
-    """Whether a part is there."""
-    return self._file(mark).is_file()
-
   def read(self, mark: str) -> dict[str, np.ndarray] | None:
     """A part, or None if it is missing or cannot be read."""
     try:

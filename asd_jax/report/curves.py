@@ -1,0 +1,64 @@
+"""ROC curves and histograms of the scores."""
+
+from asd_jax.report import figures, record, text
+
+TITLE = "Curves and scores"
+MAX_SHOWN = 12
+
+
+def _shown(run: record.Run) -> tuple[list[tuple[str, str]], int]:
+  """Sections to draw: all, or those of lowest score, else of most alarms."""
+  keys = [(m, s) for m, v in run.sections.items() for s in v if len(v[s].score)]
+
+  def worst_first(key: tuple[str, str]) -> tuple[float, float]:
+    entry = run.results["machines"][key[0]]["sections"][key[1]]
+    found = [entry[k] for k in ("auc_source", "auc_target", "pauc", "auc")]
+    known = [v for v in found if v is not None]
+    alarms = entry["num_anomalous"] / max(entry["n_test"], 1)
+    return (min(known) if known else 2.0), -alarms
+
+  kept = set(sorted(keys, key=worst_first)[:MAX_SHOWN])
+  return [k for k in keys if k in kept], len(keys) - len(kept)
+
+
+def section(run: record.Run) -> str:
+  """ROC curves and histograms, a row for each section.
+
+  Args:
+    run: the run.
+
+  Returns:
+    HTML, "" without test clips.
+  """
+  keys, left_out = _shown(run)
+  if not keys:
+    return ""
+  rows = []
+  for machine, number in keys:
+    clips = run.sections[machine][number]
+    name = machine
+    if len(run.sections[machine]) > 1:
+      name += f" section {number}"
+    drawn = [figures.roc(clips, name), figures.histogram(clips, name)]
+    inside = "".join(f"<figure>{d}</figure>" for d in drawn if d)
+    if drawn[0] is None:
+      inside += "<p class=soft>No ROC curve: it needs normal and anomalous"
+      inside += " labels.</p>"
+    rows.append(
+      f'<div class="machine-pictures"><h3>{text.escape(name)}</h3>'
+      f'<div class="pair">{inside}</div></div>\n'
+    )
+  lead = (
+    "Each ROC curve sets the normal clips of one domain against the anomalies"
+    " of both; the dotted line marks the false-positive rate of 0.1. In the"
+    " histograms, anomalies are hatched and the dashed line is the threshold."
+  )
+  if left_out:
+    lead += (
+      f" The {len(keys)} with the lowest values are shown,"
+      f" {left_out} are left out for size."
+    )
+  return (
+    f'<section id="scores"><h2>Curves and scores</h2><p>{lead}</p>\n'
+    f"{''.join(rows)}</section>"
+  )

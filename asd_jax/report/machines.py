@@ -1,0 +1,121 @@
+"""The table of machines, with a row for each section where there are many."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asd_jax.metrics import official
+from asd_jax.report import record, text
+
+TITLE = "Machines"
+_KEYS = (*official.RANKED, "score")
+_TITLES = {
+  "auc": ("AUC", "Area under the ROC curve of all clips"),
+  "auc_source": ("AUC source", "Normal source clips against all anomalies"),
+  "auc_target": ("AUC target", "Normal target clips against all anomalies"),
+  "pauc": ("pAUC", "Partial AUC up to a false-positive rate of 0.1"),
+  "score": ("score", "Harmonic mean of the three values before it"),
+}
+
+
+def _value(
+  entry: Mapping[str, Any], key: str, interval: Mapping[str, Any] | None
+) -> str:
+  cell = text.percent(entry.get(key))
+  ends = (interval or {}).get(key)
+  if ends:
+    cell += f"<small>{100 * ends[0]:.0f}&ndash;{100 * ends[1]:.0f}</small>"
+  return cell
+
+
+def _row(
+  head: str,
+  entry: Mapping[str, Any],
+  sections: Sequence[Mapping[str, Any]],
+  keys: Sequence[str],
+  published: Mapping[str, Any],
+) -> list[str]:
+  """Cells of a machine or of one of its sections."""
+  alone = sections[0] if len(sections) == 1 else {}
+  interval = alone.get("bootstrap")
+  source = {**entry, "auc": entry.get("auc", alone.get("auc"))}
+  cells = [_value(source, k, interval) for k in keys]
+  for i, key in enumerate(keys):
+    old, new = published.get(key), entry.get(key)
+    if old and new is not None:
+      cells[i] += text.difference(new - old)
+  threshold = "" if not alone else text.number(alone["threshold"])
+  if alone and alone["threshold"] is None:
+    threshold = "infinite"
+  alarms = sum(s["num_anomalous"] for s in sections)
+  counts = [str(entry["n_train"]), str(entry["n_test"]), str(alarms)]
+  return [head, *cells, *counts, threshold]
+
+
+def _table(results: record.Results) -> str:
+  """The table of machines, with a row for each section where there are many."""
+  keys = list(_KEYS)
+  if all(s["auc_source"] is None for s in record.entries_of(results)):
+    keys = ["auc", *keys]
+  published = record.published_of(results).get("machines", {})
+  rows = []
+  for name, entry in results["machines"].items():
+    parts = entry["sections"]
+    known = published.get(name, {})
+    rows.append(
+      _row(text.escape(name), entry, list(parts.values()), keys, known)
+    )
+    if len(parts) > 1:
+      for number, part in parts.items():
+        head = f'<span class="sub">section {text.escape(number)}</span>'
+        part = {**part, "score": official.machine_score([part])}
+        rows.append(_row(head, part, [part], keys, {}))
+  foot = [_foot(results, keys)] if len(results["machines"]) > 1 else []
+  columns = [
+    text.Column("machine"),
+    *(text.Column(*_TITLES[k]) for k in keys),
+    text.Column("training clips"),
+    text.Column("test clips"),
+    text.Column("alarms", "Test clips whose score is above the threshold"),
+    text.Column("threshold"),
+  ]
+  caption = "Percent."
+  if any(s["bootstrap"] for s in record.entries_of(results)):
+    caption += (
+      " Below each value its 95&nbsp;% bootstrap interval over test clips,"
+      " which leaves out how another training run would differ."
+    )
+  if published:
+    caption += " Signed: difference to the published number, in points."
+  return text.table(caption, columns, rows, name="machine-table", foot=foot)
+
+
+def _foot(results: record.Results, keys: Sequence[str]) -> list[str]:
+  entries = list(results["machines"].values())
+  means = [
+    results["official_score"]
+    if k == "score"
+    else official.official_score([e.get(k) for e in entries])
+    for k in keys
+  ]
+  counts = [
+    sum(e["n_train"] for e in entries),
+    sum(e["n_test"] for e in entries),
+    sum(s["num_anomalous"] for s in record.entries_of(results)),
+  ]
+  return [
+    "all (harmonic mean)", *map(text.percent, means), *map(str, counts), "",
+  ]  # fmt: skip
+
+
+def section(run: record.Run) -> str:
+  """Every machine's numbers.
+
+  Args:
+    run: the run.
+
+  Returns:
+    HTML.
+  """
+  return (
+    f'<section id="machines"><h2>Machines</h2>{_table(run.results)}</section>'
+  )

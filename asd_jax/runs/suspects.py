@@ -1,0 +1,246 @@
+"""The most suspicious clips of a run, with their sound and the reason."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from asd_jax import errors
+from asd_jax.data import audio, clips
+from asd_jax.engine.programs import Programs
+from asd_jax.report import record
+from asd_jax.runs import explain
+
+PER_MACHINE = 3
+IN_ALL = 12
+_NUM_REFERENCES = 2
+_NUM_NEIGHBOURS = 2
+_NUM_SAMPLED = 24
+_BUDGET_SECONDS = 30.0
+_TOO_SLOW = "No reason: explaining takes too long on this machine."
+
+
+class Pick(NamedTuple):
+  """A clip worth showing.
+
+  Attributes:
+    machine: its machine.
+    section: its section.
+    row: its position among the section's test clips.
+    excess: score above the median training score, in the spread of the
+      training scores; compares clips of different machines.
+  """
+
+  machine: str
+  section: str
+  row: int
+  excess: float
+
+
+def choose(
+  scored: Mapping[str, Mapping[str, Any]],
+  *,
+  per_machine: int = PER_MACHINE,
+  in_all: int = IN_ALL,
+) -> list[Pick]:
+  """Picks the clips to show: every machine's worst first, then its second.
+
+  Args:
+    scored: machine to section to scores.
+    per_machine: clips of one machine at most.
+    in_all: clips at most.
+
+  Returns:
+    Picks, machines in the order of their worst clip, worst first.
+  """
+  ranked = []
+  for machine, sections in scored.items():
+    picks = []
+    for section, entry in sections.items():
+      typical = np.median(entry.train)
+      spread = np.subtract(*np.quantile(entry.train, (0.9, 0.1)))
+      excess = (np.asarray(entry.score) - typical) / max(spread, 1e-9)
+      picks += [
+        Pick(machine, section, i, float(e)) for i, e in enumerate(excess)
+      ]
+    picks.sort(key=lambda p: -p.excess)
+    if picks:
+      ranked.append(picks[:per_machine])
+  ranked.sort(key=lambda picks: -picks[0].excess)
+  by_place = sorted(
+    (place, -pick.excess, m)
+    for m, picks in enumerate(ranked)
+    for place, pick in enumerate(picks)
+  )
+  kept = {(m, place) for place, _, m in by_place[:in_all]}
+  return [
+    pick
+    for m, picks in enumerate(ranked)
+    for place, pick in enumerate(picks)
+    if (m, place) in kept
+  ]
+
+
+def bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> record.Suspect:
+  """A suspect whose file is not read: no sound, no reason.
+
+  Args:
+    pick: which clip.
+    scored: machine to section to scores.
+
+  Returns:
+    What its scores alone say.
+  """
+  entry = scored[pick.machine][pick.section]
+  clip, score = entry.clips[pick.row], float(entry.score[pick.row])
+  return record.Suspect(
+    pick.machine,
+    pick.section,
+    clip.name,
+    clip.domain,
+    clip.label,
+    score,
+    entry.section.threshold,
+    float(np.median(entry.train)),
+    float(np.mean(entry.train < score)),
+  )
+
+
+class _Explainer:
+  """Explains clips of one run; compiled functions are kept.
+
+  Args:
+    programs: the compiled system.
+    rate: Hz.
+  """
+
+  def __init__(self, programs: Programs, rate: int) -> None:
+    self._programs = programs
+    self._bank = explain.bank_scorer(programs.system)
+    self._rate = rate
+    self._sampled: dict[tuple[str, str], tuple[list, list]] = {}
+
+  def _read(self, clip: clips.Clip) -> np.ndarray:
+    return audio.read(clip.path, sample_rate=self._rate)[0]
+
+  def _by_spectrum(
+    self, key: tuple[str, str], wave: np.ndarray, train: Sequence[clips.Clip]
+  ) -> list[tuple[str, np.ndarray]]:
+    """The training clips of nearest spectrum, from a few spread evenly."""
+    if key not in self._sampled:
+      step = max(1, len(train) // _NUM_SAMPLED)
+      some = train[::step][:_NUM_SAMPLED]
+      read = [(c.name, self._read(c)) for c in some]
+      mean = [explain.mean_spectrum(x, self._rate) for _, x in read]
+      self._sampled = {key: (read, mean)}
+    known, means = self._sampled[key]
+    here = explain.mean_spectrum(wave, self._rate)
+    near = explain.nearest_spectra(here, means, _NUM_REFERENCES)
+    return [known[i] for i in near]
+
+  def _score(self, state: Any, wave: np.ndarray, deadline: float) -> np.ndarray:
+    if time.perf_counter() > deadline:
+      raise TimeoutError
+    return np.asarray(self._programs.score(state, wave).fused)
+
+  def explain(
+    self,
+    suspect: record.Suspect,
+    clip: clips.Clip,
+    state: Any,
+    train: Sequence[clips.Clip],
+    deadline: float,
+  ) -> record.Suspect:
+    """Adds sound, neighbours and reason.
+
+    Args:
+      suspect: without them.
+      clip: its file.
+      state: fitted state of its section.
+      train: training clips of its section.
+      deadline: of the reason, by `time.perf_counter`.
+
+    Returns:
+      The same with them, without a reason past the deadline.
+    """
+    wave = self._read(clip)
+    neighbours = []
+    if explain.has_bank(state):
+      feats = self._programs.clip_features(state["front"], wave)
+      neighbours = explain.nearest_rows(
+        self._bank, state, feats, len(train), _NUM_NEIGHBOURS
+      )
+      near = [train[i] for i, _ in neighbours[:_NUM_REFERENCES]]
+      references = [(c.name, self._read(c)) for c in near]
+    else:
+      key = suspect.machine, suspect.section
+      references = self._by_spectrum(key, wave, train)
+    reason, problem = None, ""
+    try:
+      if references:
+        reason = explain.explain(
+          lambda x: self._score(state, x, deadline),
+          wave,
+          [x for _, x in references],
+          batch_size=self._programs.batch_size,
+          rate=self._rate,
+        )
+    except TimeoutError:
+      problem = _TOO_SLOW
+    return suspect._replace(
+      problem=problem,
+      wave=audio.to_float(wave),
+      rate=self._rate,
+      reason=reason,
+      neighbours=tuple((train[i].name, s) for i, s in neighbours),
+      references=tuple(name for name, _ in references),
+    )
+
+
+def find(
+  programs: Programs,
+  machines: Sequence[clips.Machine],
+  scored: Mapping[str, Mapping[str, Any]],
+  config: Mapping[str, Any],
+  *,
+  seconds: float = _BUDGET_SECONDS,
+) -> list[record.Suspect]:
+  """Finds the most suspicious clips and why they are.
+
+  Args:
+    programs: the compiled system.
+    machines: what was read.
+    scored: machine to section to scores.
+    config: `sample_rate`.
+    seconds: no clip is explained after this time.
+
+  Returns:
+    Suspects in the order to show them.
+  """
+  rate = config["sample_rate"]
+  explainer = _Explainer(programs, rate)
+  train = {m.name: m.train for m in machines}
+  start = time.perf_counter()
+  out = []
+  for pick in choose(scored):
+    suspect = bare(pick, scored)
+    entry = scored[pick.machine][pick.section]
+    clip = entry.clips[pick.row]
+    same = [c for c in train[pick.machine] if c.section == pick.section]
+    try:
+      if time.perf_counter() - start < seconds:
+        suspect = explainer.explain(
+          suspect, clip, entry.section.state, same, start + seconds
+        )
+      else:
+        wave, _ = audio.read(clip.path, sample_rate=rate)
+        suspect = suspect._replace(
+          wave=audio.to_float(wave),
+          rate=rate,
+          problem=_TOO_SLOW,
+        )
+    except errors.InputError as error:  # changed or removed since it was scored
+      suspect = suspect._replace(problem=str(error))
+    out.append(suspect)
+  return out
