@@ -114,7 +114,7 @@ def make_params(encoder):
       return jnp.ones(shape)
     return jnp.asarray(0.02 * rng.standard_normal(shape, np.float32))
 
-  flat = {path: leaf(path, s) for path, s in encoder.shapes().items()}
+  flat = {path: leaf(path, s) for path, s in encoder.about.shapes().items()}
   return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
@@ -127,9 +127,9 @@ def encoder_side(name, batch=BATCH, dtype="float32"):
   encoder = getattr(module, name.split("_")[0])(size=size, dtype=dtype)
   params = make_params(encoder)
   rng = np.random.default_rng(1)
-  shape = (batch, frames, encoder.num_mels)
+  shape = (batch, 1, frames, encoder.about.num_mels)
   picture = jax.device_put(rng.standard_normal(shape, np.float32))
-  tokens = lambda p, x: encoder.apply(p, x, ("output",)).grid["output"]
+  tokens = lambda p, x: encoder.apply(p, x, ("output",))["output"].grid
   embed = jax.jit(jax.vmap(tokens, (None, 0)))
   bare = lambda: product_rates(name, batch * num_tokens(name), dtype)
   before = bare()
@@ -230,8 +230,8 @@ def memory_side(name, batch):
   held = measure.resident()
 
   def embed(params, wave):  # [C, S] -> [C, F D]
-    tokens = lambda x: encoder.apply(params, x, ("output",)).grid["output"]
-    grid = jax.vmap(tokens)(front.apply({}, wave))
+    tokens = encoder.apply(params, front.apply({}, wave), ("output",))
+    grid = tokens["output"].grid
     return jnp.mean(grid, axis=1).reshape(len(grid), -1)
 
   run = jax.jit(jax.vmap(embed, (None, 0)))

@@ -59,7 +59,8 @@ def jax_side(network, num_seeds):
     "official": (autoencoder.autoencoder(), {}),
     "katech": (residual_autoencoder.residual_autoencoder(), decay),
   }[network]
-  parts = reconstruction.Network(encoder.init, encoder.loss, encoder.errors)
+  about = encoder.about
+  parts = reconstruction.Network(encoder.init, about.loss, about.errors)
   rng = np.random.default_rng(0)
   shape = (CLIPS[network], FRAMES, 128)
   clips = rng.normal(-30, 10, shape).astype(np.float32)

@@ -7,7 +7,7 @@ import flax.linen as nn
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.encoders import layers, trained
+from asd_jax.encoders import family, layers, trained
 from asd_jax.typing import Array
 
 Variables = Mapping[str, Any]
@@ -140,7 +140,7 @@ def autoencoder(
   num_hidden: int = 128,
   num_bottleneck: int = 8,
   num_layers: int = 4,
-) -> trained.TrainedEncoder:
+) -> family.Encoder:
   """The official baseline's autoencoder of context windows.
 
   Args:

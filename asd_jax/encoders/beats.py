@@ -13,7 +13,9 @@ from asd_jax.encoders import beats_positions, family, transformer
 from asd_jax.typing import Array
 from asd_jax.weights.rules import Rule
 
-KIND = family.Kind("beats", "BEATs", num_mels=128, patch=(16, 16), num_extra=0)
+KIND = family.Family(
+  "beats", "BEATs", num_mels=128, patch=(16, 16), num_extra=0
+)
 SIZES = {
   "base": dict(
     width=768,
@@ -327,7 +329,7 @@ def port(
 
 def of_settings(
   settings: Mapping[str, Any], *, dtype: str = "float32"
-) -> family.FrozenEncoder:
+) -> family.Encoder:
   """Makes the encoder of converted weights.
 
   Args:
@@ -346,7 +348,7 @@ def of_settings(
 
 def beats(
   *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> family.FrozenEncoder:
+) -> family.Encoder:
   """A published BEATs: 16 x 16 patches of 128 bands, no CLS.
 
   Args:

@@ -13,7 +13,7 @@ from asd_jax.encoders import family, transformer
 from asd_jax.typing import Array
 from asd_jax.weights.rules import Rule
 
-KIND = family.Kind(
+KIND = family.Family(
   "dasheng", "DaSheng", num_mels=64, patch=(4, 64), num_extra=0
 )
 _POSITIONS = dict(num_positions=252, target_frames=1008)
@@ -177,7 +177,7 @@ def port(
 
 def of_settings(
   settings: Mapping[str, Any], *, dtype: str = "float32"
-) -> family.FrozenEncoder:
+) -> family.Encoder:
   """Makes the encoder of converted weights.
 
   Args:
@@ -204,7 +204,7 @@ def of_settings(
 
 def dasheng(
   *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> family.FrozenEncoder:
+) -> family.Encoder:
   """A published DaSheng: a token for 64 bands of 4 frames, no CLS.
 
   Args:

@@ -12,7 +12,7 @@ from asd_jax.encoders import family, transformer
 from asd_jax.typing import Array
 from asd_jax.weights.rules import Rule
 
-KIND = family.Kind("eat", "EAT", num_mels=128, patch=(16, 16), num_extra=1)
+KIND = family.Family("eat", "EAT", num_mels=128, patch=(16, 16), num_extra=1)
 SIZES = {
   "base": dict(
     width=768, depth=12, num_heads=12, hidden=3072, num_positions=6144
@@ -173,8 +173,8 @@ def of_settings(
   settings: Mapping[str, Any],
   *,
   dtype: str = "float32",
-  kind: family.Kind = KIND,
-) -> family.FrozenEncoder:
+  kind: family.Family = KIND,
+) -> family.Encoder:
   """Makes the encoder of converted weights.
 
   Args:
@@ -201,7 +201,7 @@ def of_settings(
 
 def eat(
   *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> family.FrozenEncoder:
+) -> family.Encoder:
   """A published EAT: 16 x 16 patches of 128 bands, CLS first.
 
   Args:

@@ -19,23 +19,89 @@ Tree = Any
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-class Encoded(NamedTuple):
-  """Token sequences of one clip and channel, by layer name.
+class Tokens(NamedTuple):
+  """What an encoder makes of a clip at one layer.
 
   Attributes:
-    grid: `[T, F, D]` a layer: time patches, frequency patches, width.
-    cls: `[D]` a layer, where the encoder has such a token; else empty.
+    grid: `[C', T', F, D]` time patches, frequency patches, width.
+    cls: `[C', D]` where the encoder has such a token, else None.
   """
 
-  grid: dict[str, Array]
-  cls: dict[str, Array]
+  grid: Array
+  cls: Array | None = None
 
 
-class FrozenEncoder(NamedTuple):
-  """A network whose weights are published.
+Layers = tuple[str, ...]
+Apply = Callable[[Tree, Array, Layers], dict[str, Tokens]]
+
+
+class Encoder(NamedTuple):
+  """Front-end output of a clip to tokens, all channels at once.
 
   Attributes:
-    family: key of `weight_map.FAMILIES`.
+    init: `key -> params`; where the scope is "machine", `(key, mean [D],
+      std [D]) -> (params, extra)` with the statistics of the training inputs.
+    apply: `(params, [C, T, M], layers) -> {layer: Tokens}` of one clip; a
+      batch is its `vmap`. Only what the named layers need is computed under
+      `jit`.
+    scope: where parameters come from: "none" (there are none), "file"
+      (published weights), "run" (trained over all machines) or "machine"
+      (trained on the clips of one).
+    about: static facts; at least `layers`, their names, and `patch_frames`,
+      the fewest frames that it takes.
+  """
+
+  init: Callable[..., Tree]
+  apply: Apply
+  scope: str
+  about: Any
+
+
+class Plain(NamedTuple):
+  """Facts of an encoder that learns nothing.
+
+  Attributes:
+    layers: names of what it returns.
+    patch_frames: the fewest frames that it takes.
+  """
+
+  layers: Layers = ("output",)
+  patch_frames: int = 1
+
+
+# Front-end output as it is, whatever its axes: what the stages see that use
+# no encoder.
+IDENTITY = Encoder(
+  init=lambda key: {},
+  apply=lambda params, x, layers: {"output": Tokens(x)},
+  scope="none",
+  about=Plain(),
+)
+
+
+class Family(NamedTuple):
+  """What a family's networks have in common.
+
+  Attributes:
+    name: key of `weight_map.FAMILIES`.
+    title: name in messages.
+    num_mels: bands of the input.
+    patch: frames and bands of a patch.
+    num_extra: tokens before those of the patches, the first is CLS; 0 or 1.
+  """
+
+  name: str
+  title: str
+  num_mels: int
+  patch: tuple[int, int]
+  num_extra: int
+
+
+class Published(NamedTuple):
+  """Facts of a network whose weights are published.
+
+  Attributes:
+    family: what it has in common with others.
     settings: sizes of the network, all of them.
     layers: names of the token sequences, in order: `layer_0` enters the first
       block, `layer_i` leaves the i-th, `output` is what the network returns.
@@ -46,40 +112,33 @@ class FrozenEncoder(NamedTuple):
       short or too long. Call it on the host, before `apply`.
     shapes: shape of every parameter by its place, such as
       `blocks_0/attn/qkv/kernel`, without making any.
-    init: key to random parameters.
-    apply: `(params, [frames, M], layers) -> Encoded` of one clip and channel;
-      a batch is its `vmap`. Only what the named layers need is computed under
-      `jit`.
   """
 
-  family: str
+  family: Family
   settings: dict[str, Any]
-  layers: tuple[str, ...]
+  layers: Layers
   width: int
   num_mels: int
   patch_frames: int
   num_patches: Callable[[int], tuple[int, int]]
   shapes: Callable[[], dict[str, tuple[int, ...]]]
-  init: Callable[[Key], Tree]
-  apply: Callable[[Tree, Array, tuple[str, ...]], Encoded]
 
 
-class Kind(NamedTuple):
-  """What a family's networks have in common.
+def per_channel(apply: Apply) -> Apply:
+  """Lifts an encoder of one channel to all, with the same parameters.
 
-  Attributes:
-    family: key of `weight_map.FAMILIES`.
-    title: name in messages.
-    num_mels: bands of the input.
-    patch: frames and bands of a patch.
-    num_extra: tokens before those of the patches, the first is CLS; 0 or 1.
+  Args:
+    apply: `(params, [T, M], layers) -> {layer: Tokens}` without the channel
+      axis.
+
+  Returns:
+    `Encoder.apply`.
   """
 
-  family: str
-  title: str
-  num_mels: int
-  patch: tuple[int, int]
-  num_extra: int
+  def lifted(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
+    return jax.vmap(lambda channel: apply(params, channel, layers))(x)
+
+  return lifted
 
 
 def dtype_of(name: str) -> Any:
@@ -107,7 +166,7 @@ def layer_names(depth: int) -> tuple[str, ...]:
 
 
 def num_patches(
-  kind: Kind, num_frames: int, *, max_frames: int | None = None
+  kind: Family, num_frames: int, *, max_frames: int | None = None
 ) -> tuple[int, int]:
   """Counts time and frequency patches.
 
@@ -137,7 +196,7 @@ def num_patches(
   return num_frames // rows, kind.num_mels // columns
 
 
-def shapes(module: nn.Module, kind: Kind) -> dict[str, tuple[int, ...]]:
+def shapes(module: nn.Module, kind: Family) -> dict[str, tuple[int, ...]]:
   """Shapes of a network's parameters, none of which is made.
 
   Args:
@@ -155,12 +214,12 @@ def shapes(module: nn.Module, kind: Kind) -> dict[str, tuple[int, ...]]:
 
 def of_module(
   module: nn.Module,
-  kind: Kind,
+  kind: Family,
   settings: Mapping[str, Any],
   *,
   dtype: str,
   max_frames: int | None = None,
-) -> FrozenEncoder:
+) -> Encoder:
   """Makes an encoder of a network.
 
   Args:
@@ -181,7 +240,7 @@ def of_module(
     start = jnp.zeros((kind.patch[0], kind.num_mels))
     return module.init(key, start)["params"]
 
-  def apply(params: Tree, x: Array, layers: tuple[str, ...]) -> Encoded:
+  def apply(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
     if unknown := [n for n in layers if n not in names]:
       raise errors.InputError(
         f"{kind.title}: found layers {unknown}, expected some of {names}."
@@ -193,14 +252,16 @@ def of_module(
     grid = counted(x.shape[0])
     with jax.default_matmul_precision(precision):
       out: Tree = module.apply({"params": params}, x)
-    tokens = {name: out[name][kind.num_extra :] for name in layers}
-    return Encoded(
-      {n: t.reshape(*grid, width) for n, t in tokens.items()},
-      {n: out[n][0] for n in layers} if kind.num_extra else {},
-    )
+    return {
+      n: Tokens(
+        out[n][kind.num_extra :].reshape(*grid, width),
+        out[n][0] if kind.num_extra else None,
+      )
+      for n in layers
+    }
 
-  return FrozenEncoder(
-    family=kind.family,
+  about = Published(
+    family=kind,
     settings=dict(settings),
     layers=names,
     width=width,
@@ -208,9 +269,8 @@ def of_module(
     patch_frames=kind.patch[0],
     num_patches=counted,
     shapes=lambda: shapes(module, kind),
-    init=init,
-    apply=apply,
   )
+  return Encoder(init, per_channel(apply), "file", about)
 
 
 def shape_of(
@@ -374,7 +434,7 @@ def module_of(
 
 def port(
   network: type[nn.Module],
-  kind: Kind,
+  kind: Family,
   settings: Mapping[str, Any],
   tensors: Mapping[str, np.ndarray],
   rules: Iterable[weight_map.Rule],

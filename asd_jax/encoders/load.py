@@ -20,7 +20,7 @@ from asd_jax.weights import folder as weight_folder
 from asd_jax.weights import hub
 
 Tree = Any
-Wanted = Mapping[str, tuple[family.FrozenEncoder, str]]
+Wanted = Mapping[str, tuple[family.Encoder, str]]
 _ONES = ("scale", "var", "grep_a", "weight_g")
 _ZEROS = ("bias", "mean")
 # Origin of weights that no file holds.
@@ -65,7 +65,7 @@ def load(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
   for name, (encoder, checkpoint) in wanted.items():
     try:
       if checkpoint:
-        places[name] = convert.locate(checkpoint, encoder.family)
+        places[name] = convert.locate(checkpoint, encoder.about.family.name)
       else:
         places[name] = _find(encoder, folder)
     except ValueError as error:
@@ -92,7 +92,7 @@ def random(wanted: Wanted, *, stream: int = 0) -> dict[str, Loaded]:
   """
   made = {}
   for name, (encoder, _) in wanted.items():
-    shapes = encoder.shapes()
+    shapes = encoder.about.shapes()
     draw = lambda path, shapes=shapes: _drawn(path, shapes[path], stream)
     with ThreadPoolExecutor() as pool:
       flat = dict(zip(shapes, pool.map(draw, shapes), strict=True))
@@ -102,7 +102,7 @@ def random(wanted: Wanted, *, stream: int = 0) -> dict[str, Loaded]:
   return made
 
 
-def keep(folder: Path, encoder: family.FrozenEncoder, loaded: Loaded) -> Path:
+def keep(folder: Path, encoder: family.Encoder, loaded: Loaded) -> Path:
   """Keeps parameters in a folder of the name of their digest.
 
   Two runs may keep the same at once.
@@ -120,9 +120,9 @@ def keep(folder: Path, encoder: family.FrozenEncoder, loaded: Loaded) -> Path:
   """
   place = Path(folder) / loaded.digest
   about = {
-    "family": encoder.family,
+    "family": encoder.about.family.name,
     "source": loaded.origin,
-    "encoder": dict(encoder.settings),
+    "encoder": dict(encoder.about.settings),
     "digest": loaded.digest,
   }
   if weight_folder.is_whole(place, about):
@@ -136,9 +136,7 @@ def keep(folder: Path, encoder: family.FrozenEncoder, loaded: Loaded) -> Path:
   return place
 
 
-def read_kept(
-  folder: Path, digest: str, encoder: family.FrozenEncoder
-) -> Loaded:
+def read_kept(folder: Path, digest: str, encoder: family.Encoder) -> Loaded:
   """Reads parameters that `keep` wrote.
 
   Args:
@@ -160,8 +158,8 @@ def read_kept(
   if not place.is_dir():
     raise errors.InputError(
       f"{place}: found no kept weights, expected those of"
-      f" {convert.title_of(encoder.family)} {_named(encoder)} that evaluate.py"
-      " wrote there."
+      f" {encoder.about.family.title} {_named(encoder)} that evaluate.py wrote"
+      " there."
     )
   found = _read(encoder, place, str(place))
   if found.digest != digest:
@@ -188,8 +186,10 @@ def _set_aside(place: Path, about: Mapping[str, Any]) -> None:
     shutil.rmtree(beside, ignore_errors=True)
 
 
-def _digest(encoder: family.FrozenEncoder, values: str) -> str:
-  return weight_folder.digest(encoder.family, encoder.settings, values)
+def _digest(encoder: family.Encoder, values: str) -> str:
+  return weight_folder.digest(
+    encoder.about.family.name, encoder.about.settings, values
+  )
 
 
 def _drawn(path: str, shape: tuple[int, ...], stream: int) -> np.ndarray:
@@ -207,16 +207,16 @@ def _drawn(path: str, shape: tuple[int, ...], stream: int) -> np.ndarray:
   return out
 
 
-def _find(encoder: family.FrozenEncoder, folder: Path) -> tuple[Path, str]:
+def _find(encoder: family.Encoder, folder: Path) -> tuple[Path, str]:
   """The weights that a system means that names none."""
-  title = convert.title_of(encoder.family)
-  size = published.size_of(encoder.family, encoder.settings)
-  source = published.source_of(encoder.family, size)
+  title = convert.title_of(encoder.about.family.name)
+  size = published.size_of(encoder.about.family.name, encoder.about.settings)
+  source = published.source_of(encoder.about.family.name, size)
   if source is None:
     raise errors.InputError(
       f"{title} {_named(encoder)}: found no encoder.checkpoint, expected one"
     )
-  place = Path(folder) / f"{encoder.family}_{size}"
+  place = Path(folder) / f"{encoder.about.family.name}_{size}"
   names = published.own_names(source)
   suffixes = (".safetensors", ".pt")
   tried = [
@@ -251,31 +251,33 @@ def _advice(source: published.Source, place: Path, tried: list[Path]) -> str:
   )
 
 
-def _read(encoder: family.FrozenEncoder, path: Path, origin: str) -> Loaded:
+def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
   """Reads one place."""
   if path.is_dir() and not (path / weight_folder.ABOUT).exists():
     path = _official_inside(encoder, path)
   if path.is_dir():
     about = weight_folder.read_about(path)
-    if about["family"] != encoder.family:
+    if about["family"] != encoder.about.family.name:
       raise errors.InputError(
         f"{path}: found {convert.title_of(about['family'])} weights, expected"
-        f" those of {convert.title_of(encoder.family)}."
+        f" those of {convert.title_of(encoder.about.family.name)}."
       )
     heads = about["encoder"].get("num_heads")
     _check(encoder, path, about["encoder"], told=heads is not None)
-    tree, values = weight_folder.read(path, encoder.shapes())
+    tree, values = weight_folder.read(path, encoder.about.shapes())
   else:
-    tree, settings, told = convert.read_official(path, encoder.family)
+    tree, settings, told = convert.read_official(
+      path, encoder.about.family.name
+    )
     _check(encoder, path, settings, told=told)
     values = weight_folder.checksum(tree)
   return Loaded(tree, _digest(encoder, values), origin)
 
 
-def _official_inside(encoder: family.FrozenEncoder, path: Path) -> Path:
+def _official_inside(encoder: family.Encoder, path: Path) -> Path:
   """The official file in a folder."""
-  size = published.size_of(encoder.family, encoder.settings)
-  source = published.source_of(encoder.family, size)
+  size = published.size_of(encoder.about.family.name, encoder.about.settings)
+  source = published.source_of(encoder.about.family.name, size)
   names = source.files if source else (published.HUB_FILE,)
   for name in names:
     if (path / name).exists():
@@ -288,7 +290,7 @@ def _official_inside(encoder: family.FrozenEncoder, path: Path) -> Path:
 
 
 def _check(
-  encoder: family.FrozenEncoder,
+  encoder: family.Encoder,
   path: Path,
   found: Mapping[str, Any],
   *,
@@ -298,24 +300,27 @@ def _check(
 
   No weight tells the number of heads, so a guess of it does not count.
   """
-  want = encoder.settings
+  want = encoder.about.settings
   if not told:
     found = {**found, "num_heads": want["num_heads"]}
   if dict(found) == want:
     return
   keys = sorted(k for k in {*found, *want} if found.get(k) != want.get(k))
   more = [f"{k} {found.get(k)} for {want.get(k)}" for k in keys]
-  title = convert.title_of(encoder.family)
-  other = encoder._replace(settings=dict(found))
+  title = convert.title_of(encoder.about.family.name)
+  other = encoder._replace(about=encoder.about._replace(settings=dict(found)))
   raise errors.InputError(
     f"{path}: found {title} {_named(other)}, expected {_named(encoder)}:"
     f" {', '.join(more)}."
   )
 
 
-def _named(encoder: family.FrozenEncoder) -> str:
+def _named(encoder: family.Encoder) -> str:
   """Size of a network in words."""
-  settings = encoder.settings
-  size = published.size_of(encoder.family, settings) or "of no published size"
+  settings = encoder.about.settings
+  size = (
+    published.size_of(encoder.about.family.name, settings)
+    or "of no published size"
+  )
   width, depth = settings.get("width"), settings.get("depth")
   return f"{size} ({width} wide, {depth} blocks)"

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from asd_jax.encoders import layers, trained
+from asd_jax.encoders import family, layers, trained
 from asd_jax.typing import Array
 
 
@@ -55,7 +55,7 @@ def residual_autoencoder(
   num_hidden: int = 512,
   num_bottleneck: int = 16,
   num_blocks: int = 4,
-) -> trained.TrainedEncoder:
+) -> family.Encoder:
   """The improved autoencoder of standardised context windows.
 
   Args:

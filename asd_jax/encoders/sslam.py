@@ -5,7 +5,7 @@ from typing import Any
 
 from asd_jax.encoders import eat, family
 
-KIND = eat.KIND._replace(family="sslam", title="SSLAM")
+KIND = eat.KIND._replace(name="sslam", title="SSLAM")
 SIZES = {"base": eat.SIZES["base"]}
 RULES = eat.RULES
 settings_of = eat.settings_of
@@ -14,7 +14,7 @@ port = eat.port
 
 def of_settings(
   settings: Mapping[str, Any], *, dtype: str = "float32"
-) -> family.FrozenEncoder:
+) -> family.Encoder:
   """Makes the encoder of converted weights.
 
   Args:
@@ -32,7 +32,7 @@ def of_settings(
 
 def sslam(
   *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> family.FrozenEncoder:
+) -> family.Encoder:
   """The published SSLAM: 16 x 16 patches of 128 bands, CLS first.
 
   Args:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from asd_jax.encoders import family
 from asd_jax.ops import signal
 from asd_jax.typing import Array, Key
 
@@ -14,25 +15,23 @@ Tree = Any
 MIN_STD = 1e-6
 
 
-class TrainedEncoder(NamedTuple):
-  """A reconstruction network of context windows, to be trained.
+class Reconstruction(NamedTuple):
+  """Facts of a reconstruction network of context windows.
 
   Attributes:
     num_context: frames that one input window joins.
-    init: `(key, mean [D], std [D]) -> (params, extra)`; mean and standard
-      deviation of the training windows.
     loss: `(params, extra, x [B, D]) -> (loss, extra)`, training mode.
     errors: `(params, extra, x [B, D]) -> [B, D]` reconstruction minus input
       in the units of the network, evaluation mode.
-    apply: `(variables, frames [T, M]) -> [T - num_context + 1, D]` errors;
-      `variables` has `params` and `extra`.
+    patch_frames: the fewest frames that it takes.
+    layers: names of what it returns.
   """
 
   num_context: int
-  init: Callable[[Key, Array, Array], tuple[Tree, Tree]]
   loss: Callable[[Tree, Tree, Array], tuple[Array, Tree]]
   errors: Callable[[Tree, Tree, Array], Array]
-  apply: Callable[[Mapping[str, Tree], Array], Array]
+  patch_frames: int
+  layers: family.Layers = ("output",)
 
 
 def reconstruction_loss(recon: Array, x: Array) -> Array:
@@ -56,8 +55,10 @@ def _standardised(extra: Tree, x: Array) -> Array:
 
 def of_network(
   make: Callable[[int], nn.Module], *, num_context: int, standardise: bool
-) -> TrainedEncoder:
+) -> family.Encoder:
   """Wraps a network that maps windows to (reconstruction, code).
+
+  Its tokens are the errors of all windows, one frequency patch each.
 
   Args:
     make: width D to the module; it has parameters and `batch_stats`.
@@ -92,8 +93,12 @@ def of_network(
     variables = {"params": params, "batch_stats": extra["batch_stats"]}
     return make(x.shape[-1]).apply(variables, x, train=False)[0] - x
 
-  def apply(variables: Mapping[str, Tree], frames: Array) -> Array:
+  def apply(
+    variables: Mapping[str, Tree], frames: Array, layers: family.Layers
+  ) -> dict[str, family.Tokens]:
     x = signal.context_windows(frames, num_context=num_context)
-    return errors(variables["params"], variables["extra"], x)
+    error = errors(variables["params"], variables["extra"], x)
+    return {n: family.Tokens(error[:, None]) for n in layers}  # [T', 1, D]
 
-  return TrainedEncoder(num_context, init, loss, errors, apply)
+  about = Reconstruction(num_context, loss, errors, patch_frames=num_context)
+  return family.Encoder(init, family.per_channel(apply), "machine", about)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from asd_jax import errors
 from asd_jax.backends import base
-from asd_jax.encoders import family, trained
+from asd_jax.encoders import family
 from asd_jax.engine import stages
 from asd_jax.engine.encode import Front, build_front
 from asd_jax.engine.stages import Hypers
@@ -67,7 +67,7 @@ class Frozen(NamedTuple):
       the user does, which no text tells.
   """
 
-  encoder: family.FrozenEncoder
+  encoder: family.Encoder
   checkpoint: str
   layer: str
   forward: str
@@ -97,7 +97,7 @@ class Branch(NamedTuple):
 
   hypers: Hypers
   front: Front
-  encoder: trained.TrainedEncoder | None
+  encoder: family.Encoder | None
   frozen: Frozen | None
   shortened: Callable[[Array], Array]
   recipe: reconstruction.Recipe
@@ -135,7 +135,7 @@ def _make_encoder(name: str, fns: Mapping[str, Callable]) -> Any:
 def _frozen(
   name: str,
   spec: Mapping[str, Any],
-  encoder: family.FrozenEncoder,
+  encoder: family.Encoder,
   chosen: Mapping[str, str],
 ) -> Frozen:
   """Makes a branch's part in a network; refuses an unknown layer."""
@@ -146,10 +146,10 @@ def _frozen(
       f"config: branch {name}: encoder {spec['encoder']['name']}: checkpoint:"
       f" found {checkpoint!r}, expected a path or a name on the hub."
     )
-  if layer not in encoder.layers:
+  if layer not in encoder.about.layers:
     raise errors.InputError(
       f"config: branch {name}: encoder {spec['encoder']['name']}: layer:"
-      f" found {layer!r}, expected one of {encoder.layers}."
+      f" found {layer!r}, expected one of {encoder.about.layers}."
     )
   kept = {s: spec[s] for s in ("channels", "denoise", "frontend", "encoder")}
   forward = stages.text_of([kept, checkpoint])
@@ -164,7 +164,7 @@ def _length_check(front: Front, frozen: Frozen | None) -> Callable[[int], None]:
 
   def check(num_samples: int) -> None:
     if frozen:
-      frozen.encoder.num_patches(front.num_frames(num_samples))
+      frozen.encoder.about.num_patches(front.num_frames(num_samples))
 
   return check
 
@@ -197,14 +197,16 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
   hypers["wrappers"] = scalars
   front = build_front(name, tuple(spec["channels"]), fns)
   encoder, pool, key = _make_encoder(name, fns), fns["pooling"], fns["key"]()
-  frozen = None
-  if isinstance(encoder, family.FrozenEncoder):
+  num_frames, frozen = encoder.about.patch_frames, None
+  if encoder.scope == "file":
     frozen, encoder = _frozen(name, spec, encoder, chosen), None
   elif chosen:
     raise errors.InputError(
       f"config: branch {name}: encoder {spec['encoder']['name']}: found"
       f" {keys}, which only encoders with published weights have."
     )
+  elif encoder.scope == "none":
+    encoder = None
   backend = stages.make_backend(fns["backend"], wrappers)
   stages.check_backend(name, spec, backend(hypers))
   over_frames = backend(hypers).over_frames
@@ -215,8 +217,8 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
   def pooled(state: Tree, x: Array) -> Array:  # [C, ...]
     if not encoder:
       return x
-    errors = jax.vmap(lambda f: encoder.apply(state["encoder"], f))(x)
-    return jax.vmap(pool)(errors)
+    tokens = encoder.apply(state["encoder"], x, ("output",))["output"]
+    return jax.vmap(pool)(tokens.grid[:, :, 0])
 
   def embed(h: Hypers, state: Tree, x: Array) -> Array:
     return fns["view"](pooled(state, x), **h["view"])
@@ -295,10 +297,6 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> Branch:
     cal = fns["calibration"](**h["calibration"])
     return cal.apply(state["calibration"], raw(h, state, x))
 
-  if frozen:
-    num_frames = frozen.encoder.patch_frames
-  else:
-    num_frames = encoder.num_context if encoder else 1
   return Branch(
     hypers=hypers,
     front=front,

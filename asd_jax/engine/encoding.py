@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-
 from asd_jax.data import audio
 from asd_jax.engine.branch import Branch
 from asd_jax.engine.stages import FITTED
@@ -27,8 +25,8 @@ def find_sources(branches: Mapping[str, Branch]) -> dict[str, str]:
   out = {}
   for name, branch in branches.items():
     if branch.frozen:
-      encoder, checkpoint = branch.frozen.encoder, branch.frozen.checkpoint
-      what = encoder.family, repr(sorted(encoder.settings.items())), checkpoint
+      about, checkpoint = branch.frozen.encoder.about, branch.frozen.checkpoint
+      what = about.family.name, repr(sorted(about.settings.items())), checkpoint
       out[name] = first.setdefault(what, name)
   return out
 
@@ -63,9 +61,8 @@ def _encoded(
     return {n: branches[n].shortened(x) for n in group}
   layer = {n: f.layer for n in group if (f := branches[n].frozen)}
   layers = tuple(dict.fromkeys(layer.values()))
-  run = lambda picture: frozen.encoder.apply(params, picture, layers).grid
-  grid = jax.vmap(run)(x)  # [C', T, F, D] a layer
-  return {n: branches[n].shortened(grid[layer[n]]) for n in group}
+  tokens = frozen.encoder.apply(params, x, layers)
+  return {n: branches[n].shortened(tokens[layer[n]].grid) for n in group}
 
 
 def of_branches(branches: dict[str, Branch]) -> dict[str, Any]:

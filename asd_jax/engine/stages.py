@@ -23,6 +23,7 @@ from asd_jax.encoders import (
   beats,
   dasheng,
   eat,
+  family,
   residual_autoencoder,
   sslam,
 )
@@ -45,7 +46,7 @@ TABLES: dict[str, dict[str, Callable]] = {
   },
   "augment": augment.AUGMENTS,
   "encoder": {
-    "identity": lambda: None,
+    "identity": lambda: family.IDENTITY,
     **autoencoder.ENCODERS,
     **residual_autoencoder.ENCODERS,
     **beats.ENCODERS,

@@ -109,7 +109,7 @@ class System(NamedTuple):
   pictures: Callable[[Tree, Array, Sequence[str]], dict[str, Array]]
   made: Callable[[Tree, Array, Tree, str], dict[str, Array]]
   encoded: Callable[[Tree, Tree, Sequence[str]], dict[str, Array]]
-  encoders: dict[str, tuple[family.FrozenEncoder, str]]
+  encoders: dict[str, tuple[family.Encoder, str]]
   sources: dict[str, str]
   fit: Callable[[Hypers, Normals], Tree]
   fit_branch: Callable[[str, Hypers, Normals], tuple[Tree, Array]]

@@ -34,7 +34,7 @@ def trainers(system: System) -> dict[str, Callable]:
   def one(branch: Branch) -> Callable:
     e = branch.encoder
     assert e is not None
-    network = reconstruction.Network(e.init, e.loss, e.errors)
+    network = reconstruction.Network(e.init, e.about.loss, e.about.errors)
     return reconstruction.trainer(network, branch.recipe)
 
   return {n: one(b) for n, b in system.branches.items() if b.encoder}
@@ -59,7 +59,7 @@ def training_windows(
   return windows.from_clips(
     ordered,
     np.asarray(normals.is_target),
-    num_context=branch.encoder.num_context,
+    num_context=branch.encoder.about.num_context,
   )
 
 
@@ -203,12 +203,11 @@ def abstract_normals(system: System, num_samples: int) -> Normals:
       if branch.encoder:
         encoder, seeds = branch.encoder, system.seeds[name]
         width = features[name].shape[-1]
-        mean = jnp.zeros(encoder.num_context * width)
+        mean = jnp.zeros(encoder.about.num_context * width)
         init = jax.vmap(encoder.init, in_axes=(0, None, None))
         cov = jnp.zeros((len(seeds), 2, width, width))
-        trained[name] = reconstruction.Trained(
-          *init(seed_keys(seeds), mean, mean), cov, cov, cov
-        )
+        params, extra = init(seed_keys(seeds), mean, mean)
+        trained[name] = reconstruction.Trained(params, extra, cov, cov, cov)
     rows = jnp.arange(2, dtype=jnp.int32)
     return Normals(front, (features,), rows, rows > 0, trained, num_target=1)
 

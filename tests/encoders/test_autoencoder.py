@@ -63,7 +63,7 @@ def test_clip_scores_equal_the_official_ones(official):
   z, variables, covariance = official
   params, extra = split(variables)
   encoder = autoencoder.autoencoder()
-  errors = jax.vmap(lambda x: encoder.errors(params, extra, x))(
+  errors = jax.vmap(lambda x: encoder.about.errors(params, extra, x))(
     jnp.asarray(z["vectors"])
   )
   mse = jax.vmap(pooling.mean_square)(errors)[:, 0]
@@ -101,7 +101,7 @@ def test_training_steps_equal_the_official_ones(official):
   x = jnp.asarray(z["vectors"][:, z["train/vector_index"]])
   x = x.reshape(-1, x.shape[-1])
   encoder = autoencoder.autoencoder()
-  grads = jax.jit(jax.grad(lambda p, e: encoder.loss(p, e, x)[0]))(
+  grads = jax.jit(jax.grad(lambda p, e: encoder.about.loss(p, e, x)[0]))(
     *split(variables)
   )
   zero = jnp.zeros((2, 1, 1))
@@ -114,7 +114,7 @@ def test_training_steps_equal_the_official_ones(official):
     atol = 1e-3 * np.abs(want).max()
     np.testing.assert_allclose(gradient[key], want, atol=atol, err_msg=key)
   loss_fn = lambda p, e, k, b: (lambda out: (out[0], (out[1], {})))(
-    encoder.loss(p, e, b)
+    encoder.about.loss(p, e, b)
   )
   init, step = train_state.make_train(loss_fn, optax.adam(1e-3))
   state, step = init(jax.random.key(0), *split(variables)), jax.jit(step)

@@ -46,8 +46,8 @@ class Case:
     return jax.jit(jax.vmap(one, in_axes=axes))(fbank, padding)
 
   def tokens(self, fbank):
-    one = lambda x: self.encoder.apply(self.params, x, ("output",))
-    grid = jax.jit(jax.vmap(one))(fbank).grid["output"]
+    one = lambda x: self.encoder.apply(self.params, x[None], ("output",))
+    grid = jax.jit(jax.vmap(one))(fbank)["output"].grid[:, 0]
     return grid.reshape(len(grid), -1, grid.shape[-1])
 
   def close(self, found, name, atol=TOKENS, *, index=...):
@@ -94,7 +94,7 @@ def test_every_layer_from_the_golden_front_end(case):
     case.close(out[f"layer_{i + 1}"], f"layer_{i}")
   case.close(out["output"], "output")
   case.close(out["position_bias"][0], "position_bias", 1e-6)
-  grid = case.encoder.num_patches(case.z["frontend"].shape[1])
+  grid = case.encoder.about.num_patches(case.z["frontend"].shape[1])
   assert grid == tuple(case.z["patch_grid"])
 
 
@@ -118,7 +118,7 @@ def test_buckets_of_relative_positions(case, name):
 
 def padded(case):
   frames = case.z["frontend"].shape[1]
-  tokens = np.prod(case.encoder.num_patches(frames))
+  tokens = np.prod(case.encoder.about.num_patches(frames))
   return jax.vmap(
     lambda p: beats.token_padding(p, num_frames=frames, num_tokens=int(tokens))
   )(case.z["padding_mask"])
@@ -151,8 +151,8 @@ def test_the_classes_of_a_fine_tuned_file(case):
 
 def test_bfloat16_is_near(case):
   fast = beats.of_settings(case.settings, dtype="bfloat16")
-  one = lambda x: fast.apply(case.params, x, ("output",)).grid["output"]
-  found = jax.jit(jax.vmap(one))(case.z["frontend"])
+  one = lambda x: fast.apply(case.params, x[None], ("output",))["output"]
+  found = jax.jit(jax.vmap(one))(case.z["frontend"]).grid
   gap = np.abs(found.reshape(case.z["output"].shape) - case.z["output"])
   assert TOKENS < gap.mean() < 0.05
 
@@ -168,4 +168,4 @@ def test_other_networks_are_refused(case, key, value):
 
 def test_a_clip_shorter_than_a_patch_is_refused(case):
   with pytest.raises(ValueError, match="BEATs: found 15 frames"):
-    case.encoder.num_patches(15)
+    case.encoder.about.num_patches(15)

@@ -42,9 +42,9 @@ class Case:
     return out
 
   def tokens(self, fbank, layers=("output",)):
-    """`[B, T, F, D]` by layer and `[B, D]` by layer."""
-    one = lambda x: self.encoder.apply(self.params, x, layers)
-    return jax.jit(jax.vmap(one))(fbank)
+    """Grid `[B, T, F, D]` and CLS `[B, D]` by layer."""
+    one = lambda x: self.encoder.apply(self.params, x[None], layers)
+    return jax.tree.map(lambda a: a[:, 0], jax.jit(jax.vmap(one))(fbank))
 
   def close(self, found, name, atol, *, index=...):
     want = self.z[name][index]
@@ -53,13 +53,13 @@ class Case:
 
 def whole(encoded, layer="output"):
   """`[B, 1 + L, D]` with CLS first."""
-  grid, cls = encoded.grid[layer], encoded.cls[layer]
+  grid, cls = encoded[layer]
   rest = grid.reshape(len(grid), -1, grid.shape[-1])
   return jnp.concatenate([cls[:, None], rest], axis=1)
 
 
 def pooled(encoded, layer="output"):
-  out = jax.vmap(pooling.mean_time)(encoded.grid[layer])
+  out = jax.vmap(pooling.mean_time)(encoded[layer].grid)
   return out.reshape(len(out), -1)
 
 
@@ -86,7 +86,7 @@ def test_the_front_end(case, target):
   case.close(odd, "frontend_odd", FRONTEND)
   frames = case.frontend("waveform_odd", multiple=1).shape[1]
   assert frames == case.z["n_frames_odd"]
-  count = np.prod(case.encoder.num_patches(frames))
+  count = np.prod(case.encoder.about.num_patches(frames))
   assert 1 + count == case.z["output_odd_valid_tokens"]
 
 
@@ -98,11 +98,11 @@ def test_every_layer_from_the_golden_front_end(case):
   case.close(out["layer_0"], "pre_norm", TOKENS)
   for i in range(case.module.depth):
     case.close(out[f"layer_{i + 1}"], f"layer_{i}", TOKENS)
-  found = case.tokens(fbank, case.encoder.layers)
+  found = case.tokens(fbank, case.encoder.about.layers)
   case.close(whole(found), "output", TOKENS)
   case.close(whole(found, case.last), "output", TOKENS)
   case.close(whole(found, "layer_0"), "pre_norm", TOKENS)
-  case.close(found.cls["output"], "cls", TOKENS)
+  case.close(found["output"].cls, "cls", TOKENS)
   case.close(pooled(found), "pooled_time", TOKENS)
 
 
@@ -117,7 +117,7 @@ def test_other_lengths(case):
   by_16 = case.tokens(case.frontend("waveform_odd"))
   case.close(whole(by_16), "output_odd_pad16", WHOLE)
   by_32 = case.tokens(case.frontend("waveform_odd", multiple=32))
-  case.close(by_32.cls["output"], "output_odd_pad32_cls", WHOLE)
+  case.close(by_32["output"].cls, "output_odd_pad32_cls", WHOLE)
   case.close(pooled(by_32), "output_odd_pad32_pooled", WHOLE)
   long = case.tokens(case.frontend("waveform", num_frames=1024))
   case.close(pooled(long), "pooled1024", WHOLE)
@@ -129,7 +129,7 @@ def test_ten_seconds_of_every_layer(case):
   found = case.tokens(fbank, tuple(layers))
   for i, layer in enumerate(layers):
     case.close(pooled(found, layer), "pooled10s_layers", WHOLE, index=i)
-    case.close(found.cls[layer], "cls10s_layers", WHOLE, index=i)
+    case.close(found[layer].cls, "cls10s_layers", WHOLE, index=i)
 
 
 def test_the_table_of_positions(case):
@@ -140,15 +140,15 @@ def test_the_table_of_positions(case):
 
 def test_bfloat16_is_near(case):
   fast = FAMILIES[case.name].of_settings(case.settings, dtype="bfloat16")
-  one = lambda x: fast.apply(case.params, x, ("output",))
-  found = whole(jax.jit(jax.vmap(one))(case.z["frontend"]))
+  one = lambda x: fast.apply(case.params, x, ("output",))  # clips as channels
+  found = whole(jax.jit(one)(case.z["frontend"]))
   gap = np.abs(found - case.z["output"])
   assert TOKENS < gap.mean() < 0.05
 
 
 def test_lengths_are_checked_on_the_host(case):
   most = case.module.num_positions * 2
-  num_patches = case.encoder.num_patches
+  num_patches = case.encoder.about.num_patches
   assert num_patches(16) == (1, 8)
   assert num_patches(most + 15) == (most // 16, 8)
   title = case.name.upper()
@@ -158,7 +158,7 @@ def test_lengths_are_checked_on_the_host(case):
     num_patches(most + 16)
   with pytest.raises(ValueError, match=f"{title}: found layers"):
     case.tokens(case.z["frontend"], ("layer_x",))
-  assert case.encoder.shapes() == {
+  assert case.encoder.about.shapes() == {
     path: leaf.shape
     for path, leaf in traverse_util.flatten_dict(case.params, sep="/").items()
   }

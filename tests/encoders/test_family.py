@@ -52,7 +52,7 @@ def params(name):
 
 @pytest.fixture
 def clips(encoder):
-  shape = (BATCH, FRAMES, encoder.num_mels)
+  shape = (BATCH, 1, FRAMES, encoder.about.num_mels)
   return jax.random.normal(jax.random.key(1), shape)
 
 
@@ -72,27 +72,41 @@ def dots(jaxpr):
 
 def test_random_parameters_have_the_promised_shapes(encoder, params):
   flat = traverse_util.flatten_dict(params, sep="/")
-  assert {path: leaf.shape for path, leaf in flat.items()} == encoder.shapes()
+  assert {
+    path: leaf.shape for path, leaf in flat.items()
+  } == encoder.about.shapes()
 
 
 def test_an_encoder_tells_what_it_is(name, encoder):
-  assert encoder.family == name
+  assert encoder.about.family.name == name
+  assert encoder.scope == "file"
   (make,) = MODULES[name].ENCODERS.values()
-  again = make(size=encoder.settings, dtype="bfloat16")
-  assert again.settings == encoder.settings
-  assert again.shapes() == encoder.shapes()
+  again = make(size=encoder.about.settings, dtype="bfloat16")
+  assert again.about.settings == encoder.about.settings
+  assert again.about.shapes() == encoder.about.shapes()
 
 
 def test_every_layer_is_a_grid_of_tokens(name, encoder, params, clips):
-  out = jax.jit(batched(encoder, encoder.layers))(params, clips)
-  grid = encoder.num_patches(FRAMES)
+  out = jax.jit(batched(encoder, encoder.about.layers))(params, clips)
+  grid = encoder.about.num_patches(FRAMES)
   has_cls = name in ("eat", "sslam")
-  assert set(out.cls) == (set(encoder.layers) if has_cls else set())
-  assert encoder.layers == ("layer_0", "layer_1", "layer_2", "output")
-  for layer in encoder.layers:
-    assert out.grid[layer].shape == (BATCH, *grid, encoder.width)
-    assert np.isfinite(out.grid[layer]).all()
-    assert all(cls.shape == (BATCH, encoder.width) for cls in out.cls.values())
+  assert set(out) == set(encoder.about.layers)
+  assert encoder.about.layers == ("layer_0", "layer_1", "layer_2", "output")
+  for layer in encoder.about.layers:
+    tokens, width = out[layer], encoder.about.width
+    assert tokens.grid.shape == (BATCH, 1, *grid, width)
+    assert np.isfinite(tokens.grid).all()
+    assert (tokens.cls is not None) == has_cls
+    assert tokens.cls is None or tokens.cls.shape == (BATCH, 1, width)
+
+
+def test_channels_do_not_see_each_other(encoder, params, clips):
+  run = jax.jit(lambda x: encoder.apply(params, x, ("output",))["output"].grid)
+  pair = jnp.concatenate([clips[0], clips[1]])
+  found = run(pair)
+  np.testing.assert_allclose(found[0], run(clips[0])[0], atol=2e-5)
+  swapped = run(pair[::-1])
+  np.testing.assert_allclose(found, swapped[::-1], atol=2e-5)
 
 
 def test_a_clip_is_the_same_alone_and_in_a_batch(encoder, params, clips):
@@ -126,27 +140,29 @@ def test_layers_that_nobody_reads_are_not_computed(encoder, params, clips):
 
 def test_frames_beyond_whole_patches_do_not_count(name, encoder, params, clips):
   run = jax.jit(lambda x: encoder.apply(params, x, ("output",)))
-  used = encoder.num_patches(FRAMES)[0] * (4 if name == "dasheng" else 16)
+  used = encoder.about.num_patches(FRAMES)[0] * (4 if name == "dasheng" else 16)
   assert used < FRAMES
-  one, other = run(clips[0]), run(clips[0].at[used:].set(9.0))
-  np.testing.assert_array_equal(one.grid["output"], other.grid["output"])
-  changed = run(clips[0].at[used - 1].set(9.0))
-  assert np.abs(one.grid["output"] - changed.grid["output"]).max() > 1e-3
+  one, other = run(clips[0]), run(clips[0].at[:, used:].set(9.0))
+  np.testing.assert_array_equal(one["output"].grid, other["output"].grid)
+  changed = run(clips[0].at[:, used - 1].set(9.0))
+  assert np.abs(one["output"].grid - changed["output"].grid).max() > 1e-3
 
 
 def test_wrong_inputs_are_refused(encoder, params, clips):
   with pytest.raises(ValueError, match="found layers"):
     encoder.apply(params, clips[0], ("layer_3",))
   with pytest.raises(ValueError, match="found 7 bands, expected"):
-    encoder.apply(params, jnp.zeros((FRAMES, 7)), ("output",))
+    encoder.apply(params, jnp.zeros((1, FRAMES, 7)), ("output",))
   with pytest.raises(ValueError, match="one patch"):
-    encoder.apply(params, jnp.zeros((3, encoder.num_mels)), ("output",))
+    encoder.apply(
+      params, jnp.zeros((1, 3, encoder.about.num_mels)), ("output",)
+    )
 
 
 def test_the_longest_clip_of_a_position_table():
   encoder = ENCODERS["eat"]
-  assert encoder.num_patches(79) == (4, 8)
+  assert encoder.about.num_patches(79) == (4, 8)
   with pytest.raises(ValueError, match="found 80 frames, expected at most 64"):
-    encoder.num_patches(80)
-  assert ENCODERS["beats"].num_patches(10**6) == (62_500, 8)
-  assert ENCODERS["dasheng"].num_patches(10**6) == (250_000, 1)
+    encoder.about.num_patches(80)
+  assert ENCODERS["beats"].about.num_patches(10**6) == (62_500, 8)
+  assert ENCODERS["dasheng"].about.num_patches(10**6) == (250_000, 1)

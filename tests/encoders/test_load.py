@@ -93,7 +93,7 @@ def test_a_file_and_what_is_made_of_it_are_the_same(family, tmp_path):
   encoder = official(first, family)
   loaded = one(encoder, first)
   paths = {p: h[n] for p, h, n in rules.leaves(loaded.params)}
-  assert {p: x.shape for p, x in paths.items()} == encoder.shapes()
+  assert {p: x.shape for p, x in paths.items()} == encoder.about.shapes()
   assert all(x.dtype == np.float32 for x in paths.values())
   assert loaded.origin == str(first)
   again = one(encoder, second)
@@ -120,16 +120,16 @@ def test_a_file_of_another_copy_has_another_digest():
 @pytest.mark.golden
 def test_heads_that_nothing_tells_are_those_of_the_encoder():
   encoder = official("eat.pt", "eat")
-  heads = encoder.settings["num_heads"]
+  heads = encoder.about.settings["num_heads"]
   another = 1 if heads > 1 else 2
-  other = eat.eat(size={**encoder.settings, "num_heads": another})
+  other = eat.eat(size={**encoder.about.settings, "num_heads": another})
   free, told = one(other, FOLDER / "eat.safetensors"), FOLDER / "eat.pt"
   assert free.digest != one(encoder, FOLDER / "eat.safetensors").digest
   assert f"num_heads {heads} for {another}" in refused(other, told)
   out = convert.convert(FOLDER / "eat.safetensors", "eat", Path("out"))
   assert one(other, out).digest == free.digest
   # BEATs' weights tell their number.
-  gated = official("beats.pt", "beats").settings
+  gated = official("beats.pt", "beats").about.settings
   another = 1 if gated["num_heads"] > 1 else 2
   wrong = beats.beats(size={**gated, "num_heads": another})
   assert f"for {another}." in refused(wrong, FOLDER / "beats.pt")
@@ -165,7 +165,7 @@ def test_what_is_converted_from_the_hub(monkeypatch, tmp_path):
 def test_weights_without_a_name_are_found(family, kind, monkeypatch):
   name = FOLDER / PAIRS[family][0]
   encoder = official(name, family)
-  sizes = {**published.SIZES[family], "base": encoder.settings}
+  sizes = {**published.SIZES[family], "base": encoder.about.settings}
   monkeypatch.setitem(published.SIZES, family, sizes)
   place = Path("weights") / f"{family}_base"
   if kind == "converted":
@@ -188,7 +188,7 @@ def test_weights_without_a_name_are_found(family, kind, monkeypatch):
 @pytest.mark.golden
 def test_a_telling_name_is_found_and_a_plain_one_is_not(monkeypatch):
   encoder = official("dasheng.pt", "dasheng")
-  sizes = {"1.2B": encoder.settings}
+  sizes = {"1.2B": encoder.about.settings}
   monkeypatch.setitem(published.SIZES, "dasheng", sizes)
   Path("weights").mkdir()
   shutil.copy(FOLDER / "dasheng.safetensors", "weights/model.safetensors")
@@ -202,7 +202,9 @@ def test_a_telling_name_is_found_and_a_plain_one_is_not(monkeypatch):
 @pytest.mark.golden
 def test_the_hubs_folder_is_looked_at_last(monkeypatch, tmp_path):
   encoder = official("sslam.pt", "sslam")
-  monkeypatch.setitem(published.SIZES, "sslam", {"base": encoder.settings})
+  monkeypatch.setitem(
+    published.SIZES, "sslam", {"base": encoder.about.settings}
+  )
   asked = []
 
   def cached(repo, file, *, local_only):
@@ -294,7 +296,7 @@ def test_another_family(name, family, told):
 @pytest.mark.golden
 @pytest.mark.parametrize("family", PAIRS)
 def test_another_size(family, monkeypatch):
-  small = official(PAIRS[family][0], family).settings
+  small = official(PAIRS[family][0], family).about.settings
   width, depth = small["width"], small["depth"]
   base = published_encoder(family, "base")
   told = f"({width} wide, {depth} blocks), expected base (768 wide, 12 blocks)"
@@ -351,7 +353,7 @@ def test_folders_that_are_not_converted(tmp_path):
 
 def test_a_folder_of_another_family():
   folder = kept()
-  other = sslam.sslam(size=TINY.settings)
+  other = sslam.sslam(size=TINY.about.settings)
   message = refused(other, folder)
   assert message == (f"{folder}: found EAT weights, expected those of SSLAM.")
 
@@ -387,8 +389,8 @@ def test_parameters_that_are_not_those_of_the_digest():
 
 
 def test_arrays_of_other_shapes_in_a_folder():
-  wide = eat.eat(size={**TINY.settings, "hidden": 48})
-  about = {"family": "eat", "encoder": dict(TINY.settings)}
+  wide = eat.eat(size={**TINY.about.settings, "hidden": 48})
+  about = {"family": "eat", "encoder": dict(TINY.about.settings)}
   weight_folder.write(Path("wide"), random(wide).params, about)
   assert "cannot be read" in refused(TINY, "wide")
   fewer = random().params
@@ -432,9 +434,9 @@ def test_random_weights_are_like_fresh_ones(family):
       assert abs(made.mean()) < 3 * want.std() / want.size**0.5
 
   jax.tree_util.tree_map_with_path(check, loaded.params, fresh)
-  frames = np.ones((32, encoder.num_mels), np.float32)
+  frames = np.ones((1, 32, encoder.about.num_mels), np.float32)
   run = jax.jit(lambda p, x: encoder.apply(p, x, ("output",)))
-  tokens = run(loaded.params, frames).grid["output"]
+  tokens = run(loaded.params, frames)["output"].grid
   assert np.isfinite(tokens).all()
   assert tokens.std() > 0.1
 
@@ -444,7 +446,7 @@ def test_random_weights_are_the_same_in_each_run():
   assert first.digest == again.digest != other.digest
   same(first.params, again.params)
   # Numbers of a leaf do not depend on what else there is.
-  deeper = random(eat.eat(size={**TINY.settings, "depth": 3}))
+  deeper = random(eat.eat(size={**TINY.about.settings, "depth": 3}))
   same(deeper.params["blocks_1"], first.params["blocks_1"])
   both = load.random({"x": (tiny("beats"), ""), "y": (TINY, "")})
   assert both["y"].digest == first.digest
@@ -502,7 +504,7 @@ def test_runs_may_keep_the_same_at_once(tmp_path):
   (kept() / "params/_METADATA").unlink()
   runs = [
     subprocess.Popen(
-      [sys.executable, "-c", RUN, repr(TINY.settings), str(i)],
+      [sys.executable, "-c", RUN, repr(TINY.about.settings), str(i)],
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       cwd=tmp_path,
@@ -526,7 +528,7 @@ def test_kept_weights_that_are_not_there():
   for text in ("../kept", "", "A" * 32):
     with pytest.raises(ValueError, match="expected 32 hex digits"):
       get(text, TINY)
-  deeper = eat.eat(size={**TINY.settings, "depth": 3})
+  deeper = eat.eat(size={**TINY.about.settings, "depth": 3})
   with pytest.raises(ValueError, match="depth 2 for 3"):
     get(made.digest, deeper)
   folder.rename(Path("kept") / ("1" * 32))

@@ -88,15 +88,16 @@ def test_every_name_is_used_once(family, size):
   assert MODULES[family].settings_of(weights, beside) == settings
   encoder = MODULES[family].of_settings(settings)
   found = {path: value.shape for path, value in flat(tree)}
-  assert found == encoder.shapes()
+  assert found == encoder.about.shapes()
   count = sum(np.prod(s) for p, s in found.items() if p not in STATISTICS)
   assert count == about["parameters"]
   tied = about["depth"] - 1 if family == "beats" else 0
   assert len(found) == len(expanded(about["weights"], about["depth"])) - tied
   # What `size` builds is what the file says.
   (make,) = MODULES[family].ENCODERS.values()
-  assert make(size=size).settings == encoder.settings == settings
-  assert make(size=settings).family == encoder.family == family
+  assert make(size=size).about.settings == encoder.about.settings == settings
+  about = make(size=settings).about
+  assert about.family.name == encoder.about.family.name == family
   assert published.size_of(family, settings) == size
   assert published.source_of(family, size).size == size
 
@@ -245,7 +246,7 @@ def test_files_of_one_encoder_give_one_tree(family, golden, tmp_path):
   about = json.loads((out / "encoder.json").read_text())
   assert about["encoder"] == settings
   assert settings["num_heads"]
-  shapes = MODULES[family].of_settings(about["encoder"]).shapes()
+  shapes = MODULES[family].of_settings(about["encoder"]).about.shapes()
   target = traverse_util.unflatten_dict(
     {path: np.zeros(s, np.float32) for path, s in shapes.items()}, sep="/"
   )

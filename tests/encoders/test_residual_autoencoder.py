@@ -68,12 +68,14 @@ def test_windows_are_standardised_with_the_training_statistics():
   np.testing.assert_allclose(mean, every.mean(0), rtol=1e-5)
   np.testing.assert_allclose(std, every.std(0), rtol=1e-4)
   params, extra = encoder.init(jax.random.key(0), mean, std)
-  got = encoder.errors(params, extra, jnp.asarray(every))
+  got = encoder.about.errors(params, extra, jnp.asarray(every))
   zero = jnp.zeros_like(mean)
   plain = {**extra, "mean": zero, "std": zero + 1.0}
   x = (jnp.asarray(every) - mean[None]) / std[None]
-  np.testing.assert_allclose(got, encoder.errors(params, plain, x), atol=1e-4)
-  loss, new = encoder.loss(params, extra, jnp.asarray(every))
+  np.testing.assert_allclose(
+    got, encoder.about.errors(params, plain, x), atol=1e-4
+  )
+  loss, new = encoder.about.loss(params, extra, jnp.asarray(every))
   assert 0.5 < float(loss) < 3.0
   assert set(new) == set(extra)
 
@@ -84,8 +86,8 @@ def test_a_constant_dimension_stays_finite():
   data = windows.from_clips(clips, np.array([False]), num_context=5)
   stats = reconstruction.mean_and_std(data, batch_size=16)
   params, extra = encoder.init(jax.random.key(0), *stats)
-  errors = encoder.apply(
-    {"params": params, "extra": extra}, jnp.asarray(clips[0])
-  )
-  assert errors.shape == (26, 30)
-  assert np.isfinite(errors).all()
+  variables = {"params": params, "extra": extra}
+  out = encoder.apply(variables, jnp.asarray(clips), ("output",))["output"]
+  assert out.grid.shape == (1, 26, 1, 30)
+  assert out.cls is None
+  assert np.isfinite(out.grid).all()

@@ -97,13 +97,13 @@ def layer_of(run, member):
 def embedder(family, num_samples):
   """`[B, 2, S]` waveforms to `[B, 2, F D]` by layer."""
   encoder, params = encoder_of(family)
-  front, layers = FRONTENDS[family](num_samples), encoder.layers[1:]
+  front, layers = FRONTENDS[family](num_samples), encoder.about.layers[1:]
 
-  def of_channel(x):
-    grid = encoder.apply(params, x, layers).grid
-    return {n: pooling.mean_time(g).reshape(-1) for n, g in grid.items()}
+  def one(wave):
+    found = encoder.apply(params, front.apply({}, wave), layers)
+    pooled = lambda grid: pooling.mean_time(grid).reshape(-1)
+    return {n: jax.vmap(pooled)(tokens.grid) for n, tokens in found.items()}
 
-  one = lambda wave: jax.vmap(of_channel)(front.apply({}, wave))
   return jax.jit(jax.vmap(one))
 
 
@@ -192,7 +192,7 @@ def test_metrics_of_every_block(run, family):
   plain = ludo.Run(run.path, run.prefix, run.machine)
   plain.config |= {"prps_k": None, "top_k": 1}
   want = run[f"layerwise/{family}"]
-  layers = encoder_of(family)[0].layers
+  layers = encoder_of(family)[0].about.layers
   for layer, metrics in zip(
     (*layers[1 : len(want)], "output"), want, strict=True
   ):

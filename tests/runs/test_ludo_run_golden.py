@@ -39,7 +39,7 @@ def config_of(run, out):
     family = member["encoder"]
     encoder = dict(
       name=family,
-      size=wav.encoder_of(family)[0].settings,
+      size=wav.encoder_of(family)[0].about.settings,
       layer=wav.layer_of(run, name),
       checkpoint=str(GOLDENS / f"checkpoints/{family}.pt"),
     )

@@ -7,7 +7,9 @@ from asd_jax.encoders import autoencoder
 from asd_jax.training import checkpoint, loop, reconstruction, windows
 
 ENCODER = autoencoder.autoencoder(num_hidden=16, num_bottleneck=4)
-NETWORK = reconstruction.Network(ENCODER.init, ENCODER.loss, ENCODER.errors)
+NETWORK = reconstruction.Network(
+  ENCODER.init, ENCODER.about.loss, ENCODER.about.errors
+)
 RECIPE = reconstruction.Recipe(batch_size=32, num_epochs=5, checkpoint_every=1)
 
 
