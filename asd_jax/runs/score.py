@@ -12,6 +12,7 @@ from asd_jax import errors
 from asd_jax.data import audio, clips, folders, names, score_table
 from asd_jax.engine import detector, gather, session
 from asd_jax.runs import progress as progress_lib
+from asd_jax.scores import threshold
 
 
 class Row(NamedTuple):
@@ -219,22 +220,28 @@ class Scorer:
       num_suspicious: clips with decision 1.
 
     Returns:
-      Suspicious clips, and false alarms expected if all clips are normal.
+      Suspicious clips, and false alarms expected if all clips are normal, of
+      a rule that promises a rate.
     """
     every = self.detector.sections
-    spec = self.detector.config["threshold"]
-    rate = spec.get("false_alarm_rate", 1.0 - spec.get("quantile", 0.9))
     used = sorted(set(sections)) or sorted(every)
-    counts = [(sections.count(s), every[s].threshold) for s in used]
-    rules = " and ".join(sorted({every[s].rule for s in used}))
+    rules = sorted({every[s].rule for s in used})
     kind = self.training_scores(used)
+    head = f"{num_suspicious} suspicious of {len(sections)} clips; "
+    about = f"({' and '.join(rules)}, training scores: {kind}"
+    # Quantiles of training scores say nothing of new clips: no rate to state.
+    if rules != ["conformal"]:
+      return f"{head}no false-alarm rate is promised {about})"
+    rate = self.detector.config["threshold"].get(
+      "false_alarm_rate", threshold.FALSE_ALARM_RATE
+    )
+    counts = [(sections.count(s), every[s].threshold) for s in used]
     # In-sample scores are low, so is the threshold.
     more = ", so more are likely" if "in_sample" in kind else ""
     few = [s for s in used if math.isinf(every[s].threshold)]
     text = (
-      f"{num_suspicious} suspicious of {len(sections)} clips; about"
-      f" {expected_false_alarms(counts, rate):.3g} false alarms expected at"
-      f" the stated rate {rate:.3g} ({rules}, training scores: {kind}{more})"
+      f"{head}about {expected_false_alarms(counts, rate):.3g} false alarms"
+      f" expected at the stated rate {rate:.3g} {about}{more})"
     )
     if few:
       text += (

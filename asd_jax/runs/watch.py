@@ -1,121 +1,18 @@
 """Scores the wave files of a folder as they arrive, and notes drift."""
 
-import bisect
-import collections
 import math
 import os
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from asd_jax import errors
 from asd_jax.data import audio, clips
 from asd_jax.runs import score
+from asd_jax.scores import drift
 
-# Drift: bets on the rank of a score; positive ones on high scores.
-BETS = (-2.0, -1.0, 1.0, 2.0)
-CLIPS_PER_FALSE_NOTE = 100_000
-# Clips that must look normal before an episode of drift is over.
-QUIET = 50
 # Scans during which an unreadable file may stay as it is before it is given up.
 PATIENCE = 5
-
-
-def p_value(past: Sequence[float], new: float, tie: float) -> float:
-  """Rank of a score among earlier ones, from the top, in (0, 1).
-
-  Args:
-    past: `[N]` earlier scores, sorted.
-    new: the score.
-    tie: uniform in (0, 1); its place among equal scores, itself included.
-
-  Returns:
-    (number above + tie * number equal) / (N + 1). Successive p-values, each
-    score joining `past`, are independent and uniform for exchangeable scores.
-
-  Source: [Vovk05], smoothed conformal p-values.
-  """
-  above = len(past) - bisect.bisect_right(past, new)
-  equal = len(past) - above - bisect.bisect_left(past, new) + 1
-  return (above + tie * equal) / (len(past) + 1)
-
-
-def bet(evidence: Sequence[float], p: float) -> tuple[float, ...]:
-  """Shiryaev-Roberts statistic of each bet after one more clip.
-
-  R <- (R + 1)(1 + e(1/2 - p)) for each bet e: the gains, summed over all clips
-  at which drift may have begun. For uniform p each R minus the number of
-  clips is a martingale, so a first crossing of c by their mean takes at least
-  c clips in the mean, and happens within n clips with probability at most n/c.
-
-  Args:
-    evidence: R of each of `BETS`.
-    p: p-value of the clip.
-
-  Returns:
-    The new R.
-
-  Source: [Vovk21], conformal Shiryaev-Roberts procedure.
-  """
-  return tuple(
-    (r + 1.0) * (1.0 + e * (0.5 - p))
-    for r, e in zip(evidence, BETS, strict=True)
-  )
-
-
-class Drift:
-  """Tells when scores stop looking like the earlier ones.
-
-  While scores look alike, each joins those that the next is compared with. A
-  note opens an episode, in which nothing joins. It is over when the mean
-  p-value of the last `QUIET` clips, all after the note, is within two
-  standard errors of one half; the evidence then starts at nothing.
-
-  Args:
-    past: `[N]` scores to compare with; empty (or few, below about 50)
-      compares the stream mostly with itself.
-    clips_per_false_note: c of `bet`.
-  """
-
-  def __init__(
-    self,
-    past: Sequence[float],
-    *,
-    clips_per_false_note: float = CLIPS_PER_FALSE_NOTE,
-  ) -> None:
-    self._past = sorted(past)
-    self._limit = clips_per_false_note
-    self._evidence = (0.0,) * len(BETS)
-    self._recent: collections.deque[float] = collections.deque(maxlen=QUIET)
-    self._ties = random.Random(0)
-    self.in_episode = False
-
-  def add(self, new: float) -> str | None:
-    """Takes one score.
-
-    Args:
-      new: the next score of the stream.
-
-    Returns:
-      "above" or "below" where an episode begins, else None.
-    """
-    p = p_value(self._past, new, self._ties.random())
-    self._recent.append(p)
-    if self.in_episode:
-      off = abs(sum(self._recent) / len(self._recent) - 0.5)
-      if len(self._recent) == QUIET and off <= 2.0 / math.sqrt(12 * QUIET):
-        self.in_episode = False
-        self._evidence = (0.0,) * len(BETS)
-      return None
-    bisect.insort(self._past, new)
-    self._evidence = bet(self._evidence, p)
-    if sum(self._evidence) < self._limit * len(BETS):
-      return None
-    self.in_episode = True
-    self._recent.clear()
-    best = max(range(len(BETS)), key=self._evidence.__getitem__)
-    return "above" if BETS[best] > 0 else "below"
 
 
 class Stamp(NamedTuple):
@@ -134,25 +31,25 @@ def stamp(path: str) -> Stamp | None:
   return Stamp(found.st_size, found.st_mtime_ns)
 
 
-def scan(folder: str) -> dict[str, Stamp] | None:
+def scan(folder: str) -> list[str] | None:
   """Lists the wave files below a folder; hidden ones are left out.
 
   Args:
     folder: where to look.
 
   Returns:
-    Path to stamp; None if a folder below went away meanwhile.
+    Paths; None if a folder below went away meanwhile.
 
   Raises:
     InputError: if the folder itself is not there or cannot be read.
   """
   try:
-    found = {path: stamp(path) for path in score.inside(folder)}
+    found = score.inside(folder)
   except errors.InputError:
     _check_folder(folder)
     return None
   _check_folder(folder)
-  return {path: s for path, s in found.items() if s is not None}
+  return found
 
 
 def _check_folder(folder: str) -> None:
@@ -165,78 +62,92 @@ def _check_folder(folder: str) -> None:
     ) from None
 
 
-class _File(NamedTuple):
-  """What is known of a file: `state` is "waiting", "scored" or "skipped"."""
+class _Waiting(NamedTuple):
+  """A file that is not dealt with: how many looks found it as it is."""
 
   stamp: Stamp
   num_same: int
-  state: str
-  present: bool
 
 
 class Arrivals:
-  """Keeps track of files: which are complete, which were dealt with."""
+  """Keeps track of files: which are complete, which were dealt with.
+
+  A folder may hold months of clips, and a stat may go over a network: of
+  scored files only the names are looked at while they stay.
+  """
 
   def __init__(self) -> None:
-    self._files: dict[str, _File] = {}
+    self._waiting: dict[str, _Waiting] = {}
+    self._skipped: dict[str, Stamp] = {}
+    self._scored: dict[str, Stamp] = {}
+    self._away: set[str] = set()
 
-  def update(self, found: Mapping[str, Stamp]) -> list[str]:
+  def update(
+    self,
+    found: Sequence[str],
+    stamp_of: Callable[[str], Stamp | None] = stamp,
+  ) -> list[str]:
     """Takes a scan.
 
     A file changed after it was scored is not scored again. One that was gone
-    for a scan and is back with another stamp is a new file. A skipped file
-    that changes gets another chance.
+    for a scan and is back is a new file, unless it is as it was when it was
+    scored. A skipped file that changes gets another chance.
 
     Args:
       found: what `scan` returns.
+      stamp_of: stamp of a file, None where it has gone.
 
     Returns:
       Waiting files that are gone.
     """
-    gone = []
-    for path, old in list(self._files.items()):
-      if path in found:
-        continue
-      if old.state == "scored":
-        self._files[path] = old._replace(present=False)
-      else:
-        del self._files[path]
-        gone += [path] if old.state == "waiting" else []
-    for path, now in found.items():
-      old = self._files.get(path)
-      if old is None:
-        self._files[path] = _File(now, 0, "waiting", True)
-      elif old.stamp == now:
-        same = old.num_same + 1
-        self._files[path] = old._replace(num_same=same, present=True)
-      elif old.state == "scored" and old.present:
-        self._files[path] = old._replace(stamp=now)
-      else:
-        self._files[path] = _File(now, 0, "waiting", True)
+    here = set(found)
+    back = self._away & here
+    changing = here - (self._scored.keys() - back)
+    stamps = {path: stamp_of(path) for path in changing}
+    here -= {path for path, now in stamps.items() if now is None}
+    gone = [path for path in self._waiting if path not in here]
+    for path in gone:
+      del self._waiting[path]
+    self._skipped = {p: s for p, s in self._skipped.items() if p in here}
+    self._away = self._scored.keys() - here
+    for path, now in stamps.items():
+      if now is not None and now not in (
+        self._skipped.get(path),
+        self._scored.get(path),
+      ):
+        self._wait(path, now)
     return gone
+
+  def _wait(self, path: str, now: Stamp) -> None:
+    """Counts a look at a file that is neither scored nor skipped as it is."""
+    self._skipped.pop(path, None)
+    self._scored.pop(path, None)
+    old = self._waiting.get(path)
+    same = old.num_same + 1 if old is not None and old.stamp == now else 0
+    self._waiting[path] = _Waiting(now, same)
 
   def still(self) -> list[str]:
     """Waiting files that did not change between two scans, oldest first."""
-    some = [p for p, f in self._files.items() if self.patience(p)]
-    return sorted(some, key=lambda p: (self._files[p].stamp.changed, p))
+    some = [p for p, f in self._waiting.items() if f.num_same]
+    return sorted(some, key=lambda p: (self._waiting[p].stamp.changed, p))
 
   def patience(self, path: str) -> int:
     """Number of scans in a row that left a waiting file as it was."""
-    file = self._files[path]
-    return file.num_same if file.state == "waiting" else 0
+    return self._waiting[path].num_same
 
   def unchanged(self, path: str) -> bool:
-    """Whether a file is as in the last scan."""
-    return stamp(path) == self._files[path].stamp
+    """Whether a waiting file is as in the last scan."""
+    return stamp(path) == self._waiting[path].stamp
 
   def done(self, path: str, state: str) -> None:
-    """Records that a file was "scored" or "skipped"."""
-    self._files[path] = self._files[path]._replace(state=state)
+    """Records that a waiting file was "scored" or "skipped"."""
+    into = self._scored if state == "scored" else self._skipped
+    into[path] = self._waiting.pop(path).stamp
 
   @property
   def num_waiting(self) -> int:
     """Files that are neither scored nor skipped."""
-    return sum(f.state == "waiting" for f in self._files.values())
+    return len(self._waiting)
 
 
 class Event(NamedTuple):
@@ -271,7 +182,7 @@ class Watch:
     )
     # In-sample scores are lower than those of new clips: no yardstick.
     self._drift = {
-      name: Drift([] if self._own_past else section.facts["train_scores"])
+      name: drift.Drift([] if self._own_past else section.facts["train_scores"])
       for name, section in scorer.detector.sections.items()
     }
 
@@ -357,8 +268,9 @@ class Watch:
     )
     return (
       f"{self._folder}: drift: recent scores{which} lie {side} those of {past};"
-      f" by chance, at most one such note in {CLIPS_PER_FALSE_NOTE} clips;"
-      " scores and decisions stay as they are"
+      " by chance, at most one such note in"
+      f" {drift.CLIPS_PER_FALSE_NOTE} clips; scores and decisions stay as they"
+      " are"
     )
 
 

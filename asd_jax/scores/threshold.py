@@ -9,8 +9,13 @@ import numpy as np
 
 from asd_jax import errors
 
+# What `conformal` promises where a config says nothing else.
+FALSE_ALARM_RATE = 0.1
 
-def conformal(scores: np.ndarray, *, false_alarm_rate: float = 0.1) -> float:
+
+def conformal(
+  scores: np.ndarray, *, false_alarm_rate: float = FALSE_ALARM_RATE
+) -> float:
   """Smallest training score that keeps the promised false-alarm rate.
 
   The ceil((N + 1)(1 - rate))-th smallest of N training scores: a new normal

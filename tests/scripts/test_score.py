@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from asd_jax.runs import score as score_lib
+
 
 def rows_of(text):
   header, *rows = csv.reader(io.StringIO(text, newline=""))
@@ -47,6 +49,20 @@ def test_a_folder_scores_as_in_the_evaluate_run(score, evaluated, wanted):
   assert rows_of(end.out) == [
     [f"{folder}/{name}", *wanted[name]] for name in sorted(wanted)
   ]
+
+
+@pytest.mark.parametrize("rule", ["quantile", "gamma"])
+def test_a_rule_that_promises_no_rate_states_none(evaluated, rule, monkeypatch):
+  scorer = score_lib.Scorer(str(evaluated.detector))
+  sections, config = scorer.detector.sections, scorer.detector.config
+  assert "rate 0.1 (conformal" in scorer.summary(["00"] * 20, 3)
+  section = sections["00"]._replace(thresholds={rule: 1.0}, rule=rule)
+  monkeypatch.setitem(sections, "00", section)
+  monkeypatch.setitem(config, "threshold", {"name": rule})
+  assert scorer.summary(["00"] * 20, 3) == (
+    "3 suspicious of 20 clips; no false-alarm rate is promised"
+    f" ({rule}, training scores: loo)"
+  )
 
 
 @pytest.mark.parametrize(
