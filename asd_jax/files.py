@@ -61,17 +61,22 @@ def atomic_write_text(path: str | Path, text: str) -> Path:
   return atomic_write_bytes(path, text.encode(errors="surrogateescape"))
 
 
-def cache_folder(kind: str) -> Path:
+def cache_folder(kind: str) -> Path | None:
   """Folder of results that are kept between runs.
 
   Args:
     kind: of results.
 
   Returns:
-    A folder in `~/.cache/asd_jax`, or in what `ASD_JAX_CACHE` names instead.
+    A folder in `~/.cache/asd_jax`, or in what `ASD_JAX_CACHE` names instead;
+    None where there is no home: nothing is kept then.
   """
-  base = os.environ.get("ASD_JAX_CACHE") or Path.home() / ".cache" / "asd_jax"
-  return Path(base) / kind
+  if base := os.environ.get("ASD_JAX_CACHE"):
+    return Path(base) / kind
+  try:
+    return Path.home() / ".cache" / "asd_jax" / kind
+  except RuntimeError:  # a container's user of a number alone
+    return None
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

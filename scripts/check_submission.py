@@ -6,36 +6,26 @@ FOLDER is a package, its `task2` folder or a single system folder. Exit status
 0 when valid, 2 otherwise, with one problem a line on standard error.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 
-from asd_jax.data import submission
+from asd_jax import errors
+from asd_jax.runs import cli
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-  """Runs the check.
+def run(arguments: Sequence[str]) -> int:
+  """Checks the folder of the command line."""
+  if len(arguments) != 1:
+    raise errors.InputError(
+      f"flags: found {len(arguments)} folders, expected one: a package, its"
+      " task2 folder or a single system folder."
+    )
+  from asd_jax.data import submission
 
-  Args:
-    arguments: of the command line; None takes the process's own.
-
-  Returns:
-    The exit status.
-  """
-  parser = argparse.ArgumentParser(
-    description="Check a DCASE Task 2 challenge package."
-  )
-  parser.add_argument(
-    "folder", help="package, its task2 folder or a single system folder"
-  )
-  folder = parser.parse_args(arguments).folder
-  problems = submission.check(folder)
-  for problem in problems:
-    print(problem, file=sys.stderr)
+  problems = submission.check(arguments[0])
   if not problems:
     print("valid")
-  return 2 if problems else 0
+  return max(map(cli.fail, problems), default=0)
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  cli.main(run, computes=False)

@@ -7,13 +7,12 @@ A folder stands for the results.json in it. Differences are B - A. Of runs with
 one seed each, the test clips' scores (scores/ beside it) are compared.
 """
 
-import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
+from asd_jax import errors
 from asd_jax.runs import cli
 
 _OUTPUT = flags.DEFINE_string("output", None, "page to write")
@@ -24,7 +23,7 @@ def _write(path: str, text: str, inputs: Sequence[Path]) -> None:
   from asd_jax import files
 
   if Path(path).resolve() in [file.resolve() for file in inputs]:
-    raise ValueError(
+    raise errors.InputError(
       f"{path}: found one of the two runs, expected a new file for --output."
     )
   files.atomic_write_text(path, text)
@@ -33,7 +32,7 @@ def _write(path: str, text: str, inputs: Sequence[Path]) -> None:
 def run(arguments: Sequence[str]) -> None:
   """Compares the two runs of the command line."""
   if len(arguments) != 2 or _OUTPUT.value == "":
-    raise ValueError(
+    raise errors.InputError(
       f"flags: found {len(arguments)} paths and output={_OUTPUT.value!r},"
       " expected two runs, each a results.json or its folder, and"
       " --output=FILE or none."
@@ -41,8 +40,6 @@ def run(arguments: Sequence[str]) -> None:
   from asd_jax.report import compare as report_compare
   from asd_jax.runs import compare
 
-  if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(errors="backslashreplace")
   a, b = map(compare.read, arguments)
   found = compare.compare(a, b)
   if _OUTPUT.value:

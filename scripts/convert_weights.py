@@ -9,13 +9,12 @@ A file may be a name on the Hugging Face hub, `owner/name`.
 Nothing in a file is run, whoever made it. PyTorch is not needed.
 """
 
-import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
+from asd_jax import errors
 from asd_jax.runs import cli
 
 _INSPECT = flags.DEFINE_bool(
@@ -39,13 +38,10 @@ _PLACEHOLDER = flags.DEFINE_multi_string(
 
 def run(arguments: Sequence[str]) -> None:
   """Lists the files of the command line, or converts the one there."""
-  if isinstance(sys.stdout, io.TextIOWrapper):
-    # File names that are not UTF-8 come out as their bytes.
-    sys.stdout.reconfigure(errors="surrogateescape")
   goal = bool(_ENCODER.value and _OUTPUT.value)
   given = [*_CHECKPOINT.value, *arguments]
   if not given or goal == _INSPECT.value or (goal and len(given) > 1):
-    raise ValueError(
+    raise errors.InputError(
       "flags: expected --inspect and files, or --encoder=NAME"
       " --checkpoint=FILE --output=DIR; found"
       f" inspect={_INSPECT.value}, encoder={_ENCODER.value!r},"

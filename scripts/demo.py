@@ -9,6 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
+from asd_jax import errors
 from asd_jax.runs import cli
 
 _OUTPUT = flags.DEFINE_string("output", "out/demo", "folder for everything")
@@ -48,7 +49,9 @@ def settings(name: str, out: Path) -> dict:
 def run(arguments: Sequence[str]) -> None:
   """Makes the data, runs the systems, prints the table."""
   if arguments:
-    raise ValueError(f"flags: found {list(arguments)}, expected only flags.")
+    raise errors.InputError(
+      f"flags: found {list(arguments)}, expected only flags."
+    )
   from asd_jax.data import synthetic
   from asd_jax.runs import evaluate, progress
 

@@ -9,31 +9,17 @@ from pathlib import Path
 
 from ml_collections import config_flags
 
-from asd_jax.runs import cli
+from asd_jax.runs import cli, config_file
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
 
 
 def run(arguments: Sequence[str]) -> None:
   """Runs the evaluation that the flags describe."""
-  if arguments:
-    raise ValueError(f"flags: found {arguments}, expected only --config ones.")
-  if _CONFIG.value is None:
-    raise ValueError(
-      "flags: expected --config=configs/<system>.py, found none."
-    )
-  from asd_jax.engine import settings
   from asd_jax.metrics import table
   from asd_jax.runs import evaluate, progress
 
-  config = settings.prepared(_CONFIG.value.lock().to_dict())
-  made = config["synthetic"]
-  given = config["data_dir"] or config["normal"] or config["test"]
-  if made and not given and config["output_dir"]:
-    from asd_jax.data import synthetic  # a second to import
-
-    config["data_dir"] = str(Path(config["output_dir"]) / "synthetic")
-    synthetic.write(config["data_dir"], **made)
+  config = config_file.prepared(_CONFIG.value, arguments)
   with progress.Progress() as bars:
     results = evaluate.run(config, progress=bars)
   header, rows = table.console_rows(results["machines"])

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from absl import flags
 
+from asd_jax import errors
 from asd_jax.runs import cli
-from configs import katech_ablation
 
 _DATA = flags.DEFINE_string("data_dir", "", "challenge folders")
 _OUTPUT = flags.DEFINE_string("output", "", "folder for everything")
-_RUNGS = flags.DEFINE_list("rungs", list(katech_ablation.LADDER), "which")
+_RUNGS = flags.DEFINE_list("rungs", [], "which; all if empty")
 _SEEDS = flags.DEFINE_integer("seeds", 10, "networks a rung")
 _EPOCHS = flags.DEFINE_integer("epochs", 0, "epochs; the config's if 0")
 _SMOKE = flags.DEFINE_bool("smoke", False, "tiny networks, synthetic data")
@@ -25,6 +25,8 @@ _SMOKE = flags.DEFINE_bool("smoke", False, "tiny networks, synthetic data")
 
 def settings(rung: str) -> dict:
   """The config of one rung."""
+  from configs import katech_ablation
+
   out = Path(_OUTPUT.value)
   smoke = ",smoke" if _SMOKE.value else ""
   config = katech_ablation.get_config(rung + smoke)
@@ -38,10 +40,10 @@ def settings(rung: str) -> dict:
   return config.lock().to_dict()
 
 
-def row(name: str, title: str, found: dict) -> str:
+def row(rung: tuple, found: dict) -> str:
   """One line of the table."""
   cell = lambda x: f"{100 * x:.2f}" if x else "-"
-  _, _, _, mean, std, ensemble = katech_ablation.LADDER[name]
+  title, _, _, mean, std, ensemble = rung
   summary = found["seed_summary"] or {"mean": 0.0, "std": 0.0}
   cells = [
     f"{cell(summary['mean'])} +- {cell(summary['std'])}",
@@ -54,27 +56,29 @@ def row(name: str, title: str, found: dict) -> str:
 
 def run(arguments: Sequence[str]) -> None:
   """Runs the rungs and prints the table."""
-  unknown = sorted(set(_RUNGS.value) - set(katech_ablation.LADDER))
+  from configs import common, katech_ablation
+
+  ladder = katech_ablation.LADDER
+  unknown = sorted(set(_RUNGS.value) - set(ladder))
   given = bool(_DATA.value) != _SMOKE.value
   if arguments or unknown or not _OUTPUT.value or not given or _SEEDS.value < 1:
-    raise ValueError(
+    raise errors.InputError(
       f"flags: found {list(arguments)}, rungs {unknown}, seeds {_SEEDS.value};"
       " expected --output=OUT with either --data_dir=DIR or --smoke, --seeds of"
-      f" 1 or more and rungs of {list(katech_ablation.LADDER)}."
+      f" 1 or more and rungs of {list(ladder)}."
     )
   from asd_jax.runs import evaluate, progress
 
-  configs = {rung: settings(rung) for rung in _RUNGS.value}
+  configs = {rung: settings(rung) for rung in _RUNGS.value or ladder}
   if _SMOKE.value:
     from asd_jax.data import synthetic
-    from configs import common
 
     synthetic.write(Path(_OUTPUT.value) / "data", **common.SMOKE_DATA)
   lines = []
   for rung, config in configs.items():
     with progress.Progress() as bars:
       found = evaluate.run(config, progress=bars)
-    lines.append(row(rung, katech_ablation.LADDER[rung][0], found))
+    lines.append(row(ladder[rung], found))
   heads = ("mean +- std", "ensemble", "published", "ensemble")
   print(f"{'official score, %':22s}" + "".join(f"{h:>18s}" for h in heads))
   print("\n".join(lines))

@@ -7,13 +7,12 @@ With --watch, files are scored as they arrive, until ctrl-c. A file counts as
 complete when it stayed the same between two looks.
 """
 
-import io
 import math
-import sys
 from collections.abc import Sequence
 
 from absl import flags
 
+from asd_jax import errors
 from asd_jax.runs import cli
 
 _DETECTOR = flags.DEFINE_string(
@@ -36,16 +35,11 @@ _MAX = flags.DEFINE_float(
 )
 
 
-def _tell(text: str) -> None:
-  """Prints one line on standard error."""
-  print(" ".join(text.split()), file=sys.stderr, flush=True)
-
-
 def _watch(detector: str, folder: str) -> None:
   """Scores the files of a folder as they arrive."""
   for flag in (_INTERVAL, _MAX):
     if not flag.value > 0.0:
-      raise ValueError(
+      raise errors.InputError(
         f"flags: --{flag.name}: found {flag.value}, expected above 0."
       )
   from asd_jax import files
@@ -54,8 +48,8 @@ def _watch(detector: str, folder: str) -> None:
 
   scorer = score.Scorer(detector, section=_SECTION.value)
   watched = watch.Watch(scorer, folder)
-  sys.stdout.write(score_table.text([]))
-  sys.stdout.flush()
+  show = lambda text: print(text, end="", flush=True)
+  show(score_table.text([]))
   try:
     for event in watch.run(
       watched,
@@ -64,14 +58,13 @@ def _watch(detector: str, folder: str) -> None:
       once=_ONCE.value,
     ):
       if event.row is not None:
-        sys.stdout.write(files.csv_text([event.row]))
-        sys.stdout.flush()
+        show(files.csv_text([event.row]))
       if event.note:
-        _tell(event.note)
+        cli.tell(event.note)
   except KeyboardInterrupt:
-    _tell(watched.summary())
+    cli.tell(watched.summary())
     raise
-  _tell(watched.summary())
+  cli.tell(watched.summary())
 
 
 def _score(detector: str, paths: Sequence[str]) -> None:
@@ -81,19 +74,15 @@ def _score(detector: str, paths: Sequence[str]) -> None:
   result = score.run(
     detector, paths, section=_SECTION.value, progress=progress.Progress()
   )
-  sys.stdout.write(result.text)
-  sys.stdout.flush()
+  print(result.text, end="", flush=True)
   for text in (*result.notes, result.summary):
-    _tell(text)
+    cli.tell(text)
 
 
 def run(arguments: Sequence[str]) -> None:
   """Scores the files and folders of the command line, or watches one."""
-  if isinstance(sys.stdout, io.TextIOWrapper):
-    # File names that are not UTF-8 come out as their bytes.
-    sys.stdout.reconfigure(errors="surrogateescape")
   if not _DETECTOR.value or bool(arguments) == bool(_WATCH.value):
-    raise ValueError(
+    raise errors.InputError(
       "flags: expected --detector=OUT/detectors/<machine> and files or folders"
       f" (or one --watch=DIR instead), found detector={_DETECTOR.value!r},"
       f" watch={_WATCH.value!r} and {len(arguments)} paths."

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
+from asd_jax import errors
 from asd_jax.runs import cli
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "challenge folders")
@@ -27,7 +28,7 @@ _MACHINES = flags.DEFINE_list("machines", [], "machines to read; all if empty")
 def run(arguments: Sequence[str]) -> None:
   """Chooses and writes."""
   if arguments or not _DATA_DIR.value or not _OUTPUT.value:
-    raise ValueError(
+    raise errors.InputError(
       f"flags: found {list(arguments)}, data_dir={_DATA_DIR.value!r},"
       f" output={_OUTPUT.value!r}; expected --data_dir=DIR --output=FILE."
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
+from asd_jax import errors
 from asd_jax.runs import cli
 
 _RESULTS = flags.DEFINE_string("results", None, "run of all members")
@@ -23,7 +24,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "selection file to write")
 def run(arguments: Sequence[str]) -> None:
   """Chooses and writes."""
   if arguments or not _RESULTS.value or not _OUTPUT.value:
-    raise ValueError(
+    raise errors.InputError(
       f"flags: found {list(arguments)}, results={_RESULTS.value!r},"
       f" output={_OUTPUT.value!r}; expected --results=OUT --output=FILE."
     )

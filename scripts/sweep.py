@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax.runs import cli
+from asd_jax.runs import cli, config_file
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
 _SWEEP = flags.DEFINE_multi_string(
@@ -34,28 +34,11 @@ def _shown(settings: dict) -> str:
 
 def run(arguments: Sequence[str]) -> None:
   """Runs the sweep that the flags describe."""
-  if arguments:
-    raise ValueError(
-      f"flags: found {arguments}, expected only --config ones and --sweep."
-    )
-  if _CONFIG.value is None:
-    raise ValueError(
-      "flags: expected --config=configs/<system>.py, found none."
-    )
-  from asd_jax.engine import settings
   from asd_jax.report import text as report_text
   from asd_jax.runs import progress
   from asd_jax.runs.sweep import run as sweep_run
 
-  config = settings.prepared(_CONFIG.value.lock().to_dict())
-  made = config["synthetic"]
-  given = config["data_dir"] or config["normal"] or config["test"]
-  if made and not given and config["output_dir"]:
-    from asd_jax.data import synthetic  # a second to import
-
-    config["data_dir"] = str(Path(config["output_dir"]) / "synthetic")
-    if not Path(config["data_dir"]).exists():
-      synthetic.write(config["data_dir"], **made)
+  config = config_file.prepared(_CONFIG.value, arguments)
   with progress.Progress() as bars:
     axes = _SWEEP.value or config["sweep"]
     found = sweep_run.run(config, axes, progress=bars, fast=_FAST.value)

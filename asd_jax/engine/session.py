@@ -24,14 +24,14 @@ def _caches(
     # A user's code may read files of its own: its source does not tell enough
     # for a folder that outlives every run.
     own = any(stages.is_imported(spec[s]) for s in identity.FEATURES)
-    if mode == "off" or own:
+    root = files.cache_folder("embeddings")
+    if mode == "off" or own or root is None:
       continue
     about = {
       "weights": digests[source],
       "features": identity.of_features(spec),
       "sample_rate": config["sample_rate"],
     }
-    root = files.cache_folder("embeddings")
     out[name] = EmbeddingCache(root, about, mode)
   return out
 

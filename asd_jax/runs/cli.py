@@ -1,62 +1,116 @@
-"""The entry point that all scripts share."""
+"""The entry point that all commands share: flags in, an exit status out.
 
+Whatever a command does happens inside its net, the import of jax included:
+wrong input becomes one line, anything else a bug with its traceback.
+"""
+
+import codecs
+import errno
 import inspect
+import io
 import os
+import platform
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import jax
 from absl import flags
 
 from asd_jax import errors, files
+from asd_jax.runs import config_file
 
+BUG = 1
 # Wrong input or wrong flags.
 BAD_INPUT = 2
+_INTERRUPTED = 130
 _HELP = ("-h", "-help", "--help", "-helpfull", "--helpfull")
 # What a config file, which is a program, may raise when it is loaded.
 _CONFIG_ERRORS = (
   ArithmeticError,
+  AssertionError,
   AttributeError,
   ImportError,
   LookupError,
   NameError,
   OSError,
+  RuntimeError,
   SyntaxError,
   TypeError,
   ValueError,
 )
+# Variables that choose jax's devices.
+_DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def _use_cache() -> None:
-  """Keeps compiled programs, where the folder for them can be written."""
-  folder = files.cache_folder("xla")
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError:
-    return
-  # A full disk costs only the time to compile again.
-  warnings.filterwarnings("ignore", "Error .*persistent compilation cache")
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+def tell(message: object) -> None:
+  """Says something to people: one line on standard error.
+
+  Args:
+    message: what to say.
+  """
+  line = " ".join(str(message).split())
+  print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _fail(message: object) -> int:
-  """Prints one line on standard error."""
-  print(" ".join(str(message).split()), file=sys.stderr)  # noqa: T201
+def fail(message: object) -> int:
+  """Tells what is wrong with the input.
+
+  Args:
+    message: what to tell.
+
+  Returns:
+    The exit status.
+  """
+  tell(message)
   return BAD_INPUT
 
 
-def _config_file(argv: Sequence[str]) -> str | None:
-  """The path in `--config=PATH:argument`, if there is one."""
-  for flag, after in zip(argv, [*argv[1:], ""], strict=True):
-    name, has_value, value = flag.partition("=")
+def _version(package: str) -> str:
+  try:
+    return metadata.version(package)
+  except metadata.PackageNotFoundError:
+    return "(not installed)"
+
+
+def _tell_bug() -> int:
+  """Prints the traceback of the error at hand, and what a report needs."""
+  traceback.print_exc()
+  versions = ", ".join(f"{p} {_version(p)}" for p in ("asd_jax", "jax"))
+  tell(
+    f"This is a bug; please report it with all lines above: {versions}, Python"
+    f" {platform.python_version()}, {platform.platform()}"
+  )
+  return BUG
+
+
+def _is_of_a_file(error: OSError) -> bool:
+  """Whether the user can mend it: a file is named, or the disk is full."""
+  return error.filename is not None or error.errno in _DISK_FULL
+
+
+def _config_place(argv: Sequence[str]) -> tuple[int, str] | None:
+  """Index of the argument that names the config, and what comes before it."""
+  for i, flag in enumerate(argv):
+    name, has_value, _ = flag.partition("=")
     if name in ("-config", "--config"):
-      return (value if has_value else after).split(":")[0]
+      return (i, f"{name}=") if has_value else (i + 1, "")
   return None
+
+
+def _with_config(argv: Sequence[str]) -> tuple[list[str], str | None]:
+  """The arguments with the config's full path, and that path."""
+  place = _config_place(argv)
+  if place is None or place[0] >= len(argv):
+    return [*argv], None
+  i, before = place
+  found = config_file.locate(argv[i].removeprefix(before))
+  return [*argv[:i], before + found, *argv[i + 1 :]], found.split(":")[0]
 
 
 def _unknown_key(error: Exception) -> str:
@@ -71,11 +125,12 @@ def _unknown_key(error: Exception) -> str:
   return ""
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], path: str | None) -> list[str]:
   """Parses flags.
 
   Args:
     argv: the program and its arguments.
+    path: of the config file among them.
 
   Returns:
     The arguments that are not flags.
@@ -83,12 +138,6 @@ def _parse(argv: Sequence[str]) -> list[str]:
   Raises:
     InputError: if a flag is wrong or a config file cannot be loaded.
   """
-  path = _config_file(argv)
-  if path is not None and not os.path.isfile(path):
-    raise errors.InputError(
-      f"flags: --config: found no file {path!r}, expected a config file such as"
-      " configs/plain_knn.py (with :smoke for synthetic data)."
-    )
   try:
     return flags.FLAGS(argv)[1:]
   except flags.Error as e:
@@ -107,13 +156,65 @@ def _parse(argv: Sequence[str]) -> list[str]:
     ) from e
 
 
-def _find_own_stages(argv: Sequence[str]) -> None:
+def _find_own_stages(config: str | None) -> None:
   """Lets configs name functions of files beside them or in this folder."""
-  config = _config_file(argv)
+  try:
+    here = Path.cwd()
+  except FileNotFoundError:
+    raise errors.InputError(
+      "working directory: found none, it was removed; expected one to be in."
+    ) from None
   beside = [Path(config).resolve().parent] if config else []
-  for folder in map(str, (*beside, Path.cwd())):
+  for folder in map(str, (*beside, here)):
     if folder not in sys.path:
       sys.path.append(folder)
+
+
+def _use_cache() -> None:
+  """Keeps compiled programs, where the folder for them can be written."""
+  import jax
+
+  folder = files.cache_folder("xla")
+  if folder is None:
+    return
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError:
+    return
+  # A full disk costs only the time to compile again.
+  warnings.filterwarnings("ignore", "Error .*persistent compilation cache")
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _open_devices() -> None:
+  """Starts jax, so that what the environment makes of it is known at once.
+
+  Raises:
+    InputError: if a variable names devices that are not here, or asks of jax
+      what no command can work with.
+  """
+  try:
+    import jax
+  except ValueError as e:  # it names the variable
+    raise errors.InputError(f"environment: {e}") from e
+  promotion = os.environ.get("JAX_NUMPY_DTYPE_PROMOTION", "standard")
+  if promotion != "standard":
+    raise errors.InputError(
+      f"environment: found JAX_NUMPY_DTYPE_PROMOTION={promotion}, expected"
+      " standard, or none."
+    )
+  _use_cache()
+  try:
+    jax.local_devices()
+  except (AssertionError, RuntimeError) as e:  # a missing plugin asserts
+    told = {v: os.environ[v] for v in _DEVICE_VARIABLES if v in os.environ}
+    named = " ".join(f"{k}={v}" for k, v in told.items())
+    raise errors.InputError(
+      f"environment: found {named or 'no device'}, which jax cannot"
+      f" start here ({e or type(e).__name__}); expected cpu, or none to take"
+      " what is there."
+    ) from e
 
 
 def _show_help() -> None:
@@ -122,32 +223,65 @@ def _show_help() -> None:
   print(f"{about}\n{flags.FLAGS.main_module_help()}")  # noqa: T201
 
 
-def main(run: Callable[[Sequence[str]], int | None]) -> None:
-  """Parses flags, runs, and turns wrong input into exit status 2.
+def _as_bytes(error: Any) -> tuple[bytes, int]:
+  """File names that are not UTF-8 come out as their bytes, others escaped."""
+  letter = error.object[error.start]
+  is_byte = "\udc80" <= letter <= "\udcff"
+  way = "surrogateescape" if is_byte else "backslashreplace"
+  return letter.encode("ascii", way), error.start + 1
 
-  Args:
-    run: gets the arguments that are not flags; returns an exit status or
-      None for 0. A `ValueError` or `OSError` is wrong input: its message is
-      printed on one line, without a traceback.
-  """
+
+def _open_output() -> None:
+  """Lets any name be printed, whatever letters the terminal knows."""
+  codecs.register_error("asd_jax", _as_bytes)
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="asd_jax")
+
+
+def _work(
+  run: Callable[[Sequence[str]], int | None], computes: bool
+) -> int | None:
+  """What `main` puts the net under."""
+  _open_output()
   if set(_HELP) & set(sys.argv[1:]):
     _show_help()
-    sys.exit(0)
-  _find_own_stages(sys.argv)
+    return 0
+  config_file.offer()
+  # The flags of a config look into `sys.argv` for what overrides it.
+  sys.argv, config = _with_config(sys.argv)
+  _find_own_stages(config)
+  left = _parse(sys.argv, config)
+  if computes:
+    _open_devices()
+  status = run(left)
+  sys.stdout.flush()
+  return status
+
+
+def main(
+  run: Callable[[Sequence[str]], int | None], *, computes: bool = True
+) -> None:
+  """Parses flags, runs, and turns what happens into an exit status.
+
+  Args:
+    run: gets the arguments that are not flags; returns an exit status or None
+      for 0. An `InputError`, and an `OSError` that names a file, is told on one
+      line: status 2. Any other exception is a bug: its traceback, status 1.
+    computes: whether it needs jax and its devices.
+  """
   try:
-    left = _parse(sys.argv)
-  except ValueError as e:
-    sys.exit(_fail(e))
-  _use_cache()
-  try:
-    status = run(left)
-    sys.stdout.flush()
+    status = _work(run, computes)
   except BrokenPipeError:
+    # Who reads has enough, as `head` does: nobody is left to tell.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     status = 0
-  except (ValueError, OSError) as e:
-    status = _fail(e)
+  except errors.InputError as e:
+    status = fail(e)
+  except OSError as e:
+    status = fail(e) if _is_of_a_file(e) else _tell_bug()
   except KeyboardInterrupt:
-    print("stopped", file=sys.stderr)  # noqa: T201
-    status = 130
+    tell("stopped")
+    status = _INTERRUPTED
+  except Exception:  # the one place: what nobody foresaw is told as a bug
+    status = _tell_bug()
   sys.exit(status or 0)

@@ -1,0 +1,132 @@
+"""Config files: where they are found, and what a run makes of one.
+
+The repository keeps its configs in a folder of its own. An installed package
+has them inside, as data: a `configs` of ours beside other people's packages
+would be theirs to import by accident. Here both look the same.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+from ml_collections import config_dict
+
+from asd_jax import errors
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def data_folder(name: str) -> Path:
+  """A folder that stands beside the package, or inside once installed.
+
+  Args:
+    name: `configs` or `scripts`.
+
+  Returns:
+    The folder.
+  """
+  inside = _PACKAGE / name
+  return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def offer() -> None:
+  """Makes `from configs import common` mean the configs that came along.
+
+  Whoever has a `configs` imported already keeps it.
+  """
+  if "configs" not in sys.modules:
+    spec = ModuleSpec("configs", None, is_package=True)
+    # A package is where its modules are sought; it needs no file of its own.
+    spec.submodule_search_locations = [str(data_folder("configs"))]
+    sys.modules["configs"] = importlib.util.module_from_spec(spec)
+
+
+def names() -> list[str]:
+  """Names of the configs that came along.
+
+  Returns:
+    Them, sorted.
+  """
+  found = (p.stem for p in data_folder("configs").glob("*.py"))
+  return sorted(n for n in found if n not in ("__init__", "common"))
+
+
+def locate(text: str) -> str:
+  """Finds a config file by its path or its bare name.
+
+  Args:
+    text: such as `configs/plain_knn.py`, `plain_knn` or, with an argument of
+      the config, `plain_knn:smoke`.
+
+  Returns:
+    The path, with the argument as it came.
+
+  Raises:
+    InputError: if there is none.
+  """
+  path, colon, argument = text.partition(":")
+  if os.path.isfile(path):
+    return text
+  # As the documentation writes it, from whatever folder it is read.
+  stem = path.removeprefix("configs/").removesuffix(".py")
+  if stem in names():
+    return f"{data_folder('configs') / stem}.py{colon}{argument}"
+  raise errors.InputError(
+    f"flags: --config: found no file {path!r}, expected a config file or one of"
+    f" {', '.join(names())} (with :smoke for synthetic data)."
+  )
+
+
+def prepared(
+  given: ml_collections.ConfigDict | None, arguments: Sequence[str]
+) -> dict[str, Any]:
+  """What the `--config` flags of a command mean, complete and checked.
+
+  A config that brings its data, such as `:smoke`, gets them written into the
+  output folder.
+
+  Args:
+    given: value of the flag; None if it is missing.
+    arguments: of the command line that are not flags: there should be none.
+
+  Returns:
+    Plain data.
+
+  Raises:
+    InputError: for a missing flag, or a setting that a run cannot use.
+  """
+  if arguments:
+    raise errors.InputError(
+      f"flags: found {[*arguments]}, expected only flags such as --config."
+    )
+  if given is None:
+    raise errors.InputError(
+      "flags: expected --config=configs/<system>.py, found none."
+    )
+  try:
+    plain = given.lock().to_dict()
+  except config_dict.RequiredValueError as e:
+    raise errors.InputError(f"config: {e}") from e
+  from asd_jax.engine import settings
+
+  return _with_data(settings.prepared(plain))
+
+
+def _with_data(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The config, with its synthetic data on disk where it has no other."""
+  made, out = config["synthetic"], config["output_dir"]
+  if any(config[k] for k in ("data_dir", "normal", "test")) or not (
+    made and out
+  ):
+    return dict(config)
+  from asd_jax.data import synthetic  # a second to import
+
+  folder = Path(out) / "synthetic"
+  # The same clips each time: what an earlier run kept of them stays true.
+  synthetic.write(folder, **made)
+  return {**config, "data_dir": str(folder)}

@@ -1,0 +1,141 @@
+"""What the shared entry point makes of errors, flags and surroundings."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asd_jax import errors, files
+from asd_jax.runs import cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def ended(monkeypatch, capsys, run, *args, computes=False):
+  """Exit status and lines on standard error of a command."""
+  monkeypatch.setattr(sys, "argv", ["command.py", *args])
+  with pytest.raises(SystemExit) as end:
+    cli.main(run, computes=computes)
+  return end.value.code, capsys.readouterr().err.splitlines()
+
+
+def raises(error):
+  def run(arguments):
+    raise error
+
+  return run
+
+
+@pytest.mark.parametrize(
+  "error",
+  [
+    errors.InputError("a.csv: found 1,\nexpected 2"),
+    FileNotFoundError(errno.ENOENT, "No such file", "a.csv"),
+    OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+  ],
+  ids=["input", "file", "disk"],
+)
+def test_wrong_input_is_one_line_and_status_2(monkeypatch, capsys, error):
+  status, lines = ended(monkeypatch, capsys, raises(error))
+  assert status == 2
+  assert lines == [" ".join(str(error).split())]
+
+
+@pytest.mark.parametrize(
+  "error",
+  [ValueError("odd"), KeyError("odd"), OSError("odd"), RuntimeError("odd")],
+  ids=lambda e: type(e).__name__,
+)
+def test_anything_else_is_a_bug_with_its_traceback(monkeypatch, capsys, error):
+  status, lines = ended(monkeypatch, capsys, raises(error))
+  assert status == 1
+  assert lines[0] == "Traceback (most recent call last):"
+  assert "in run" in " ".join(lines)
+  assert lines[-2].endswith(("odd", "'odd'"))
+  for word in ("This is a bug", "asd_jax 0.", "jax 0.", "Python 3."):
+    assert word in lines[-1]
+
+
+def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
+  status, lines = ended(monkeypatch, capsys, raises(KeyboardInterrupt()))
+  assert (status, lines) == (130, ["stopped"])
+
+
+def test_a_command_that_ends_well_ends_with_0(monkeypatch, capsys):
+  assert ended(monkeypatch, capsys, lambda left: None, "a") == (0, [])
+
+
+def test_a_folder_that_was_removed_is_no_place_to_work(
+  monkeypatch, capsys, tmp_path
+):
+  gone = tmp_path / "gone"
+  gone.mkdir()
+  monkeypatch.chdir(gone)
+  gone.rmdir()
+  status, (line,) = ended(monkeypatch, capsys, lambda left: None)
+  assert status == 2
+  assert line.startswith("working directory: ")
+
+
+def in_shell(tmp_path, change, *args):
+  """A script in a process of its own, its environment changed."""
+  env = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+  for name, value in change.items():
+    env.pop(name, None)
+    if value is not None:
+      env[name] = value
+  env["PYTHONPATH"] = str(ROOT)
+  command = [sys.executable, ROOT / "scripts" / "compare.py", *args]
+  end = subprocess.run(
+    list(map(str, command)),
+    cwd=tmp_path,
+    env=env,
+    capture_output=True,
+    check=False,
+    text=True,
+  )
+  return end.returncode, end.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("JAX_PLATFORMS", "nowhere"),
+    ("JAX_PLATFORM_NAME", "nowhere"),
+    ("JAX_NUMPY_DTYPE_PROMOTION", "strict"),
+    ("JAX_ENABLE_X64", "maybe"),
+  ],
+)
+def test_what_the_environment_asks_in_vain_is_named(tmp_path, name, value):
+  """Variables that another program left behind."""
+  status, lines = in_shell(tmp_path, {name: value}, "a", "b")
+  assert status == 2, lines
+  assert len(lines) == 1
+  assert name in lines[0]
+  assert value in lines[0]
+
+
+def test_no_home_means_no_cache(monkeypatch, capsys):
+  def nowhere():
+    raise RuntimeError("Could not determine home directory.")
+
+  monkeypatch.delenv("ASD_JAX_CACHE")
+  monkeypatch.setattr(Path, "home", nowhere)
+  assert files.cache_folder("xla") is None
+  assert ended(monkeypatch, capsys, lambda left: None, computes=True) == (0, [])
+
+
+def test_names_are_printed_whatever_the_terminal_knows(tmp_path):
+  code = (
+    "from asd_jax.runs import cli; "
+    r"cli.main(lambda left: print('\udcff\u6247'), computes=False)"
+  )
+  env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+  end = subprocess.run(
+    [sys.executable, "-c", code], env=env, capture_output=True, check=False
+  )
+  assert (end.returncode, end.stderr) == (0, b"")
+  assert end.stdout == b"\xff\\u6247\n"
