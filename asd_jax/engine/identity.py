@@ -41,14 +41,13 @@ def of_stage(
   Returns:
     Plain data; of a user's own function with the `source` it comes from.
   """
-  given = {"name": spec} if isinstance(spec, str) else dict(spec)
-  name = given["name"]
+  out: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
+  name = out["name"]
   module, own, function = name.partition(":")
   if own:
     fn = getattr(importlib.import_module(module), function)
   else:
     fn = table[name]
-  out = given
   for p in inspect.signature(fn, eval_str=True).parameters.values():
     if p.kind is not p.KEYWORD_ONLY:
       continue
