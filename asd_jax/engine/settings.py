@@ -53,7 +53,7 @@ class Selection(NamedTuple):
     script: the command that writes it.
     entries: the list in the file that counts.
     what: the same in words.
-    read: takes that list; raises KeyError, TypeError or ValueError where it
+    read: takes that list; raises KeyError, TypeError or InputError where it
       is none.
     put: `(config, what was read) -> config`.
   """
@@ -70,7 +70,7 @@ class Selection(NamedTuple):
 def _members(entries: Any) -> tuple:
   found = tuple((m["branch"], m["seed"]) for m in entries)
   if not found:
-    raise ValueError("none")
+    raise errors.InputError("found none, expected some")
   return found
 
 
@@ -143,7 +143,7 @@ def read_selection(path: Path, selection: Selection) -> tuple:
     raise errors.InputError(f"{path}: found another kind of file, {expected}.")
   try:
     return selection.read(found[selection.entries])
-  except (KeyError, TypeError, ValueError):
+  except (LookupError, TypeError, errors.InputError):
     raise errors.InputError(
       f"{path}: found no {selection.what}, {expected}."
     ) from None

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags
 
@@ -71,7 +71,15 @@ def fail(message: object) -> int:
   return BAD_INPUT
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+  """Version of an installed package.
+
+  Args:
+    package: its name.
+
+  Returns:
+    The version, or that it is not installed.
+  """
   try:
     return metadata.version(package)
   except metadata.PackageNotFoundError:
@@ -81,7 +89,7 @@ def _version(package: str) -> str:
 def _tell_bug() -> int:
   """Prints the traceback of the error at hand, and what a report needs."""
   traceback.print_exc()
-  versions = ", ".join(f"{p} {_version(p)}" for p in ("asd_jax", "jax"))
+  versions = ", ".join(f"{p} {version(p)}" for p in ("asd_jax", "jax"))
   tell(
     f"This is a bug; please report it with all lines above: {versions}, Python"
     f" {platform.python_version()}, {platform.platform()}"
@@ -220,6 +228,8 @@ def _open_devices() -> None:
 def _show_help() -> None:
   """Prints what the script is for, and its flags."""
   about = inspect.getdoc(sys.modules["__main__"]) or ""
+  if config_file.is_installed():  # there is no scripts/ to call
+    about = re.sub(r"python scripts/(\w+)\.py", r"asd_jax \1", about)
   print(f"{about}\n{flags.FLAGS.main_module_help()}")  # noqa: T201
 
 
@@ -241,8 +251,7 @@ def _open_output() -> None:
 def _work(
   run: Callable[[Sequence[str]], int | None], computes: bool
 ) -> int | None:
-  """What `main` puts the net under."""
-  _open_output()
+  """Flags, surroundings, then the command."""
   if set(_HELP) & set(sys.argv[1:]):
     _show_help()
     return 0
@@ -253,24 +262,21 @@ def _work(
   left = _parse(sys.argv, config)
   if computes:
     _open_devices()
-  status = run(left)
-  sys.stdout.flush()
-  return status
+  return run(left)
 
 
-def main(
-  run: Callable[[Sequence[str]], int | None], *, computes: bool = True
-) -> None:
-  """Parses flags, runs, and turns what happens into an exit status.
+def guard(work: Callable[[], int | None]) -> NoReturn:
+  """Turns what happens in a piece of work into an exit status, and ends.
 
   Args:
-    run: gets the arguments that are not flags; returns an exit status or None
-      for 0. An `InputError`, and an `OSError` that names a file, is told on one
-      line: status 2. Any other exception is a bug: its traceback, status 1.
-    computes: whether it needs jax and its devices.
+    work: returns an exit status, or None for 0. An `InputError`, and an
+      `OSError` that names a file, is told on one line: status 2. Any other
+      exception is a bug: its traceback, status 1.
   """
   try:
-    status = _work(run, computes)
+    _open_output()
+    status = work()
+    sys.stdout.flush()
   except BrokenPipeError:
     # Who reads has enough, as `head` does: nobody is left to tell.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -285,3 +291,16 @@ def main(
   except Exception:  # the one place: what nobody foresaw is told as a bug
     status = _tell_bug()
   sys.exit(status or 0)
+
+
+def main(
+  run: Callable[[Sequence[str]], int | None], *, computes: bool = True
+) -> None:
+  """Parses flags and runs a command under the net of `guard`.
+
+  Args:
+    run: gets the arguments that are not flags; returns an exit status or None
+      for 0.
+    computes: whether it needs jax and its devices.
+  """
+  guard(lambda: _work(run, computes))

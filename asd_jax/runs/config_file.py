@@ -21,6 +21,15 @@ from asd_jax import errors
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+def is_installed() -> bool:
+  """Whether this is an installed package, not a checkout.
+
+  Returns:
+    True if configs and scripts are inside the package.
+  """
+  return (_PACKAGE / "configs").is_dir()
+
+
 def data_folder(name: str) -> Path:
   """A folder that stands beside the package, or inside once installed.
 
@@ -30,8 +39,7 @@ def data_folder(name: str) -> Path:
   Returns:
     The folder.
   """
-  inside = _PACKAGE / name
-  return inside if inside.is_dir() else _PACKAGE.parent / name
+  return (_PACKAGE if is_installed() else _PACKAGE.parent) / name
 
 
 def offer() -> None:

@@ -93,9 +93,17 @@ def parse(text: str) -> Axis:
     else:
       read = ast.literal_eval(tree)
       values = tuple(read) if isinstance(read, list | tuple) else (read,)
-  except (SyntaxError, ValueError, TypeError, ZeroDivisionError) as e:
-    if str(e).startswith("--sweep"):
-      raise
+  except errors.InputError:
+    raise
+  # What Python's own parser makes of any text.
+  except (
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+  ) as e:
     raise errors.InputError(
       f"--sweep={text!r}: found {right.strip()!r}, expected a list or"
       " linspace(a,b,n), logspace(a,b,n) or arange(start,stop,step)."
