@@ -66,7 +66,7 @@ def jax_side(network, num_seeds):
   clips = rng.normal(-30, 10, shape).astype(np.float32)
   data = windows.from_clips(clips, np.arange(shape[0]) == 0, num_context=5)
   recipe = reconstruction.Recipe(num_epochs=6, **more)
-  fit = reconstruction.trainer(parts, recipe)
+  fit = reconstruction.Trainer(parts, recipe)
   keys = jax.vmap(jax.random.key)(jnp.arange(num_seeds))
   stamps = []
   fit(keys, data, on_epoch=lambda u, m: stamps.append(time.perf_counter()))

@@ -78,6 +78,7 @@ def branch(**stages):
     frontend=dict(name="log_mel"),
     augment=dict(name="none"),
     encoder=dict(name="identity"),
+    tta=dict(name="none"),
     pooling=dict(name="mean_time"),
     view=dict(name="near"),
     key=dict(name="none"),
@@ -88,6 +89,7 @@ def branch(**stages):
     calibration=dict(name="identity"),
     reference="loo",
     weight=1.0,
+    when="always",
   )
   return {**plain, **stages}
 

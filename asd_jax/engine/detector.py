@@ -1,5 +1,6 @@
 """Detectors on disk: fitted states, thresholds and the config they need."""
 
+import functools
 import hashlib
 import json
 import math
@@ -16,6 +17,7 @@ import safetensors.numpy
 
 from asd_jax import errors, files
 from asd_jax.encoders import load as weights
+from asd_jax.engine import encode
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 
@@ -78,9 +80,10 @@ def keep_weights(
   Returns:
     Their digests by source.
   """
+  encoders = encode.encoders(system.branches)
   for source, found in loaded.items():
     on_host = found._replace(params=jax.tree.map(np.asarray, found.params))
-    weights.keep(folder / ENCODERS, system.encoders[source][0], on_host)
+    weights.keep(folder / ENCODERS, encoders[source][0], on_host)
   return {source: found.digest for source, found in loaded.items()}
 
 
@@ -98,10 +101,9 @@ def read_weights(detector: Detector, folder: Path) -> dict[str, weights.Loaded]:
     InputError: if they are not in `OUT/encoders`, or damaged.
   """
   beside = Path(folder).absolute().parent.parent / ENCODERS
+  encoders = encode.encoders(detector.system.branches)
   return {
-    source: weights.read_kept(
-      beside, digest, detector.system.encoders[source][0]
-    )
+    source: weights.read_kept(beside, digest, encoders[source][0])
     for source, digest in detector.encoders.items()
   }
 
@@ -180,7 +182,7 @@ def load(folder: Path) -> Detector:
     if not sections or any(v.threshold is None for v in sections.values()):
       raise KeyError("sections")
     encoders = index["encoders"]
-    if encoders.keys() != system.encoders.keys():
+    if encoders.keys() != encode.encoders(system.branches).keys():
       raise KeyError("encoders")
     return Detector(index["machine"], config, system, sections, encoders)
   except ValueError as e:
@@ -210,7 +212,8 @@ def _load_section(
       f"{path}: found other bytes than detector.json names."
     )
   normals = train_lib.abstract_normals(system, entry["num_samples"])
-  like = jax.eval_shape(system.fit, system.hypers, normals)
+  fit = functools.partial(system_lib.fit, system)
+  like = jax.eval_shape(fit, system.hypers, normals)
   try:
     flat = safetensors.numpy.load(data)
   except safetensors.SafetensorError as e:

@@ -157,7 +157,7 @@ class Embedder:
     size = self.programs.batch_size
     left: dict[Any, list[Part]] = {}
     for batch in batches:
-      found = self.programs.pictures(front, batch.audio, names)
+      found = self.programs.outputs(front, batch.audio, names)
       part = Part(batch.index, found, batch.notes)
       if (batch.index >= 0).all():
         yield part

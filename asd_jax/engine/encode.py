@@ -1,51 +1,51 @@
-"""What comes before a branch's encoder: denoiser, front end, made clips."""
+"""From a waveform to the features of every branch of a system.
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+Features are what is computed once a clip: the pooled tokens of a frozen
+encoder, or the input of one that is trained on the machine's clips.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from asd_jax import errors
+from asd_jax.data import audio
+from asd_jax.encoders import family
 from asd_jax.engine import stages
+from asd_jax.engine.branch import Branch, Front, Source
+from asd_jax.ops.crops import Crops
 from asd_jax.typing import Array
 
 Tree = Any
+Branches = Mapping[str, Branch]
+# Parts of a `Front` that may gather statistics, in order: each sees what the
+# ones before it make.
+FITTED = Front._fields
 
 
-class Front(NamedTuple):
-  """What comes before the encoder.
+def build_front(
+  name: str, channels: tuple[int, ...], bound: Mapping[str, Callable]
+) -> Front:
+  """Puts together what comes before the encoder.
 
-  Attributes:
-    measure: stage to `(front, [C, S]) -> sums` that add over training clips,
-      for stages that are fitted before everything else.
-    fit: the same stages to `sums -> state`.
-    apply: `(front, [C, S]) -> [C', ...]`; `front` holds the stages' states.
-    num_made: `(front, number of source clips) -> number` of clips to make from
-      the target-domain training clips, on the host.
-    draws: `number -> tree` with a leading axis, what the clips are made with.
-    made: `(front, [C, S], one draw) -> [C', ...]`, `apply` of a made clip.
-    denoises: whether near and far become one channel.
-    num_channels: channels that a clip must have.
-    min_samples: `T -> S`, samples needed for `T` frames.
-    num_frames: `S -> T`.
+  Args:
+    name: of the branch, for messages.
+    channels: which of a clip's channels, in order.
+    bound: stage to its function, see `stages.bind`.
+
+  Returns:
+    Its parts.
+
+  Raises:
+    InputError: if a stage needs more channels than there are.
   """
-
-  measure: dict[str, Callable[[Tree, Array], Tree]]
-  fit: dict[str, Callable[[Tree], Tree]]
-  apply: Callable[[Tree, Array], Array]
-  num_made: Callable[[Tree, int], int]
-  draws: Callable[[int], Tree]
-  made: Callable[[Tree, Array, Tree], Array]
-  denoises: bool
-  num_channels: int
-  min_samples: Callable[[int], int]
-  num_frames: Callable[[int], int]
-
-
-def _check_channels(name: str, channels: tuple[int, ...], parts: Tree) -> bool:
-  """Whether near and far become one; refuses too few channels."""
+  front = Front(*(bound[stage]() for stage in FITTED))
   given = len(channels)
-  for stage, part in parts.items():
+  # Clips are augmented before any denoiser takes their far channel away.
+  for stage in ("augment", "denoise", "frontend"):
+    part = getattr(front, stage)
     if given < part.num_channels:
       raise errors.InputError(
         f"config: branch {name}: {stage} needs {part.num_channels} channels"
@@ -53,51 +53,343 @@ def _check_channels(name: str, channels: tuple[int, ...], parts: Tree) -> bool:
       )
     merges = part.num_channels > 1 and stage != "augment"
     given = 1 if merges else given
-  return given < len(channels)
+  return front
 
 
-def build_front(
-  name: str, channels: tuple[int, ...], fns: Mapping[str, Callable]
-) -> Front:
-  """Makes what comes before the encoder.
+def build_crops(
+  name: str, make: Callable[[], Crops | None], encoder: family.Encoder
+) -> Crops | None:
+  """Makes the crops of a branch.
 
   Args:
     name: of the branch, for messages.
-    channels: which of a clip's channels, in order.
-    fns: stage to its function, whose settings are bound.
+    make: the stage `tta`.
+    encoder: the branch's encoder.
 
   Returns:
-    Pure functions of one clip.
+    Crops, or None.
 
   Raises:
-    InputError: if a stage needs more channels than there are.
+    InputError: if the encoder is trained on whole clips of the machine.
   """
-  parts = {s: fns[s]() for s in ("augment", *stages.FITTED[:2])}
-  clean, frontend, augment = (parts[s] for s in stages.FITTED)
-  denoises = _check_channels(name, channels, parts)
-  pick = lambda wave: wave[jnp.array(channels)]
-  cleaned = lambda front, x: clean.apply(front["denoise"], x)
-  heard = lambda front, x: frontend.apply(front["frontend"], cleaned(front, x))
-  before = {
-    "denoise": lambda front, x: x,
-    "frontend": cleaned,
-    "augment": lambda front, x: x,
+  crops = make()
+  if crops and encoder.scope == "machine":
+    raise errors.InputError(
+      f"config: branch {name}: tta: found crops with an encoder that is trained"
+      " on the machine's own clips, expected 'none'."
+    )
+  return crops
+
+
+def build_source(
+  name: str,
+  spec: Mapping[str, Any],
+  encoder: family.Encoder,
+  settings: Mapping[str, Any],
+) -> Source:
+  """Says where the tokens of a branch come from.
+
+  Args:
+    name: of the branch, for messages.
+    spec: its settings.
+    encoder: its encoder.
+    settings: `layer`, `checkpoint` and `recipe` of the encoder, those that the
+      config gives.
+
+  Returns:
+    The source.
+
+  Raises:
+    InputError: for an unknown layer, or settings that only other encoders
+      have.
+  """
+  where = f"config: branch {name}: encoder {spec['encoder']['name']}"
+  recipe = stages.read_recipe(name, settings.get("recipe", {}))
+  given = [k for k in stages.CHOSEN if k in settings]
+  if encoder.scope != "file":
+    if given:
+      raise errors.InputError(
+        f"{where}: found {given}, which only encoders with published weights"
+        " have."
+      )
+    return Source("", "output", name, recipe)
+  layer = settings.get("layer", "output")
+  checkpoint = settings.get("checkpoint", "")
+  if not isinstance(checkpoint, str):
+    raise errors.InputError(
+      f"{where}: checkpoint: found {checkpoint!r}, expected a path or a name on"
+      " the hub."
+    )
+  if layer not in encoder.about.layers:
+    raise errors.InputError(
+      f"{where}: layer: found {layer!r}, expected one of"
+      f" {encoder.about.layers}."
+    )
+  before = ("channels", "denoise", "frontend", "encoder", "tta")
+  kept = {s: spec[s] for s in before}
+  passes = stages.text_of([kept, checkpoint])
+  return Source(checkpoint, layer, passes, recipe)
+
+
+def sources(branches: Branches) -> dict[str, str]:
+  """Which branches have weights in common.
+
+  Args:
+    branches: by name.
+
+  Returns:
+    Branch to the first one with the same weights, of branches whose encoder
+    has published ones. That first name stands for the weights elsewhere.
+  """
+  first: dict[Any, str] = {}
+  out = {}
+  for name, branch in branches.items():
+    if branch.encoder.scope == "file":
+      about = branch.encoder.about
+      settings = repr(sorted(about.settings.items()))
+      what = about.family.name, settings, branch.source.checkpoint
+      out[name] = first.setdefault(what, name)
+  return out
+
+
+def encoders(branches: Branches) -> dict[str, tuple[family.Encoder, str]]:
+  """Encoders with published weights, and where the config has them from.
+
+  Args:
+    branches: by name.
+
+  Returns:
+    Source (see `sources`) to encoder and checkpoint.
+  """
+  return {
+    n: (branches[n].encoder, branches[n].source.checkpoint)
+    for n in dict.fromkeys(sources(branches).values())
   }
 
-  def measure_of(stage: str) -> Callable[[Tree, Array], Tree]:
-    one = parts[stage].measure
-    return lambda front, x: one(before[stage](front, pick(x)))
 
-  measure = {s: measure_of(s) for s in stages.FITTED if parts[s].measure}
-  return Front(
-    measure=measure,
-    fit={s: parts[s].fit for s in measure},
-    apply=lambda front, x: heard(front, pick(x)),
-    num_made=lambda front, num: augment.count(front["augment"], num),
-    draws=augment.draw,
-    made=lambda front, x, draw: heard(front, augment.apply(draw, pick(x))),
-    denoises=denoises,
-    num_channels=1 + max(channels),
-    min_samples=frontend.min_samples,
-    num_frames=frontend.num_frames,
+def stages_of(branches: Branches) -> tuple[str, ...]:
+  """Stages that gather statistics of the training clips, in order."""
+  return tuple(
+    s
+    for s in FITTED
+    if any(getattr(b.front, s).measure for b in branches.values())
   )
+
+
+def unfitted(branches: Branches) -> Tree:
+  """`{branch: {stage: state}}` before anything is fitted."""
+  return {n: {stage: {} for stage in FITTED} for n in branches}
+
+
+def _clean(branch: Branch, front: Tree, wave: Array) -> Array:
+  return branch.front.denoise.apply(front["denoise"], wave)
+
+
+def _picked(branch: Branch, wave: Array) -> Array:
+  """The branch's channels of `[C, S]` samples."""
+  return wave[jnp.array(branch.channels)]
+
+
+def _heard(branch: Branch, front: Tree, wave: Array) -> Array:
+  """Front-end output of picked channels, `[K, C', ...]` of K crops."""
+  clean = _clean(branch, front, wave)
+  hear = lambda x: branch.front.frontend.apply(front["frontend"], x)
+  if branch.crops is None:
+    return hear(clean)
+  return jax.vmap(hear)(branch.crops.cut(clean))
+
+
+def measure(branches: Branches, stage: str, front: Tree, wave: Array) -> Tree:
+  """What one training clip adds to the statistics of a stage.
+
+  Args:
+    branches: by name.
+    stage: one of `stages_of`.
+    front: states of the stages before it.
+    wave: `[C, S]` int16 or float32 samples.
+
+  Returns:
+    `{branch: sums}`, to be added over training clips.
+  """
+  wave = audio.to_float(wave)
+  out = {}
+  for name, branch in branches.items():
+    one = getattr(branch.front, stage).measure
+    if one:
+      x = _picked(branch, wave)
+      out[name] = one(
+        _clean(branch, front[name], x) if stage == "frontend" else x
+      )
+  return out
+
+
+def fit_front(branches: Branches, stage: str, front: Tree, sums: Tree) -> Tree:
+  """Fits a stage to the sums of all training clips.
+
+  Args:
+    branches: by name.
+    stage: one of `stages_of`.
+    front: states so far.
+    sums: added results of `measure`.
+
+  Returns:
+    The states with that stage's.
+  """
+  out = dict(front)
+  for name, total in sums.items():
+    fit = getattr(branches[name].front, stage).fit
+    out[name] = {**front[name], stage: fit(total)}
+  return out
+
+
+def _passes(branches: Branches, names: Sequence[str]) -> list[list[str]]:
+  """Groups of branches that share a pass through a network."""
+  groups: dict[tuple[bool, str], list[str]] = {}
+  for name in names:
+    branch = branches[name]
+    key = branch.encoder.scope == "file", branch.source.passes
+    groups.setdefault(key, []).append(name)
+  return list(groups.values())
+
+
+def front_outputs(
+  branches: Branches, front: Tree, wave: Array, names: Sequence[str]
+) -> dict[str, Array]:
+  """What front ends make of a clip.
+
+  Args:
+    branches: by name.
+    front: states of the fitted stages.
+    wave: `[C, S]` int16 or float32 samples.
+    names: branches that are wanted.
+
+  Returns:
+    `{branch: [C', ...]}`, by the first branch of those that share it.
+  """
+  wave = audio.to_float(wave)
+  firsts = [group[0] for group in _passes(branches, names)]
+  return {
+    n: _heard(branches[n], front[n], _picked(branches[n], wave)) for n in firsts
+  }
+
+
+def augmented(branch: Branch, front: Tree, wave: Array, draw: Tree) -> Array:
+  """Front-end output of a clip that is made from another.
+
+  Args:
+    branch: the branch.
+    front: its states.
+    wave: `[C, S]` int16 or float32 samples.
+    draw: what the clip is made with, see `Augment.draw`.
+
+  Returns:
+    `[C', ...]`.
+  """
+  x = _picked(branch, audio.to_float(wave))
+  return _heard(branch, front, branch.front.augment.apply(draw, x))
+
+
+def _tokens(
+  branches: Branches, group: Sequence[str], params: Tree, x: Array
+) -> dict[str, Array]:
+  """Pooled tokens of branches that share a pass, all layers at once."""
+  first = branches[group[0]]
+  layer = {n: branches[n].source.layer for n in group}
+  layers = tuple(dict.fromkeys(layer.values()))
+
+  def one(output: Array) -> dict[str, Array]:
+    tokens = first.encoder.apply(params, output, layers)
+    return {
+      n: jax.vmap(branches[n].detect.pool)(tokens[layer[n]].grid) for n in group
+    }
+
+  if first.crops is None:
+    return one(x)
+  return {n: first.crops.join(e) for n, e in jax.vmap(one)(x).items()}
+
+
+def features(
+  branches: Branches, weights: Tree, outputs: Tree, names: Sequence[str]
+) -> dict[str, Array]:
+  """Features of one clip.
+
+  Args:
+    branches: by name.
+    weights: parameters of encoders with published weights, by source.
+    outputs: what `front_outputs` returns.
+    names: branches that are wanted.
+
+  Returns:
+    `{branch: [C', ...]}`: pooled tokens, or the input of an encoder that is
+    trained on the machine's clips.
+  """
+  source, out = sources(branches), {}
+  for group in _passes(branches, names):
+    first = group[0]
+    x = outputs[first]
+    if branches[first].encoder.scope == "machine":
+      out[first] = x
+    else:
+      params = weights[source[first]] if first in source else {}
+      out |= _tokens(branches, group, params, x)
+  return {n: out[n] for n in names}
+
+
+def clip_features(
+  branches: Branches, front: Tree, weights: Tree, wave: Array
+) -> dict[str, Array]:
+  """Features of one clip of samples, of all branches.
+
+  Args:
+    branches: by name.
+    front: states of the fitted stages.
+    weights: parameters of encoders with published weights, by source.
+    wave: `[C, S]` int16 or float32 samples.
+
+  Returns:
+    `{branch: [C', ...]}`.
+  """
+  names = tuple(branches)
+  outputs = front_outputs(branches, front, wave, names)
+  return features(branches, weights, outputs, names)
+
+
+def denoises(branch: Branch) -> bool:
+  """Whether near and far become one channel before the encoder."""
+  return branch.front.denoise.num_channels > 1 or (
+    branch.front.frontend.num_channels > 1
+  )
+
+
+def num_channels(branches: Branches) -> int:
+  """Channels that a clip must have."""
+  return 1 + max(max(b.channels) for b in branches.values())
+
+
+def _num_frames(encoder: family.Encoder) -> int:
+  """The fewest frames that an encoder takes."""
+  return encoder.about.patch_frames
+
+
+def min_samples(branches: Branches) -> int:
+  """Samples that a clip must have."""
+  return max(
+    b.front.frontend.min_samples(_num_frames(b.encoder))
+    for b in branches.values()
+  )
+
+
+def check_length(branches: Branches, num_samples: int) -> None:
+  """Checks that the encoders take clips of some length.
+
+  Args:
+    branches: by name.
+    num_samples: length of a clip.
+
+  Raises:
+    InputError: if one does not.
+  """
+  for branch in branches.values():
+    if branch.encoder.scope == "file":
+      frames = branch.front.frontend.num_frames(num_samples)
+      branch.encoder.about.num_patches(frames)

@@ -1,7 +1,8 @@
 """From clips to features and scores, batch by batch in constant memory."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import audio, clips
-from asd_jax.engine.branch import Made
+from asd_jax.data import audio, clips, names
+from asd_jax.engine import encode
+from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Advance, Embedder
+from asd_jax.engine.normals import Augmented, Normals
 from asd_jax.engine.programs import Programs
-from asd_jax.engine.system import Normals, Scores, System
+from asd_jax.engine.system import Scores, System
 
 Tree = Any
 
@@ -33,31 +36,32 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
   Raises:
     InputError: for a clip with too few channels or samples.
   """
+  branches = system.branches
+  num_channels = encode.num_channels(branches)
+  least = encode.min_samples(branches)
   lengths: set[int] = set()
   for clip in some:
     head = clip.header
-    if head.num_channels < system.num_channels:
+    if head.num_channels < num_channels:
       needs = [
-        n
-        for n, branch in system.branches.items()
-        if branch.front.num_channels > head.num_channels
+        n for n, b in branches.items() if max(b.channels) >= head.num_channels
       ]
       raise errors.InputError(
         f"{clip.path}: found {head.num_channels} channel, expected"
-        f" {system.num_channels} (near and far), which {', '.join(needs)} of"
+        f" {num_channels} (near and far), which {', '.join(needs)} of"
         " this system needs; systems whose branches all say channels=(0,), such"
         " as plain_knn, take one."
       )
     num = audio.num_samples_at(head, rate)
-    if num < system.min_samples:
+    if num < least:
       raise errors.InputError(
         f"{clip.path}: found {num} samples at {rate} Hz, this system expects"
-        f" at least {system.min_samples} (one input of the encoder)."
+        f" at least {least} (one input of the encoder)."
       )
     if num not in lengths:
       try:
-        system.check_length(num)
-      except ValueError as e:
+        encode.check_length(branches, num)
+      except errors.InputError as e:
         raise errors.InputError(f"{clip.path}: {e}") from e
       lengths.add(num)
 
@@ -75,18 +79,19 @@ def front_fitter(system: System) -> Callable:
 
   @functools.partial(jax.jit, static_argnums=0)
   def summed(stage: str, front: Tree, wave: jax.Array, keep: jax.Array) -> Tree:
-    sums = jax.vmap(lambda w: system.measure(stage, front, w))(wave)
+    one = lambda w: encode.measure(system.branches, stage, front, w)
+    sums = jax.vmap(one)(wave)
     over = lambda x: jnp.tensordot(keep.astype(x.dtype), x, 1)
     return jax.tree.map(over, sums)
 
   def fit(some: Sequence[clips.Clip], *, batch_size: int, rate: int) -> Tree:
-    front = system.front
-    for stage in system.stages:
+    front = encode.unfitted(system.branches)
+    for stage in encode.stages_of(system.branches):
       total = None
       for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
         sums = summed(stage, front, batch.audio, batch.index >= 0)
         total = jax.tree.map(jnp.add, total, sums) if total else sums
-      front = system.fit_front(stage, front, total)
+      front = encode.fit_front(system.branches, stage, front, total)
     return front
 
   return fit
@@ -135,27 +140,29 @@ def collect(
     parts.append(feats)
     notes += [f"{some[i].path.name}: {text}" for i, text in part.notes]
   features = tuple(
-    jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *parts)
+    jax.tree.map(lambda *x: np.concatenate(x), *parts)
     for _, parts in groups.values()
   )
   rows = np.concatenate([rows for rows, _ in groups.values()])
-  is_target = np.array([c.domain == "target" for c in some])
-  return (
-    Normals(
-      front,
-      features,
-      jnp.asarray(np.argsort(rows)),
-      jnp.asarray(is_target),
-      {},
-      num_target=int(is_target.sum()),
-    ),
-    notes,
+  # NumPy arrays, which the type of a record of device arrays does not know.
+  host: Any = dict(
+    features=features,
+    order=np.argsort(rows),
+    is_target=np.array([c.domain == "target" for c in some]),
   )
+  normals = Normals(
+    front,
+    **host,
+    trained={},
+    num_target=int(host["is_target"].sum()),
+    has_attributes=any(names.attribute_pairs(c.attributes) for c in some),
+  )
+  return normals, notes
 
 
-def make(
+def augment(
   programs: Programs, front: Tree, some: Sequence[clips.Clip], *, rate: int
-) -> dict[str, Made]:
+) -> dict[str, Augmented]:
   """Makes clips from the target-domain training clips.
 
   Args:
@@ -165,7 +172,7 @@ def make(
     rate: sample rate, Hz.
 
   Returns:
-    `Made` of branches whose statistics ask for any; vector i is made from
+    `Augmented` of branches whose statistics ask for any; vector i is made from
     target clip i modulo their number.
   """
   targets = [i for i, c in enumerate(some) if c.domain == "target"]
@@ -173,10 +180,11 @@ def make(
   out = {}
   for name, branch in programs.system.branches.items():
     sources = sum(c.domain == "source" for c in some)
-    num = branch.front.num_made(front[name], sources) if targets else 0
+    count = branch.front.augment.count
+    num = count(front[name]["augment"], sources) if targets else 0
     if not num:
       continue
-    draws = branch.front.draws(num)
+    draws = branch.front.augment.draw(num)
     parts, rows = [], []
     chosen = [some[i] for i in targets[:num]]
     for batch in audio.batches(chosen, batch_size=size, sample_rate=rate):
@@ -191,10 +199,11 @@ def make(
         full = pairs + pairs[:1] * (size - len(pairs))
         place, i = (np.array(x) for x in zip(*full, strict=True))
         drawn = jax.tree.map(lambda x: x[i], draws)  # noqa: B023
-        found = programs.made(name, front, batch.audio[place], drawn)
+        found = programs.augmented(name, front, batch.audio[place], drawn)
         parts.append(np.asarray(found)[: len(pairs)])
         rows += [targets[j % len(targets)] for _, j in pairs]
-    out[name] = Made(jnp.asarray(np.concatenate(parts)), jnp.array(rows))
+    host: Any = np.concatenate(parts), np.array(rows, np.int32)
+    out[name] = Augmented(*host)
   return out
 
 
@@ -229,3 +238,65 @@ def score(
       raise errors.InputError(f"{bad.path}: found a score that is not finite.")
     notes = [f"{some[i].path.name}: {text}" for i, text in part.notes]
     yield rows, scores, notes
+
+
+class Gatherer:
+  """Computes features and trains encoders; compiles once per clip length.
+
+  Args:
+    embedder: the embedding stage.
+    config: the system's config.
+  """
+
+  def __init__(self, embedder: Embedder, config: Mapping[str, Any]) -> None:
+    self._embedder, self._config = embedder, config
+    self._system = embedder.programs.system
+    self._fit_front = front_fitter(self._system)
+    self._trainers = train_lib.trainers(self._system)
+
+  def normals(
+    self,
+    train: Sequence[clips.Clip],
+    *,
+    advance: Callable,
+    on_epoch: train_lib.OnEpoch,
+  ) -> tuple[Normals, list[str]]:
+    """Front ends fitted, features computed, clips made, encoders trained.
+
+    Args:
+      train: training clips of a section.
+      advance: called with the number of clips done, after each batch.
+      on_epoch: called with (branch, epochs done, metrics).
+
+    Returns:
+      What the system is fitted to, and notes on odd input.
+    """
+    programs, rate = self._embedder.programs, self._config["sample_rate"]
+    front = self._fit_front(train, batch_size=programs.batch_size, rate=rate)
+    normals, notes = self.clips(front, train, advance)
+    made = augment(programs, front, train, rate=rate)
+    folder = self._config["training_dir"]
+    normals = train_lib.train(
+      self._trainers,
+      self._system,
+      normals.replace(augmented=made),
+      self._config,
+      folder=Path(folder) if folder else None,
+      on_epoch=on_epoch,
+    )
+    return normals, notes
+
+  def clips(
+    self, front: Any, some: Sequence[clips.Clip], advance: Callable
+  ) -> tuple[Normals, list[str]]:
+    """Features alone, of any clips, and notes on odd input.
+
+    Args:
+      front: fitted stages.
+      some: clips.
+      advance: called with the number of clips done, after each batch.
+
+    Returns:
+      Features and order as of training clips, and notes.
+    """
+    return collect(self._embedder, front, some, advance=advance)

@@ -1,12 +1,14 @@
 """The compiled programs of a system, data-parallel over the local devices."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from asd_jax.engine import encode
+from asd_jax.engine import system as system_lib
 from asd_jax.engine.system import Scores, System
 from asd_jax.typing import Array
 
@@ -40,7 +42,8 @@ class Programs:
     everywhere = jax.sharding.NamedSharding(self._mesh, spec())
     self.weights = jax.device_put(weights, everywhere)
     self._programs: dict[tuple[str, tuple[str, ...]], Callable] = {}
-    score = lambda state, x: system.scores(system.hypers, state, x)
+    self._one: Callable | None = None
+    score = functools.partial(system_lib.scores, system, system.hypers)
     self._scores = self._over_clips(score, num_shared=1)
 
   def _over_clips(
@@ -68,21 +71,23 @@ class Programs:
 
   def _named(self, kind: str, names: Sequence[str]) -> Callable:
     """A program of some branches, made when first asked for."""
-    chosen = tuple(names)
+    chosen, branches = tuple(names), self.system.branches
     if (kind, chosen) not in self._programs:
       of_names = {
-        "pictures": lambda f, x: self.system.pictures(f, x, chosen),
-        "made": lambda f, x, d: self.system.made(f, x, d, chosen[0]),
-        "encoded": lambda w, x: self.system.encoded(w, x, chosen),
+        "outputs": lambda f, x: encode.front_outputs(branches, f, x, chosen),
+        "augmented": lambda f, x, d: encode.augmented(
+          branches[chosen[0]], f, x, d
+        ),
+        "features": lambda w, x: encode.features(branches, w, x, chosen),
       }
       # Frames of one clip fit a processor's cache, those of a batch do not:
       # front ends then take half the time.
-      in_turn = kind != "encoded" and jax.default_backend() == "cpu"
+      in_turn = kind != "features" and jax.default_backend() == "cpu"
       program = self._over_clips(of_names[kind], num_shared=1, in_turn=in_turn)
       self._programs[kind, chosen] = program
     return self._programs[kind, chosen]
 
-  def pictures(
+  def outputs(
     self, front: Tree, wave: np.ndarray, names: Sequence[str]
   ) -> dict[str, Array]:
     """What the front ends of some branches make of a batch.
@@ -95,29 +100,31 @@ class Programs:
     Returns:
       `{branch: [B, C', ...]}`, computed while the caller goes on.
     """
-    return self._named("pictures", names)(front, wave)
+    return self._named("outputs", names)(front, wave)
 
-  def encoded(self, pictures: Tree, names: Sequence[str]) -> dict[str, Array]:
-    """Features of a batch of pictures.
+  def encoded(self, outputs: Tree, names: Sequence[str]) -> dict[str, Array]:
+    """Features of a batch of front-end outputs.
 
-    Encoders take long to compile, and their program does not depend on the
-    length of the clips but through that of the pictures.
+    A program of its own: encoders take long to compile, and theirs does not
+    depend on the length of the clips but through that of these outputs.
 
     Args:
-      pictures: `{branch: [B, C', ...]}`.
+      outputs: `{branch: [B, C', ...]}`.
       names: branches.
 
     Returns:
       `{branch: [B, C', ...]}`, computed while the caller goes on.
     """
-    return self._named("encoded", names)(self.weights, pictures)
+    return self._named("features", names)(self.weights, outputs)
 
   def features(self, front: Tree, wave: np.ndarray) -> dict[str, Array]:
     """Features of a batch of samples, of all branches; see `encoded`."""
     names = tuple(self.system.branches)
-    return self.encoded(self.pictures(front, wave, names), names)
+    return self.encoded(self.outputs(front, wave, names), names)
 
-  def made(self, name: str, front: Tree, wave: np.ndarray, draw: Tree) -> Array:
+  def augmented(
+    self, name: str, front: Tree, wave: np.ndarray, draw: Tree
+  ) -> Array:
     """Features of clips made from others.
 
     Args:
@@ -129,8 +136,8 @@ class Programs:
     Returns:
       `[B, C', ...]`.
     """
-    pictures = self._named("made", [name])(front, wave, draw)
-    return self.encoded(pictures, [name])[name]
+    output = self._named("augmented", [name])(front[name], wave, draw)
+    return self.encoded({name: output}, [name])[name]
 
   def scores(self, state: Tree, features: Tree) -> Scores:
     """Scores of a batch of features.
@@ -149,7 +156,12 @@ class Programs:
     return self.scores(state, self.features(state["front"], wave))
 
   def clip_features(self, front: Tree, wave: np.ndarray) -> dict[str, Array]:
-    """Features `{branch: [C', ...]}` of one clip `[C, S]`."""
-    batch = np.broadcast_to(wave, (self.batch_size, *wave.shape))
-    found = self.features(front, np.ascontiguousarray(batch))
-    return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[0]), found)
+    """Features `{branch: [C', ...]}` of one clip `[C, S]`.
+
+    A program of one row, on one device: a batch of copies would cost as many
+    forward passes.
+    """
+    if self._one is None:
+      branches = self.system.branches
+      self._one = jax.jit(functools.partial(encode.clip_features, branches))
+    return self._one(front, self.weights, wave)

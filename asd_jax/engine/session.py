@@ -8,6 +8,7 @@ from asd_jax import files
 from asd_jax.encoders import load
 from asd_jax.engine import identity, stages
 from asd_jax.engine.cache import EmbeddingCache
+from asd_jax.engine import encode
 from asd_jax.engine.embed import Embedder
 from asd_jax.engine.programs import Programs
 from asd_jax.engine.system import System
@@ -19,7 +20,7 @@ def _caches(
   """The caches of a system's embeddings by branch; none if they are off."""
   mode = config["cache"]
   out = {}
-  for name, source in system.sources.items():
+  for name, source in encode.sources(system.branches).items():
     spec = config["branches"][name]
     # A user's code may read files of its own: its source does not tell enough
     # for a folder that outlives every run.
@@ -51,11 +52,12 @@ def read_weights(
   Raises:
     InputError: for weights that are missing, or another network's.
   """
-  if not system.encoders:
+  encoders = encode.encoders(system.branches)
+  if not encoders:
     return {}
   if config["random_weights"]:
-    return load.random(system.encoders)
-  return load.load(system.encoders, folder=Path(config["weights_dir"]))
+    return load.random(encoders)
+  return load.load(encoders, folder=Path(config["weights_dir"]))
 
 
 def facts(
@@ -72,7 +74,7 @@ def facts(
   """
   if not loaded:
     return {}
-  sources = embedder.programs.system.sources
+  sources = encode.sources(embedder.programs.system.branches)
   random = any(w.origin == load.RANDOM for w in loaded.values())
   notes = embedder.notes()
   if random:

@@ -13,35 +13,36 @@ from asd_jax.engine import cache, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.frontends import dif
 
-# Settings of a run, beside those of the system itself.
-KEYS = (
-  "system",
-  "data_dir",
-  "normal",
-  "test",
-  "ground_truth",
-  "machines",
-  "output_dir",
-  "training_dir",
-  "sample_rate",
-  "batch_size",
-  "checkpoints",
-  "weights_dir",
-  "random_weights",
-  "precision",
-  "cache",
-  "seeds",
-  "members",
-  "selection",
-  "feature_selection",
-  "sweep",
-  "branches",
-  "fusion",
-  "threshold",
-  "submission",
-  "published",
-  "synthetic",
+# Settings of a run beside its branches, for what a config or an old detector
+# leaves out; `configs/common.py` says what each means.
+DEFAULTS: dict[str, Any] = dict(
+  system="",
+  data_dir="",
+  normal="",
+  test="",
+  ground_truth="",
+  machines="",
+  output_dir="",
+  training_dir="",
+  sample_rate=16_000,
+  batch_size=16,
+  checkpoints={},
+  weights_dir="weights",
+  random_weights=False,
+  precision="float32",
+  cache="on",
+  seeds=(13711,),
+  members=(),
+  selection="",
+  feature_selection="",
+  sweep=(),
+  fusion=dict(name="weighted_mean"),
+  threshold=dict(name="conformal", false_alarm_rate=0.1),
+  submission=dict(label="AsdJax_Local_task2_1", abbreviation="asd_jax"),
+  published=dict(development=0.0, evaluation=0.0, source=""),
+  synthetic={},
 )
+KEYS = ("branches", *DEFAULTS)
 
 
 class Selection(NamedTuple):
@@ -181,9 +182,36 @@ def prepared(config: Mapping[str, Any]) -> dict[str, Any]:
   Raises:
     InputError: for an unknown, missing or impossible setting.
   """
-  config = with_selections(config)
+  config = with_selections(completed(config))
   check(config)
   return config
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Fills what a config leaves out.
+
+  Args:
+    config: plain data; its branches may leave out stages.
+
+  Returns:
+    A config with all of `KEYS`.
+
+  Raises:
+    InputError: for an unknown key, of the config or of a branch.
+  """
+  for key in config:
+    if key not in KEYS:
+      near = difflib.get_close_matches(key, KEYS, n=1)
+      hint = (
+        f"did you mean {near[0]!r}?" if near else f"expected some of {KEYS}"
+      )
+      raise errors.InputError(f"config: found unknown key {key!r}, {hint}")
+  if not config.get("branches"):
+    raise errors.InputError(
+      "config: branches: found none, expected one or more."
+    )
+  branches = {n: stages.completed(n, b) for n, b in config["branches"].items()}
+  return {**DEFAULTS, **config, "branches": branches}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -195,15 +223,6 @@ def check(config: Mapping[str, Any]) -> None:
   Raises:
     InputError: for an unknown, missing or impossible setting.
   """
-  for key in config:
-    if key not in KEYS:
-      near = difflib.get_close_matches(key, KEYS, n=1)
-      hint = (
-        f"did you mean {near[0]!r}?" if near else f"expected some of {KEYS}"
-      )
-      raise errors.InputError(f"config: found unknown key {key!r}, {hint}")
-  if missing := [k for k in KEYS if k not in config]:
-    raise errors.InputError(f"config: found no {missing}, expected them all.")
   for key in ("sample_rate", "batch_size"):
     if not isinstance(config[key], int) or config[key] < 1:
       raise errors.InputError(

@@ -1,11 +1,12 @@
 """The stages of a branch: what a config may name, and how a name is found."""
 
+import contextlib
 import functools
 import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from asd_jax import errors
 from asd_jax.backends import (
@@ -28,10 +29,11 @@ from asd_jax.encoders import (
   sslam,
 )
 from asd_jax.frontends import augment, denoise, dif, htk_mel, kaldi, log_mel
-from asd_jax.ops import pooling, views
+from asd_jax.frontends import base as frontend_base
+from asd_jax.ops import crops, pooling, views
 from asd_jax.scores import calibration
 from asd_jax.training import reconstruction
-from asd_jax.typing import Scalar
+from asd_jax.typing import Array, Scalar
 
 Hypers = dict[str, Any]
 
@@ -54,6 +56,7 @@ TABLES: dict[str, dict[str, Callable]] = {
     **eat.ENCODERS,
     **sslam.ENCODERS,
   },
+  "tta": crops.TTA,
   "pooling": pooling.POOLINGS,
   "view": views.VIEWS,
   "key": views.KEYS,
@@ -70,15 +73,55 @@ TABLES: dict[str, dict[str, Callable]] = {
 }
 # Stages whose floats are hyperparameters: traced, so that vmap sweeps them.
 SWEPT = ("view", "transform", "bank", "backend", "wrappers", "calibration")
-# Stages that may gather statistics of the training clips, in order.
-FITTED = ("denoise", "frontend", "augment")
 WRAPPERS = {**base.WRAPPERS, **prototypes.WRAPPERS}
 # Settings that are a choice from a table themselves.
 NESTED = {"denoiser": denoise.DENOISERS}
 # Settings of an encoder with published weights, beside its own.
 CHOSEN = ("layer", "checkpoint")
-OTHER_KEYS = ("channels", "wrappers", "reference", "weight")
+OTHER_KEYS = ("channels", "wrappers", "reference", "weight", "when")
 REFERENCES = ("loo", "in_sample")
+# Machines that a branch is for.
+WHEN = ("always", "attributes", "no_attributes")
+# The plain choice at every stage, for what a config or an old detector leaves
+# out. Configs name all of them too (`configs/common.py`), because only what a
+# config names can be overridden on the command line.
+DEFAULTS: dict[str, Any] = dict(
+  channels=(0,),
+  denoise=dict(name="identity"),
+  frontend=dict(name="log_mel"),
+  augment=dict(name="none"),
+  encoder=dict(name="identity"),
+  tta=dict(name="none"),
+  pooling=dict(name="mean_time"),
+  view=dict(name="near"),
+  key=dict(name="none"),
+  transform=dict(name="identity"),
+  bank=dict(name="plain"),
+  backend=dict(name="knn", k=1, metric="euclidean"),
+  wrappers=(),
+  calibration=dict(name="identity"),
+  reference="loo",
+  weight=1.0,
+  when="always",
+)
+# What a function of a user's own must say that it returns, by stage.
+CONTRACTS: dict[str, Any] = dict(
+  denoise=frontend_base.Frontend,
+  denoiser=frontend_base.Frontend,
+  frontend=frontend_base.Frontend,
+  augment=frontend_base.Augment,
+  encoder=family.Encoder,
+  tta=crops.Crops,
+  pooling=Array,
+  view=Array,
+  key=Callable[[Array], Array],
+  transform=transform.Transform,
+  bank=base.Bank,
+  backend=base.Backend,
+  wrappers=base.Backend,
+  calibration=calibration.Calibrator,
+  fusion=Array,
+)
 # Stages whose names mean something elsewhere too, so none can be added.
 CLOSED = ("threshold",)
 
@@ -99,7 +142,39 @@ def _imported(stage: str, name: str) -> Callable:
     raise errors.InputError(
       f"{where}, expected a function {function!r} in module {module!r}."
     )
-  return fn
+  _check_contract(where, fn, CONTRACTS[stage.rpartition(".")[2]])
+  return _own(fn, where)
+
+
+def _check_contract(where: str, fn: Callable, contract: Any) -> None:
+  """Refuses a function that does not say that it returns what a stage does.
+
+  A detector of somebody else may name any function that is installed. What it
+  names is called only if its own author meant it as such a stage.
+  """
+  told: Any = None
+  if inspect.isfunction(fn):
+    # An annotation is code of the user's: whatever it raises, it is none.
+    with contextlib.suppress(Exception):
+      told = inspect.signature(fn, eval_str=True).return_annotation
+  if told != contract:
+    raise errors.InputError(
+      f"{where}, expected a function that is annotated to return"
+      f" {getattr(contract, '__name__', contract)}."
+    )
+
+
+def _own(fn: Callable, where: str) -> Callable:
+  """Turns a user's ValueError for a wrong setting into wrong input."""
+
+  @functools.wraps(fn)
+  def call(*args: Any, **kwargs: Any) -> Any:
+    try:
+      return fn(*args, **kwargs)
+    except ValueError as e:
+      raise errors.InputError(f"{where}: {e}") from e
+
+  return call
 
 
 def resolve(
@@ -183,73 +258,31 @@ def is_imported(spec: Any) -> bool:
   return False
 
 
-def check(name: str, spec: Mapping[str, Any]) -> None:
-  """Checks the keys of a branch.
+def completed(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+  """Checks the keys of a branch and fills what is left out.
 
   Args:
     name: name of the branch, for messages.
-    spec: its settings.
+    spec: its settings; an old detector leaves out the stages that came later.
+
+  Returns:
+    Settings with a key for each stage and each of `OTHER_KEYS`.
 
   Raises:
-    InputError: if a key is unknown or missing, or the reference is.
+    InputError: if a key is unknown, or a choice is.
   """
-  known = (*TABLES, *OTHER_KEYS)
-  if extra := sorted(set(spec) - set(known)):
+  if extra := sorted(set(spec) - set(DEFAULTS)):
     raise errors.InputError(
-      f"config: branch {name}: found {extra}, expected some of {known}."
+      f"config: branch {name}: found {extra}, expected some of"
+      f" {(*TABLES, *OTHER_KEYS)}."
     )
-  if missing := [k for k in known if k not in spec]:
-    raise errors.InputError(f"config: branch {name}: missing {missing}.")
-  if spec["reference"] not in REFERENCES:
-    raise errors.InputError(
-      f"config: branch {name}: reference {spec['reference']!r}, expected one"
-      f" of {REFERENCES}."
-    )
-
-
-def check_backend(
-  name: str, spec: Mapping[str, Any], backend: base.Backend
-) -> None:
-  """Checks that a backend fits the other stages.
-
-  Args:
-    name: name of the branch, for messages.
-    spec: its settings.
-    backend: the backend in its wrappers.
-
-  Raises:
-    InputError: if it does not.
-  """
-  kind = f"config: branch {name}: backend {spec['backend']['name']}"
-  if spec["reference"] == "loo" and backend.self_score is None:
-    raise errors.InputError(
-      f"{kind} has no leave-one-out scores, set reference='in_sample'."
-    )
-  if spec["bank"]["name"] == "memmixup" and not backend.mixes:
-    raise errors.InputError(
-      f"{kind} takes no mixed rows that are not made, set"
-      " bank.name='memmixup_rows'."
-    )
-  if backend.needs_key and spec["key"]["name"] == "none":
-    raise errors.InputError(
-      f"{kind}: found the wrapper prototypes without keys to choose by, set"
-      " key.name='projection_residual'."
-    )
-  frames = spec["pooling"]["name"] == "frames"
-  if frames != backend.over_frames:
-    found = "all frames" if frames else "one embedding"
-    raise errors.InputError(
-      f"{kind}: found {found} a clip (pooling {spec['pooling']['name']}),"
-      f" expected {'one embedding' if frames else 'pooling frames'}."
-    )
-  plain = dict(transform="identity", bank="plain")
-  odd = [s for s, n in plain.items() if spec[s]["name"] != n]
-  odd += ["wrappers"] if spec["wrappers"] else []
-  if frames and odd:
-    raise errors.InputError(
-      f"{kind} works on frames: found {odd} set, expected {plain} and no"
-      " wrappers."
-    )
+  spec = {**DEFAULTS, **spec}
+  for key, known in (("reference", REFERENCES), ("when", WHEN)):
+    if spec[key] not in known:
+      raise errors.InputError(
+        f"config: branch {name}: {key} {spec[key]!r}, expected one of {known}."
+      )
+  return spec
 
 
 def read_recipe(name: str, spec: Mapping[str, Any]) -> reconstruction.Recipe:
@@ -273,39 +306,71 @@ def read_recipe(name: str, spec: Mapping[str, Any]) -> reconstruction.Recipe:
   return reconstruction.Recipe(**spec)
 
 
-def find_wrappers(
-  specs: Sequence[str | Mapping[str, Any]],
-) -> tuple[dict[str, Callable], Hypers]:
-  """Looks up wrappers.
+class Bound(NamedTuple):
+  """The stages of a branch with their structure bound.
+
+  Attributes:
+    fns: stage to function; those of `SWEPT` take their scalars as keywords.
+    hypers: `{stage: {name: value}}`, the scalars of `SWEPT`.
+    chosen: settings of the encoder that are not its own: `CHOSEN`, `recipe`.
+  """
+
+  fns: dict[str, Callable]
+  hypers: Hypers
+  chosen: dict[str, Any]
+
+
+def bind(spec: Mapping[str, Any]) -> Bound:
+  """Looks up all stages of a branch.
 
   Args:
-    specs: names, or `name` with settings; from inside out.
+    spec: settings of the branch, all keys.
 
   Returns:
-    The wrappers by name, and the scalars of each.
+    The stages.
+
+  Raises:
+    InputError: if a name or a keyword is not known.
   """
-  fns, floats = {}, {}
-  for spec in specs:
-    spec = {"name": spec} if isinstance(spec, str) else spec
-    fn, more = resolve("wrappers", spec, WRAPPERS)
-    fns[spec["name"]], floats[spec["name"]] = fn, more
-  return fns, floats
+  encoder = dict(spec["encoder"])
+  keys = [k for k in (*CHOSEN, "recipe") if k in encoder]
+  chosen = {k: encoder.pop(k) for k in keys}
+  spec = {**spec, "encoder": encoder}
+  found = {s: resolve(s, spec[s], t) for s, t in TABLES.items()}
+  fns = {
+    s: fn if s in SWEPT else functools.partial(fn, **floats)
+    for s, (fn, floats) in found.items()
+  }
+  hypers: Hypers = {s: found[s][1] for s in SWEPT if s in found}
+  named = [_wrapper(w) for w in spec["wrappers"]]
+  hypers["wrappers"] = {
+    w["name"]: resolve("wrappers", w, WRAPPERS)[1] for w in named
+  }
+  return Bound(fns, hypers, chosen)
 
 
-def make_backend(fn: Callable, wrappers: Mapping[str, Callable]) -> Callable:
+def _wrapper(spec: str | Mapping[str, Any]) -> Mapping[str, Any]:
+  return {"name": spec} if isinstance(spec, str) else spec
+
+
+def wrapped(
+  fn: Callable, specs: Sequence[str | Mapping[str, Any]]
+) -> Callable[[Hypers], base.Backend]:
   """Puts wrappers around a backend.
 
   Args:
     fn: the backend's function.
-    wrappers: by name, from inside out.
+    specs: wrappers, names or `name` with settings, from inside out.
 
   Returns:
     `hypers -> Backend`.
   """
+  named = [_wrapper(spec) for spec in specs]
+  fns = {w["name"]: resolve("wrappers", w, WRAPPERS)[0] for w in named}
 
   def backend(h: Hypers) -> base.Backend:
     out = fn(**h["backend"])
-    for name, wrap in wrappers.items():
+    for name, wrap in fns.items():
       out = wrap(out, **h["wrappers"][name])
     return out
 

@@ -1,20 +1,19 @@
 """From a config to a system: its floats, and pure functions of them."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 
 from asd_jax import errors
 from asd_jax.encoders import family
-from asd_jax.engine import encoding
-from asd_jax.engine.branch import Branch, Made, OverClips, build_branch
-from asd_jax.engine.stages import Hypers, resolve
+from asd_jax.engine import detect, encode, normals, stages
+from asd_jax.engine.branch import WHEN, Branch
+from asd_jax.engine.normals import Normals
+from asd_jax.engine.stages import Hypers
 from asd_jax.scores import fusion, threshold
-from asd_jax.training import reconstruction
 from asd_jax.typing import Array
 
 Tree = Any
@@ -24,28 +23,6 @@ SCORE_RULES = {
   "quantile": threshold.empirical_quantile,
 }
 THRESHOLDS = {**SCORE_RULES, "gamma": threshold.gamma}
-
-
-class Normals(flax.struct.PyTreeNode):
-  """The training clips of one machine and section.
-
-  Attributes:
-    front: `{branch: {stage: state}}` of the stages that were fitted first.
-    features: for each clip length, `{branch: [n, C, ...]}`.
-    order: `[N]` place of each clip in the concatenation of `features`.
-    is_target: `[N]` True for target-domain clips.
-    trained: `{branch: Trained}` of branches that train an encoder.
-    made: `{branch: Made}` of branches that make clips from training clips.
-    num_target: number of target-domain clips, a constant of the program.
-  """
-
-  front: Tree
-  features: tuple[dict[str, Array], ...]
-  order: Array
-  is_target: Array
-  trained: dict[str, reconstruction.Trained]
-  made: dict[str, Made] = flax.struct.field(default_factory=dict)
-  num_target: int = flax.struct.field(pytree_node=False, default=0)
 
 
 class Scores(NamedTuple):
@@ -64,107 +41,23 @@ class Scores(NamedTuple):
 
 
 class System(NamedTuple):
-  """A system: floats, and pure functions of them.
+  """A system: floats, and what the functions of this module need beside them.
 
   Attributes:
+    branches: the branches by name.
     hypers: `{branch: {stage: {name: value}}, "weight": {branch: value},
       "fusion": {name: value}}`.
-    stages: stages that gather statistics of the training clips, in order.
-    front: what `measure` and `pictures` need before any stage is fitted.
-    measure: `(stage, front, [C, S]) -> sums`, to be added over training clips.
-    fit_front: `(stage, front, sums) -> front` with that stage fitted.
-    pictures: `(front, [C, S], branches) -> {branch: [C', ...]}`: what front
-      ends make of a clip, by the first branch of those that share it; int16 or
-      float32 samples.
-    made: `(front, [C, S], one draw, branch) -> {branch: [C', ...]}`, the same
-      of a clip made from another.
-    encoded: `(weights, pictures, branches) -> {branch: [C', ...]}`, features:
-      what comes before the encoders that are trained, pooled tokens of
-      encoders with published weights.
-    encoders: encoders with published weights by source, and the checkpoint
-      that the config names for each. `weights` are their parameters, by
-      source.
-    sources: of each branch with such an encoder, the first branch that has
-      the same weights.
-    fit: `(hypers, Normals) -> state`; every array of a branch's state has a
-      leading seed axis, of length one where nothing is drawn.
-    fit_branch: `(branch, hypers, Normals) -> (state, [K, N])` of one branch.
-    join: `(hypers, Normals, {branch: what fit_branch returns}) -> (state,
-      [N])`: what `fit` returns, and the training clips' scores.
-    score: `(hypers, state, features) -> []`, of one clip.
-    scores: the same with seeds and members, `Scores`.
-    branches: the branches by name.
-    seeds: seeds of each branch.
-    num_channels: channels that a clip must have.
-    min_samples: samples that a clip must have.
-    check_length: raises InputError for a number of samples that an encoder
-      cannot take.
+    fuse: `([B, ...] scores, [B] weights, **scalars) -> [...]`.
+    seeds: seeds of each branch, one where nothing is drawn.
+    lists_members: the config lists (branch, seed) pairs, each of which counts
+      alike.
   """
 
-  hypers: Hypers
-  stages: tuple[str, ...]
-  front: Tree
-  measure: Callable[[str, Tree, Array], Tree]
-  fit_front: Callable[[str, Tree, Tree], Tree]
-  pictures: Callable[[Tree, Array, Sequence[str]], dict[str, Array]]
-  made: Callable[[Tree, Array, Tree, str], dict[str, Array]]
-  encoded: Callable[[Tree, Tree, Sequence[str]], dict[str, Array]]
-  encoders: dict[str, tuple[family.Encoder, str]]
-  sources: dict[str, str]
-  fit: Callable[[Hypers, Normals], Tree]
-  fit_branch: Callable[[str, Hypers, Normals], tuple[Tree, Array]]
-  join: Callable[[Hypers, Normals, Tree], tuple[Tree, Array]]
-  score: Callable[[Hypers, Tree, Tree], Array]
-  scores: Callable[[Hypers, Tree, Tree], Scores]
   branches: dict[str, Branch]
+  hypers: Hypers
+  fuse: Callable[..., Array]
   seeds: dict[str, tuple[int, ...]]
-  num_channels: int
-  min_samples: int
-  check_length: Callable[[int], None]
-
-  def features(
-    self, front: Tree, weights: Tree, wave: Array
-  ) -> dict[str, Array]:
-    """Features of one clip, of all branches.
-
-    Args:
-      front: states of the fitted stages.
-      weights: parameters of the frozen encoders by source.
-      wave: `[C, S]` int16 or float32 samples.
-
-    Returns:
-      `{branch: [C', ...]}`.
-    """
-    names = tuple(self.branches)
-    return self.encoded(weights, self.pictures(front, wave, names), names)
-
-
-def _over_clips(normals: Normals, name: str) -> OverClips:
-  """Ways to go through one branch's features of all training clips."""
-  groups = [group[name] for group in normals.features]
-
-  def over(fn: Callable[[Array], Array]) -> Array:
-    parts = [jax.lax.map(fn, g, batch_size=min(16, len(g))) for g in groups]
-    return jnp.concatenate(parts)[normals.order]
-
-  def fold(step: Callable[[Tree, Array, Array], Tree], carry: Tree) -> Tree:
-    is_target = jnp.zeros_like(normals.is_target)
-    is_target = is_target.at[normals.order].set(normals.is_target)
-    start = 0
-    for g in groups:
-      rows = (g, is_target[start : start + len(g)])
-      carry, _ = jax.lax.scan(lambda c, r: (step(c, *r), None), carry, rows)
-      start += len(g)
-    return carry
-
-  return OverClips(
-    over,
-    fold,
-    groups[0][0],
-    normals.is_target,
-    normals.num_target,
-    normals.made.get(name),
-  )
+  lists_members: bool
 
 
 def _seeds(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -188,8 +81,45 @@ def _seeds(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
   return out
 
 
+def _encoder(name: str, make: Callable[[], family.Encoder]) -> family.Encoder:
+  try:
+    return make()
+  except errors.InputError as e:
+    raise errors.InputError(f"config: branch {name}: encoder: {e}") from e
+
+
+def build_branch(name: str, spec: Mapping[str, Any]) -> tuple[Branch, Hypers]:
+  """Makes one branch.
+
+  Args:
+    name: name of the branch, for messages.
+    spec: its settings; what it leaves out is `stages.DEFAULTS`.
+
+  Returns:
+    The branch, and the scalars of its stages.
+
+  Raises:
+    InputError: if a name, keyword or combination is not known.
+  """
+  spec = stages.completed(name, spec)
+  bound = stages.bind(spec)
+  channels = tuple(spec["channels"])
+  encoder = _encoder(name, bound.fns["encoder"])
+  branch = Branch(
+    channels=channels,
+    front=encode.build_front(name, channels, bound.fns),
+    crops=encode.build_crops(name, bound.fns["tta"], encoder),
+    encoder=encoder,
+    source=encode.build_source(name, spec, encoder, bound.chosen),
+    detect=detect.build(spec, bound.fns),
+    when=spec["when"],
+  )
+  detect.check(name, spec, branch.detect.backend(bound.hypers))
+  return branch, bound.hypers
+
+
 def build(config: Mapping[str, Any]) -> System:
-  """Makes the functions of a whole system.
+  """Makes a whole system.
 
   Args:
     config: `branches`, `fusion`, `seeds`, `members`; other keys are not read
@@ -207,70 +137,151 @@ def build(config: Mapping[str, Any]) -> System:
       "config: branches: found none, expected one or more."
     )
   seeds = _seeds(config)
-  branches = {n: build_branch(n, config["branches"][n]) for n in seeds}
-  fuse_fn, fuse_floats = resolve("fusion", config["fusion"], fusion.FUSIONS)
-  hypers: Hypers = {n: b.hypers for n, b in branches.items()}
+  built = {n: build_branch(n, config["branches"][n]) for n in seeds}
+  branches = {n: branch for n, (branch, _) in built.items()}
+  fuse, fuse_floats = stages.resolve("fusion", config["fusion"], fusion.FUSIONS)
+  lists_members = bool(config.get("members"))
   # A mean over members: a branch counts once for each of its own.
-  chosen = bool(config.get("members"))
   weights = {
-    n: float(config["branches"][n]["weight"]) * (len(s) if chosen else 1)
+    n: float(config["branches"][n].get("weight", 1.0))
+    * (len(s) if lists_members else 1)
     for n, s in seeds.items()
   }
-  hypers |= {"weight": weights, "fusion": fuse_floats}
-
-  def fuse(h: Hypers, scores: dict[str, Array]) -> Array:
-    stacked = jnp.stack([scores[n] for n in branches])
-    weight = jnp.stack([jnp.asarray(h["weight"][n]) for n in branches])
-    return fuse_fn(stacked, weight, **h["fusion"])
-
-  def fit_branch(name: str, h: Hypers, normals: Normals) -> tuple[Tree, Array]:
-    branch, clips = branches[name], _over_clips(normals, name)
-    member = lambda t: branch.fit(h[name], clips, t)
-    if branch.encoder:
-      return jax.vmap(member)(normals.trained[name])
-    return jax.tree.map(lambda x: x[None], member(None))
-
-  def join(h: Hypers, normals: Normals, fitted: Tree) -> tuple[Tree, Array]:
-    state = {n: f[0] for n, f in fitted.items()}
-    own = fuse(h, {n: f[1].mean(0) for n, f in fitted.items()})
-    return {"front": normals.front, "branches": state}, own
-
-  def fit(h: Hypers, normals: Normals) -> Tree:
-    fitted = {n: fit_branch(n, h, normals) for n in branches}
-    return join(h, normals, fitted)[0]
-
-  def scores(h: Hypers, state: Tree, x: Tree) -> Scores:
-    members = {
-      n: jax.vmap(lambda s, n=n, b=b: b.score(h[n], s, x[n]))(
-        state["branches"][n]
-      )
-      for n, b in branches.items()
-    }
-    fused = fuse(h, {n: s.mean(0) for n, s in members.items()})
-    if chosen:
-      return Scores(fused, jnp.concatenate(list(members.values())), members)
-    num = max(s.shape[0] for s in members.values())
-    wide = {n: jnp.broadcast_to(s, (num,)) for n, s in members.items()}
-    return Scores(fused, jax.vmap(lambda s: fuse(h, s))(wide), members)
-
-  def check_length(num_samples: int) -> None:
-    for branch in branches.values():
-      branch.check_length(num_samples)
-
+  hypers = {n: h for n, (_, h) in built.items()}
+  drawn = {n: b.encoder.scope == "machine" for n, b in branches.items()}
   return System(
-    hypers=hypers,
-    **encoding.of_branches(branches),
-    fit=fit,
-    fit_branch=fit_branch,
-    join=join,
-    score=lambda h, state, x: scores(h, state, x).fused,
-    scores=scores,
     branches=branches,
-    seeds={n: s if branches[n].encoder else s[:1] for n, s in seeds.items()},
-    num_channels=max(b.front.num_channels for b in branches.values()),
-    min_samples=max(b.min_samples for b in branches.values()),
-    check_length=check_length,
+    hypers={**hypers, "weight": weights, "fusion": fuse_floats},
+    fuse=fuse,
+    seeds={n: s if drawn[n] else s[:1] for n, s in seeds.items()},
+    lists_members=lists_members,
   )
+
+
+def _fused(
+  system: System, h: Hypers, scores: Mapping[str, Array], state: Tree
+) -> Array:
+  """One score of the branches', `{branch: [...]}` to `[...]`."""
+  stacked = jnp.stack([scores[n] for n in system.branches])
+  weight = jnp.stack([jnp.asarray(h["weight"][n]) for n in system.branches])
+  if "used" in state:
+    weight = weight * state["used"]
+  return system.fuse(stacked, weight, **h["fusion"])
+
+
+def fit_branch(
+  system: System, name: str, h: Hypers, some: Normals
+) -> tuple[Tree, Array]:
+  """Fits one branch.
+
+  Args:
+    system: the system.
+    name: of the branch.
+    h: scalars of all branches, or of this one.
+    some: training clips, see `normals.only`.
+
+  Returns:
+    The state, every array of which has a leading seed axis, of length one
+    where nothing is drawn; and `[K, N]` the training clips' scores.
+  """
+  branch, clips = system.branches[name], normals.of_branch(some, name)
+  member = lambda network: detect.fit(branch, h[name], clips, network)
+  if name in some.trained:
+    return jax.vmap(member)(some.trained[name])
+  return jax.tree.map(lambda x: x[None], member(None))
+
+
+def join(
+  system: System,
+  h: Hypers,
+  some: Normals,
+  fitted: Mapping[str, tuple[Tree, Array]],
+) -> tuple[Tree, Array]:
+  """Joins fitted branches.
+
+  Args:
+    system: the system.
+    h: scalars by branch.
+    some: training clips.
+    fitted: what `fit_branch` returns, by branch.
+
+  Returns:
+    The state of the system, and `[N]` the training clips' scores.
+  """
+  state = {
+    "front": some.front,
+    "branches": {n: f[0] for n, f in fitted.items()},
+  }
+  used = [WHEN[b.when](some.has_attributes) for b in system.branches.values()]
+  if not all(used):
+    state["used"] = jnp.array(used, jnp.float32)
+  own = {n: f[1].mean(0) for n, f in fitted.items()}
+  return state, _fused(system, h, own, state)
+
+
+def fit(system: System, h: Hypers, some: Normals) -> Tree:
+  """Fits a system to the training clips of one machine and section.
+
+  Args:
+    system: the system.
+    h: scalars by branch.
+    some: training clips.
+
+  Returns:
+    The state.
+  """
+  fitted = {n: fit_branch(system, n, h, some) for n in system.branches}
+  return join(system, h, some, fitted)[0]
+
+
+def branch_scores(
+  system: System, name: str, h: Hypers, state: Tree, x: Array
+) -> Array:
+  """Scores of one clip by one branch, seed by seed.
+
+  Args:
+    system: the system.
+    name: of the branch.
+    h: scalars of the branch.
+    state: of the branch, leading axis K.
+    x: `[C', ...]` features of the clip.
+
+  Returns:
+    `[K]` calibrated scores.
+  """
+  branch = system.branches[name]
+  return jax.vmap(lambda s: detect.score(branch, h, s, x))(state)
+
+
+def scores(system: System, h: Hypers, state: Tree, x: Tree) -> Scores:
+  """Scores of one clip, the system's and its parts'.
+
+  Args:
+    system: the system.
+    h: scalars by branch.
+    state: what `fit` returned.
+    x: `{branch: [C', ...]}` features of the clip.
+
+  Returns:
+    The scores.
+  """
+  members = {
+    n: branch_scores(system, n, h[n], state["branches"][n], x[n])
+    for n in system.branches
+  }
+  fused = _fused(system, h, {n: s.mean(0) for n, s in members.items()}, state)
+  if system.lists_members:
+    return Scores(fused, jnp.concatenate(list(members.values())), members)
+  # A branch that draws nothing has one score, which goes with every seed.
+  num = max(s.shape[0] for s in members.values())
+  wide = {n: jnp.broadcast_to(s, (num,)) for n, s in members.items()}
+  seeds = jax.vmap(lambda s: _fused(system, h, s, state))(wide)
+  return Scores(fused, seeds, members)
+
+
+def score(system: System, h: Hypers, state: Tree, x: Tree) -> Array:
+  """The system's score `[]` of one clip, see `scores`."""
+  return scores(system, h, state, x).fused
 
 
 def compiled_fit(
@@ -280,7 +291,8 @@ def compiled_fit(
 
   Branches in one program run at the same time on a CPU, and their
   factorisations then wait for each other: twenty times slower, and now and
-  then for ever (jaxlib 0.10.2, two cores).
+  then for ever (jaxlib 0.10.2, two cores). For the same reason a CPU waits for
+  each branch; other devices queue them.
 
   Args:
     system: the system.
@@ -288,15 +300,22 @@ def compiled_fit(
   Returns:
     `(hypers, Normals) -> (state, [N])`, the second the training clips' scores.
   """
-  fits = {
-    n: jax.jit(functools.partial(system.fit_branch, n)) for n in system.branches
+  programs = {
+    n: jax.jit(functools.partial(fit_branch, system, n))
+    for n in system.branches
   }
+  on_cpu = jax.default_backend() == "cpu"
 
-  def fit(h: Hypers, normals: Normals) -> tuple[Tree, Array]:
-    done = {n: jax.block_until_ready(f(h, normals)) for n, f in fits.items()}
-    return system.join(h, normals, done)
+  def run(h: Hypers, some: Normals) -> tuple[Tree, Array]:
+    done = {}
+    for name, program in programs.items():
+      # Only this branch's features go to the device.
+      done[name] = program({name: h[name]}, normals.only(some, name))
+      if on_cpu:
+        jax.block_until_ready(done[name])
+    return join(system, h, some, done)
 
-  return fit
+  return run
 
 
 def has_batch_values(system: System) -> bool:
@@ -304,5 +323,5 @@ def has_batch_values(system: System) -> bool:
   if len(system.branches) > 1:
     return False
   ((name, branch),) = system.branches.items()
-  frames = branch.backend(system.hypers[name]).over_frames
-  return branch.encoder is not None and not frames
+  frames = branch.detect.backend(system.hypers[name]).over_frames
+  return branch.encoder.scope == "machine" and not frames

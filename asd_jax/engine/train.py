@@ -15,8 +15,10 @@ import numpy as np
 import safetensors.numpy
 
 from asd_jax import files
+from asd_jax.engine import encode
 from asd_jax.engine.branch import Branch
-from asd_jax.engine.system import Normals, System
+from asd_jax.engine.normals import Normals
+from asd_jax.engine.system import System
 from asd_jax.training import reconstruction, windows
 from asd_jax.typing import Key
 
@@ -28,16 +30,22 @@ def seed_keys(seeds: Sequence[int]) -> Key:
   return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
 
 
+def trains(branch: Branch) -> bool:
+  """Whether a branch's encoder is trained on one machine's clips."""
+  return branch.encoder.scope == "machine"
+
+
 def trainers(system: System) -> dict[str, Callable]:
   """A compiled trainer for each branch that trains an encoder."""
 
   def one(branch: Branch) -> Callable:
-    e = branch.encoder
-    assert e is not None
-    network = reconstruction.Network(e.init, e.about.loss, e.about.errors)
-    return reconstruction.trainer(network, branch.recipe)
+    encoder = branch.encoder
+    network = reconstruction.Network(
+      encoder.init, encoder.about.loss, encoder.about.errors
+    )
+    return reconstruction.Trainer(network, branch.source.recipe)
 
-  return {n: one(b) for n, b in system.branches.items() if b.encoder}
+  return {n: one(b) for n, b in system.branches.items() if trains(b)}
 
 
 def training_windows(
@@ -53,7 +61,6 @@ def training_windows(
   Returns:
     Windows resident on the device.
   """
-  assert branch.encoder is not None
   frames = [clip[0] for g in normals.features for clip in np.asarray(g[name])]
   ordered = [frames[i] for i in np.asarray(normals.order)]
   return windows.from_clips(
@@ -113,7 +120,7 @@ def train(
       trained[name] = fit(seed_keys(seeds))
       continue
     mark = fingerprint(config["branches"][name]["encoder"], data)
-    kept = Kept(folder, mark, system.branches[name].recipe)
+    kept = Kept(folder, mark, system.branches[name].source.recipe)
     trained[name] = kept.get(seeds, fit)
   return normals.replace(trained=trained)
 
@@ -187,20 +194,23 @@ def abstract_normals(system: System, num_samples: int) -> Normals:
   """
 
   def blank() -> Normals:
-    wave = jnp.zeros((2, system.num_channels, num_samples), jnp.int16)
-    front = system.front
-    for stage in system.stages:
-      front = system.fit_front(
-        stage, front, system.measure(stage, front, wave[0])
-      )
+    wave = jnp.zeros(
+      (2, encode.num_channels(system.branches), num_samples), jnp.int16
+    )
+    branches = system.branches
+    front = encode.unfitted(branches)
+    for stage in encode.stages_of(branches):
+      sums = encode.measure(branches, stage, front, wave[0])
+      front = encode.fit_front(branches, stage, front, sums)
     weights = {
       n: encoder.init(jax.random.key(0))
-      for n, (encoder, _) in system.encoders.items()
+      for n, (encoder, _) in encode.encoders(branches).items()
     }
-    features = jax.vmap(lambda w: system.features(front, weights, w))(wave)
+    one = lambda w: encode.clip_features(branches, front, weights, w)
+    features = jax.vmap(one)(wave)
     trained = {}
     for name, branch in system.branches.items():
-      if branch.encoder:
+      if trains(branch):
         encoder, seeds = branch.encoder, system.seeds[name]
         width = features[name].shape[-1]
         mean = jnp.zeros(encoder.about.num_context * width)

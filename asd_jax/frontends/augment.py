@@ -1,12 +1,12 @@
 """Clips made from target-domain training clips, which only add bank rows."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from asd_jax import errors
+from asd_jax.frontends.base import Augment
 from asd_jax.ops import waveform
 from asd_jax.typing import Array
 
@@ -16,28 +16,6 @@ TIERS: dict[str, tuple[float, ...]] = {
   "edges": (0.3, 0.6),
   "ratios": (1.0, 0.1, 0.0),
 }
-
-
-class Augment(NamedTuple):
-  """Makes clips from training clips.
-
-  Attributes:
-    measure: `[C, S]` one training clip to sums that add over clips and
-      devices; None where nothing is fitted.
-    fit: sums of all training clips to the state; None likewise.
-    count: `(state, number of source clips) -> number` of clips to make, on the
-      host.
-    draw: `number -> tree` with that leading axis: what each is made with.
-    apply: `(one draw, [C, S]) -> [C, S]`.
-    num_channels: channels that it needs.
-  """
-
-  measure: Callable[[Array], Tree] | None
-  fit: Callable[[Tree], Tree] | None
-  count: Callable[[Tree, int], int]
-  draw: Callable[[int], Tree]
-  apply: Callable[[Tree, Array], Array]
-  num_channels: int
 
 
 def ratio(
@@ -129,19 +107,14 @@ def residual(
     return jax.random.uniform(key, (num,), minval=low, maxval=high)
 
   return Augment(
-    measure, fit, count, draw, lambda share, wave: mix_far(wave, share), 2
+    measure, fit, lambda share, wave: mix_far(wave, share), count, draw, 2
   )
 
 
 def none() -> Augment:
   """Makes no clips."""
   return Augment(
-    None,
-    None,
-    lambda state, num: 0,
-    lambda num: {},
-    lambda draw, wave: wave,
-    1,
+    None, None, lambda draw, wave: wave, lambda state, num: 0, lambda num: {}
   )
 
 

@@ -1,49 +1,17 @@
 """The far channel as noise reference of the near one."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 
 from asd_jax import errors
+from asd_jax.frontends.base import Frontend
 from asd_jax.ops import coherence, signal
 from asd_jax.typing import Array
 
 Tree = Any
-
-
-class Denoiser(NamedTuple):
-  """Denoises the near channel with the far one as noise reference.
-
-  Attributes:
-    measure: `[2, T, F]` complex spectra of one training clip to sums that add
-      over clips and devices; None where nothing is fitted.
-    fit: sums of all training clips to the state; None likewise.
-    power: `(state, [2, T, F]) -> [T, F]` denoised power of the near channel;
-      the state is `{}` where nothing is fitted.
-  """
-
-  measure: Callable[[Array], Tree] | None
-  fit: Callable[[Tree], Tree] | None
-  power: Callable[[Tree, Array], Array]
-
-
-class WaveFilter(NamedTuple):
-  """Turns a waveform into a cleaner one before any front end.
-
-  Attributes:
-    measure: `[C, S]` one training clip to sums that add over clips and
-      devices; None where nothing is fitted.
-    fit: sums of all training clips to the state; None likewise.
-    apply: `(state, [C, S]) -> [C', S]`; the state is `{}` where nothing is
-      fitted.
-    num_channels: channels that it needs.
-  """
-
-  measure: Callable[[Array], Tree] | None
-  fit: Callable[[Tree], Tree] | None
-  apply: Callable[[Tree, Array], Array]
-  num_channels: int
 
 
 def measure_floors(spectra: Array, *, percentile: float = 20.0) -> Tree:
@@ -82,14 +50,14 @@ def fit_transfer(sums: Tree, *, eps: float = 1e-12) -> dict[str, Array]:
 
 def _with_transfer(
   rule: Callable[[Array, Array, Array], Array], percentile: float, eps: float
-) -> Denoiser:
+) -> Frontend:
   """Denoiser whose `rule` takes near power, noise power and the spectra."""
 
   def power(state: Tree, spectra: Array) -> Array:
     near, far = signal.power(spectra)
     return rule(near, state["transfer"][None] * far, spectra)
 
-  return Denoiser(
+  return Frontend(
     lambda spectra: measure_floors(spectra, percentile=percentile),
     lambda sums: fit_transfer(sums, eps=eps),
     power,
@@ -102,7 +70,7 @@ def ref_sub(
   floor: float = 0.1,
   percentile: float = 20.0,
   eps: float = 1e-12,
-) -> Denoiser:
+) -> Frontend:
   """RefSub: subtracts the transferred far power.
 
   Args:
@@ -132,7 +100,7 @@ def ada_sub(
   floor: float = 0.1,
   percentile: float = 20.0,
   eps: float = 1e-12,
-) -> Denoiser:
+) -> Frontend:
   """AdaSub: subtracts more where the near channel is mostly noise.
 
   Args:
@@ -165,7 +133,7 @@ def coh_gate(
   floor: float = 0.1,
   gate_domain: str = "amplitude",
   eps: float = 1e-12,
-) -> Denoiser:
+) -> Frontend:
   """CohGate: attenuates what both channels share; nothing is fitted.
 
   Args:
@@ -194,7 +162,7 @@ def coh_gate(
     gain = jnp.square(gain) if gate_domain == "amplitude" else gain
     return gain * signal.power(spectra[0])
 
-  return Denoiser(None, None, power)
+  return Frontend(None, None, power)
 
 
 def coh_sub(
@@ -204,7 +172,7 @@ def coh_sub(
   floor: float = 0.1,
   percentile: float = 20.0,
   eps: float = 1e-12,
-) -> Denoiser:
+) -> Frontend:
   """CohSub: RefSub times the gain of CohGate.
 
   Args:
@@ -230,16 +198,31 @@ def coh_sub(
   return _with_transfer(rule, percentile, eps)
 
 
-def _decided(
+def decision_directed(
   gain: Callable[[Array, Array], Array],
+  /,
   *,
-  memory: float,
-  lowest_db: float,
-  floor: float,
-  percentile: float,
-  eps: float,
-) -> Denoiser:
-  """Denoiser of a gain with a decision-directed prior ratio."""
+  memory: float = 0.98,
+  lowest_db: float = -25.0,
+  floor: float = 0.1,
+  percentile: float = 20.0,
+  eps: float = 1e-12,
+) -> Frontend:
+  """A spectral gain with a decision-directed prior ratio.
+
+  Args:
+    gain: `(prior, posterior) -> amplitude gain`, see `wiener` and `mmse_lsa`.
+    memory: weight of the last frame in the prior ratio.
+    lowest_db: least prior ratio, dB.
+    floor: least power gain.
+    percentile: of the noise floors.
+    eps: of the noise transfer and the posterior ratio.
+
+  Returns:
+    The denoiser; its state is `transfer`, `[F]`.
+
+  Source: [KATECH26] names both only; this form is our choice.
+  """
 
   def rule(near: Array, noise: Array, _: Array) -> Array:
     post = coherence.posterior_snr(near, noise, eps=eps)
@@ -251,68 +234,9 @@ def _decided(
   return _with_transfer(rule, percentile, eps)
 
 
-def wiener(
-  *,
-  memory: float = 0.98,
-  lowest_db: float = -25.0,
-  floor: float = 0.1,
-  percentile: float = 20.0,
-  eps: float = 1e-12,
-) -> Denoiser:
-  """Wiener filter with a decision-directed prior ratio.
-
-  Args:
-    memory: weight of the last frame in the prior ratio.
-    lowest_db: least prior ratio, dB.
-    floor: least power gain.
-    percentile: of the noise floors.
-    eps: of the noise transfer and the posterior ratio.
-
-  Returns:
-    The denoiser; its state is `transfer`, `[F]`.
-
-  Source: [KATECH26] names it only; this form is our choice.
-  """
-  return _decided(
-    coherence.wiener_gain,
-    memory=memory,
-    lowest_db=lowest_db,
-    floor=floor,
-    percentile=percentile,
-    eps=eps,
-  )
-
-
-def mmse_lsa(
-  *,
-  memory: float = 0.98,
-  lowest_db: float = -25.0,
-  floor: float = 0.1,
-  percentile: float = 20.0,
-  eps: float = 1e-12,
-) -> Denoiser:
-  """Log-amplitude estimator with a decision-directed prior ratio.
-
-  Args:
-    memory: weight of the last frame in the prior ratio.
-    lowest_db: least prior ratio, dB.
-    floor: least power gain.
-    percentile: of the noise floors.
-    eps: of the noise transfer and the posterior ratio.
-
-  Returns:
-    The denoiser; its state is `transfer`, `[F]`.
-
-  Source: [KATECH26] names it only; this form is our choice.
-  """
-  return _decided(
-    coherence.log_amplitude_gain,
-    memory=memory,
-    lowest_db=lowest_db,
-    floor=floor,
-    percentile=percentile,
-    eps=eps,
-  )
+wiener = functools.partial(decision_directed, coherence.wiener_gain)
+# The log-amplitude estimator.
+mmse_lsa = functools.partial(decision_directed, coherence.log_amplitude_gain)
 
 
 def coherence_mask(
@@ -323,7 +247,7 @@ def coherence_mask(
   floor: float = 0.2,
   eps: float = 1e-10,
   initial: str = "first",
-) -> Denoiser:
+) -> Frontend:
   """Coherence-weighted power-ratio mask; nothing is fitted.
 
   Args:
@@ -352,16 +276,16 @@ def coherence_mask(
     )
     return jnp.square(mask) * signal.power(spectra[0])
 
-  return Denoiser(None, None, power)
+  return Frontend(None, None, power)
 
 
 def spectral(
   *,
-  denoiser: Denoiser,
+  denoiser: Frontend,
   fft_samples: int = 1024,
   hop_samples: int = 512,
   pad_mode: str = "constant",
-) -> WaveFilter:
+) -> Frontend:
   """A denoiser whose gains act on the near channel's spectra.
 
   Args:
@@ -386,7 +310,7 @@ def spectral(
   def apply(state: Tree, wave: Array) -> Array:
     spectra = spectra_of(wave)  # [2, T, F]
     near = signal.power(spectra[0])
-    gain = coherence.amplitude_gain(denoiser.power(state, spectra), near)
+    gain = coherence.amplitude_gain(denoiser.apply(state, spectra), near)
     return signal.istft(
       gain[None] * spectra[:1],
       num_samples=wave.shape[-1],
@@ -394,12 +318,12 @@ def spectral(
     )
 
   measure = denoiser.measure and (lambda x: denoiser.measure(spectra_of(x)))
-  return WaveFilter(measure, denoiser.fit, apply, 2)
+  return Frontend(measure, denoiser.fit, apply, num_channels=2)
 
 
-def identity() -> WaveFilter:
+def identity() -> Frontend:
   """Leaves the waveform and all its channels as they are."""
-  return WaveFilter(None, None, lambda state, wave: wave, 1)
+  return Frontend(None, None, lambda state, wave: wave)
 
 
 DENOISERS = {

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.frontends.log_mel import FrontEnd
+from asd_jax.frontends.base import Frontend
 from asd_jax.ops import signal, spectral_shape, waveform
 from asd_jax.typing import Array
 
@@ -235,7 +235,7 @@ def dif(
   fft_samples: int = 1024,
   hop_samples: int = 512,
   sample_rate: int = 16_000,
-) -> FrontEnd:
+) -> Frontend:
   """Domain-invariant features of near and far, one vector a clip.
 
   Args:
@@ -261,7 +261,7 @@ def dif(
     )
   sizes = dict(fft_samples=fft_samples, hop_samples=hop_samples)
   compute = functools.partial(candidates, sample_rate=sample_rate, **sizes)
-  return FrontEnd(
+  return Frontend(
     None,
     None,
     lambda state, wave: compute(wave)[index][None, None],

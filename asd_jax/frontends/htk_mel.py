@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from asd_jax.frontends.base import Frontend
 from asd_jax.frontends.kaldi import fit_samples
-from asd_jax.frontends.log_mel import FrontEnd
 from asd_jax.ops import filterbank, signal
 from asd_jax.typing import Array
 
@@ -32,7 +32,7 @@ def mel_power(wave: Array, *, num_mels: int = 64) -> Array:
   return jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
 
 
-def dasheng_mel(*, num_samples: int | None = None) -> FrontEnd:
+def dasheng_mel(*, num_samples: int | None = None) -> Frontend:
   """Decibels of 64 bands, at most 120 dB below the clip's largest.
 
   The published code takes the largest of a batch; a clip here never depends on
@@ -60,7 +60,7 @@ def dasheng_mel(*, num_samples: int | None = None) -> FrontEnd:
     shortest = max(_FFT // 2 + 1, (num - 1) * _HOP)
     return shortest if num_samples is None else 1
 
-  return FrontEnd(None, None, apply, frames_of, min_samples, 1)
+  return Frontend(None, None, apply, frames_of, min_samples, 1)
 
 
 FRONTENDS = {"dasheng_mel": dasheng_mel}

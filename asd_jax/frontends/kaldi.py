@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from asd_jax.frontends.log_mel import FrontEnd
+from asd_jax.frontends.base import Frontend
 from asd_jax.ops import filterbank
 from asd_jax.typing import Array
 
@@ -41,12 +41,12 @@ def eat_fbank(
   num_samples: int | None = None,
   num_frames: int | None = None,
   multiple: int = 16,
-) -> FrontEnd:
+) -> Frontend:
   """Normalised 128 bands of EAT and SSLAM.
 
   Args:
     num_samples: every waveform is cut or filled with zeros to this first.
-    num_frames: every picture is cut or filled to this; else
+    num_frames: the output is cut or filled to this; else
     multiple: to the next multiple of this many frames. 1 leaves it.
 
   Returns:
@@ -72,10 +72,10 @@ def eat_fbank(
     filled = 1 if num_frames else multiple * ((num - 1) // multiple) + 1
     return _samples_for(filled)
 
-  return FrontEnd(None, None, apply, frames_of, min_samples, 1)
+  return Frontend(None, None, apply, frames_of, min_samples, 1)
 
 
-def beats_fbank(*, num_samples: int | None = None) -> FrontEnd:
+def beats_fbank(*, num_samples: int | None = None) -> Frontend:
   """Normalised 128 bands of BEATs.
 
   Args:
@@ -90,7 +90,7 @@ def beats_fbank(*, num_samples: int | None = None) -> FrontEnd:
   def apply(state: object, wave: Array) -> Array:
     return filterbank.beats_fbank(fit_samples(wave, num_samples))
 
-  return FrontEnd(
+  return Frontend(
     None,
     None,
     apply,

@@ -1,42 +1,15 @@
 """Log-mel spectrograms, of a denoised near channel where asked for."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from asd_jax.frontends import denoise
+from asd_jax.frontends import base
 from asd_jax.ops import signal
 from asd_jax.typing import Array
 
 Tree = Any
-
-
-class FrontEnd(NamedTuple):
-  """Turns a waveform into the input of an encoder.
-
-  Nothing is learned by gradient; statistics of the training clips may be
-  fitted.
-
-  Attributes:
-    measure: `[C, S]` one training clip to sums that add over clips and
-      devices; None where nothing is fitted.
-    fit: sums of all training clips to the state; None likewise.
-    apply: `(state, [C, S]) -> [C', T, M]`; the state is `{}` where nothing is
-      fitted.
-    num_frames: `S -> T`, the number of frames.
-    min_samples: `T -> S`, samples needed for `T` frames; at least one whole
-      window.
-    num_channels: channels that it needs: 1, or 2 (near and far).
-  """
-
-  measure: Callable[[Array], Tree] | None
-  fit: Callable[[Tree], Tree] | None
-  apply: Callable[[Tree, Array], Array]
-  num_frames: Callable[[int], int]
-  min_samples: Callable[[int], int]
-  num_channels: int
 
 
 def log_mel(
@@ -47,8 +20,8 @@ def log_mel(
   low_hz: float = 0.0,
   high_hz: float | None = None,
   sample_rate: int = 16_000,
-  denoiser: denoise.Denoiser | None = None,
-) -> FrontEnd:
+  denoiser: base.Frontend | None = None,
+) -> base.Frontend:
   """Decibels of Slaney mel bands of centred Hann frames.
 
   Args:
@@ -82,7 +55,7 @@ def log_mel(
   def power_of(state: Tree, wave: Array) -> Array:
     if denoiser is None:
       return signal.power(spectra_of(wave))
-    return denoiser.power(state, spectra_of(wave[:2]))[None]
+    return denoiser.apply(state, spectra_of(wave[:2]))[None]
 
   def apply(state: Tree, wave: Array) -> Array:
     power = power_of(state, wave)
@@ -91,7 +64,7 @@ def log_mel(
     return signal.decibel(mel)
 
   measure = denoiser.measure if denoiser else None
-  return FrontEnd(
+  return base.Frontend(
     measure and (lambda wave: measure(spectra_of(wave[:2]))),
     denoiser.fit if denoiser else None,
     apply,

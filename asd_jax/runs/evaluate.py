@@ -13,8 +13,9 @@ import numpy as np
 
 from asd_jax import errors, files
 from asd_jax.data import audio, clips
-from asd_jax.engine import detector, gather, gatherer, session, settings
+from asd_jax.engine import detector, encode, gather, session, settings
 from asd_jax.engine import system as system_lib
+from asd_jax.engine.normals import Normals
 from asd_jax.runs import examples, results
 from asd_jax.runs import progress as progress_lib
 
@@ -73,7 +74,7 @@ def prepare_output(folder: Path) -> None:
 def thresholds(
   system: system_lib.System,
   state: Any,
-  normals: system_lib.Normals,
+  normals: Normals,
   train_scores: np.ndarray,
   config: Config,
 ) -> dict[str, float]:
@@ -108,7 +109,7 @@ def thresholds(
 
 
 def batch_values(
-  system: system_lib.System, state: Any, normals: system_lib.Normals
+  system: system_lib.System, state: Any, normals: Normals
 ) -> np.ndarray:
   """What the official baseline fits its threshold to, for the first seed.
 
@@ -128,7 +129,7 @@ def batch_values(
   first = jax.tree.map(lambda x: x[0], state["branches"][name]["backend"])
   if not jax.tree.leaves(first):
     return np.asarray(trained.batch_loss[0])
-  backend = branch.backend(system.hypers[name])
+  backend = branch.detect.backend(system.hypers[name])
   score = jax.vmap(lambda r: backend.score(first, r))
   return np.asarray(score(trained.batch_residual[0]))
 
@@ -147,7 +148,8 @@ def domain_notes(
     Notes.
   """
   apart = any(
-    b.backend(system.hypers[n]).by_domain for n, b in system.branches.items()
+    b.detect.backend(system.hypers[n]).by_domain
+    for n, b in system.branches.items()
   )
   target = [c.domain == "target" for c in train]
   if not apart or (any(target) and not all(target)):
@@ -176,7 +178,7 @@ class Runner:
     params = self.embedder.programs.weights
     self.weights = {n: w._replace(params=params[n]) for n, w in loaded.items()}
     self._progress = progress
-    self._gather = gatherer.Gatherer(self.embedder, config)
+    self._gather = gather.Gatherer(self.embedder, config)
     self._fit = system_lib.compiled_fit(self.system)
 
   def fit(
@@ -217,12 +219,12 @@ class Runner:
     facts = {
       "num_train": len(train),
       "num_samples": max(
-        self.system.min_samples,
+        encode.min_samples(self.system.branches),
         audio.num_samples_at(header, self.config["sample_rate"]),
       ),
       "num_channels": header.num_channels,
       "training_scores": {
-        n: b.reference for n, b in self.system.branches.items()
+        n: b.detect.reference for n, b in self.system.branches.items()
       },
       "train_scores": [float(s) for s in np.sort(train_scores)],
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.data import audio, clips
+from asd_jax.engine import encode
 from asd_jax.engine.programs import Programs
 from asd_jax.engine.system import System
 from asd_jax.report import record, spectrogram
@@ -67,7 +68,7 @@ def _transfers(
   """What each branch has learned of how noise reaches both microphones."""
   found = {}
   for name in names:
-    for stage in system.stages:
+    for stage in encode.stages_of(system.branches):
       state = front[name][stage]
       if "transfer" in state:
         found[name] = np.asarray(state["transfer"])
@@ -104,7 +105,9 @@ def find_denoised(
   """
   system = programs.system
   names = [
-    n for n, b in system.branches.items() if b.front.denoises and b.encoder
+    n
+    for n, b in system.branches.items()
+    if encode.denoises(b) and b.encoder.scope == "machine"
   ]
   if not names:
     return []

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.data import audio
+from asd_jax.engine import system as system_lib
 from asd_jax.engine.system import System
 from asd_jax.ops import signal
 from asd_jax.report import record
@@ -172,7 +173,7 @@ def bank_scorer(system: System) -> Callable[[Tree, Tree, Array], Array]:
         return node.replace(valid=node.valid & (node.group == n))
 
       alone = jax.tree.map(only, state, is_leaf=_is_bank)
-      return system.score(system.hypers, alone, feats)
+      return system_lib.score(system, system.hypers, alone, feats)
 
     rows = min(_MAP_ROWS, number.shape[0])
     return jax.lax.map(one, number, batch_size=rows)

@@ -1,6 +1,5 @@
 """One reconstruction network a seed, all seeds at once, and its statistics."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -217,97 +216,125 @@ def mean_and_std(windows: Windows, *, batch_size: int) -> tuple[Array, Array]:
   return total.mean, jnp.sqrt(statistics.covariance(total, ddof=0.0))
 
 
-def trainer(network: Network, recipe: Recipe) -> Callable[..., Trained]:
-  """Makes a function that trains one network a key, all in one program.
+class Trainer:
+  """Trains one network a key, all in one program.
 
-  Compiled once for each size of training set.
+  Programs are compiled once for each size of training set and kept with the
+  trainer, so that they go when it goes.
 
   Args:
     network: reconstruction network.
     recipe: settings.
 
-  Returns:
-    `(keys [K], Windows, *, checkpoints=None, on_epoch=None) -> Trained`;
-    `on_epoch` gets (epochs done, `{"loss": [K, n]}`). It raises
-    `NotFiniteError` if a loss is not finite, and `InputError` for fewer than
-    three windows.
-
   Source: [DCASE26base]: Adam, batches of shuffled windows, a random tenth of
   the windows held out.
   """
-  init, step = train_state.make_train(_loss_fn(network), _adam(recipe))
-  scan = functools.partial(train_state.scan_order, batch_size=recipe.batch_size)
 
-  def start(key: Key, mean: Array, std: Array) -> train_state.TrainState:
-    ks = _member_keys(key)
-    return init(ks["train"], *network.init(ks["init"], mean, std))
-
-  def epoch(state: Any, order: Array, windows: Windows) -> tuple:
-    return scan(step, state, order, take=windows.take)
-
-  def finish(key: Key, state: Any, index: tuple, windows: Windows) -> tuple:
-    order = jax.random.permutation(_member_keys(key)["statistics"], index[0])
-    cov, mean, loss = evaluate(
-      lambda x: network.errors(state.params, state.extra, x),
-      windows,
-      order,
-      index[1],
-      batch_size=recipe.batch_size,
+  def __init__(self, network: Network, recipe: Recipe) -> None:
+    self._network, self._recipe = network, recipe
+    make = train_state.make_train(_loss_fn(network), _adam(recipe))
+    self._init, self._step = make
+    self._splits = jax.jit(self._split_all, static_argnums=1)
+    self._starts = jax.jit(jax.vmap(self._start, in_axes=(0, None, None)))
+    self._spread = jax.jit(mean_and_std, static_argnames="batch_size")
+    self._epochs = jax.jit(
+      lambda state, order, windows: _each_seed(self._epoch, windows)(
+        state, order
+      ),
+      # The state of ten seeds is large: the new one takes the old one's place.
+      donate_argnums=0,
     )
-    return cov, mean, loss[-(-order.shape[0] // recipe.batch_size) :]
+    self._finishes = jax.jit(
+      lambda keys, state, index, windows: _each_seed(self._finish, windows)(
+        keys, state, index
+      )
+    )
 
-  def split_all(keys: Key, num_windows: int) -> tuple[Array, Array]:
+  def _split_all(self, keys: Key, num_windows: int) -> tuple[Array, Array]:
+    fraction = self._recipe.valid_fraction
     draw = lambda key: split(
-      _member_keys(key)["split"], num_windows, fraction=recipe.valid_fraction
+      _member_keys(key)["split"], num_windows, fraction=fraction
     )
     return jax.vmap(draw)(keys)
 
-  splits = jax.jit(split_all, static_argnums=1)
-  starts = jax.jit(jax.vmap(start, in_axes=(0, None, None)))
-  spread = jax.jit(mean_and_std, static_argnames="batch_size")
-  epochs = jax.jit(
-    lambda state, order, windows: _each_seed(epoch, windows)(state, order),
-    donate_argnums=0,
-  )
-  finishes = jax.jit(
-    lambda keys, state, index, windows: _each_seed(finish, windows)(
-      keys, state, index
-    )
-  )
+  def _start(self, key: Key, mean: Array, std: Array) -> train_state.TrainState:
+    ks = _member_keys(key)
+    return self._init(ks["train"], *self._network.init(ks["init"], mean, std))
 
-  def fit(
+  def _epoch(self, state: Any, order: Array, windows: Windows) -> tuple:
+    return train_state.scan_order(
+      self._step,
+      state,
+      order,
+      take=windows.take,
+      batch_size=self._recipe.batch_size,
+    )
+
+  def _finish(
+    self, key: Key, state: Any, index: tuple, windows: Windows
+  ) -> tuple:
+    """Statistics of one trained network; its validation losses alone."""
+    size = self._recipe.batch_size
+    # The covariances sum over batches, so their order matters: a draw of its
+    # own, as the official code shuffles once more.
+    order = jax.random.permutation(_member_keys(key)["statistics"], index[0])
+    cov, mean, loss = evaluate(
+      lambda x: self._network.errors(state.params, state.extra, x),
+      windows,
+      order,
+      index[1],
+      batch_size=size,
+    )
+    return cov, mean, loss[-(-order.shape[0] // size) :]
+
+  def __call__(
+    self,
     keys: Key,
     windows: Windows,
     *,
     checkpoints: loop.Checkpoints | None = None,
     on_epoch: Callable[[int, dict], None] | None = None,
   ) -> Trained:
+    """Trains.
+
+    Args:
+      keys: `[K]` one a network.
+      windows: training windows, three or more.
+      checkpoints: where an interrupted training goes on from.
+      on_epoch: gets (epochs done, `{"loss": [K, n]}`).
+
+    Returns:
+      The networks, leading axis K.
+
+    Raises:
+      NotFiniteError: if a loss is not finite.
+      InputError: for fewer than three windows.
+    """
     num_windows = windows.start.shape[0]
     if num_windows < 3:
       raise errors.InputError(
         f"training needs 3 windows or more, got {num_windows}."
       )
-    index = splits(keys, num_windows)
-    rows, marks = np.asarray(index[0]), np.asarray(jax.random.key_data(keys))
+    index = self._splits(keys, num_windows)
+    rows, words = np.asarray(index[0]), np.asarray(jax.random.key_data(keys))
     # Host permutations: a device sort of all windows takes a tenth of an epoch.
     order = lambda unit: np.stack(
       [
-        np.random.default_rng([*mark, unit]).permutation(row)
-        for mark, row in zip(marks, rows, strict=True)
+        np.random.default_rng([*word, unit]).permutation(row)
+        for word, row in zip(words, rows, strict=True)
       ]
     )
+    spread = self._spread(windows, batch_size=self._recipe.batch_size)
     state, metrics = loop.run(
-      starts(keys, *spread(windows, batch_size=recipe.batch_size)),
-      lambda unit, s: epochs(s, order(unit), windows),
-      num_units=recipe.num_epochs,
+      self._starts(keys, *spread),
+      lambda unit, s: self._epochs(s, order(unit), windows),
+      num_units=self._recipe.num_epochs,
       checkpoints=checkpoints,
       on_unit=on_epoch,
     )
-    cov, residual, valid_loss = finishes(keys, state, index, windows)
-    batch_loss = jnp.concatenate([metrics["loss"], valid_loss], axis=1)
+    cov, residual, valid = self._finishes(keys, state, index, windows)
+    batch_loss = jnp.concatenate([metrics["loss"], valid], axis=1)
     return Trained(state.params, state.extra, cov, batch_loss, residual)
-
-  return fit
 
 
 def _each_seed(fn: Callable, windows: Windows) -> Callable:

@@ -28,7 +28,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def fit():
-  return reconstruction.trainer(NETWORK, RECIPE)
+  return reconstruction.Trainer(NETWORK, RECIPE)
 
 
 KEYS = jax.vmap(jax.random.key)(jnp.arange(3))
@@ -99,7 +99,7 @@ def test_members_differ(data, fit):
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_member(tmp_path, data):
   broken = data.replace(frames=data.frames.at[0, 0].set(jnp.inf))
-  fit = reconstruction.trainer(NETWORK, RECIPE)
+  fit = reconstruction.Trainer(NETWORK, RECIPE)
   kept = store(tmp_path)
   with pytest.raises(loop.NotFiniteError, match=r"unit 1 .*members \["):
     fit(KEYS, broken, checkpoints=kept)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from asd_jax import errors
 from asd_jax.data import clips
-from asd_jax.engine import gather, gatherer, session, stages
+from asd_jax.engine import gather, session, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.runs import progress as progress_lib
 from asd_jax.runs import results
@@ -200,7 +200,7 @@ class Collector:
     """
     loaded = session.read_weights(self.system, self._config)
     self._embedder = session.open_embedder(self.system, loaded, self._config)
-    self._gather = gatherer.Gatherer(self._embedder, self._config)
+    self._gather = gather.Gatherer(self._embedder, self._config)
     self._facts = lambda: session.facts(self._embedder, loaded)
     return {n: w.digest for n, w in loaded.items()}
 
@@ -237,8 +237,9 @@ class Collector:
       on_epoch=self._progress.epochs(section.name),
     )
     tests, more = self._gather.clips(normals.front, section.test, advance)
-    order = jnp.asarray(tests.order)
-    return Clips(normals, tests.features, order), notes + more
+    # On the device: chunk after chunk of settings uses them.
+    found = jax.device_put(Clips(normals, tests.features, tests.order))
+    return found, notes + more
 
   def of_structure(self, config: Config, found: Clips) -> Clips:
     """The features that one structure needs.
@@ -256,6 +257,6 @@ class Collector:
       front=own(found.normals.front),
       features=tuple(own(g) for g in found.normals.features),
       trained=own(found.normals.trained),
-      made=own(found.normals.made),
+      augmented=own(found.normals.augmented),
     )
     return Clips(normals, tuple(own(g) for g in found.tests), found.order)

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from asd_jax.engine import system as system_lib
+from asd_jax.engine.normals import Normals
 from asd_jax.metrics import device
 from asd_jax.runs.sweep import fast as sweep_fast
 from asd_jax.runs.sweep.grid import Structure
@@ -28,7 +29,7 @@ _FAST_CHUNK = 4096
 _FUSED_AT_ONCE = 64
 _NONE: Any = np.zeros(0, int)
 # Fusion sees scores alone.
-_NO_CLIPS = system_lib.Normals({}, (), _NONE, _NONE, {})
+_NO_CLIPS = Normals({}, (), _NONE, _NONE, {})
 _BUDGET = 128 * 2**20  # bytes of points that run at once, on a CPU
 
 
@@ -41,7 +42,7 @@ class Clips(flax.struct.PyTreeNode):
     order: `[Q]` place of each test clip in the concatenation of `tests`.
   """
 
-  normals: system_lib.Normals
+  normals: Normals
   tests: tuple[dict[str, Array], ...]
   order: Array
 
@@ -204,12 +205,12 @@ class Engine:
     self, name: str, base: Tree, clips: Clips
   ) -> Callable[[tuple[Array, ...]], Array]:
     """A function of one point's values to `[K, Q]` scores."""
-    branch, paths = self.system.branches[name], self.grids[name].paths
+    system, paths = self.system, self.grids[name].paths
 
     def one(values: tuple[Array, ...]) -> Array:
       h = set_leaves(base, paths, values)
-      state, _ = self.system.fit_branch(name, {name: h}, clips.normals)
-      score = lambda x: jax.vmap(lambda s: branch.score(h, s, x))(state)
+      state, _ = system_lib.fit_branch(system, name, {name: h}, clips.normals)
+      score = lambda x: system_lib.branch_scores(system, name, h, state, x)
       parts = [jax.vmap(score)(group[name]) for group in clips.tests]
       return jnp.concatenate(parts)[clips.order].T
 
@@ -320,7 +321,7 @@ class Engine:
     """`{branch: [K, Q]}` to `[Q]` at one setting of weights and fusion."""
     h = set_leaves(self.system.hypers, self._joint.paths, values)
     fitted = {n: (None, s) for n, s in members.items()}
-    return self.system.join(h, _NO_CLIPS, fitted)[1]
+    return system_lib.join(self.system, h, _NO_CLIPS, fitted)[1]
 
   def _measure(
     self, points: Tree, scores: Tree, is_anomaly: Array, is_target: Array

@@ -16,7 +16,7 @@ import numpy as np
 
 from asd_jax.backends import knn
 from asd_jax.engine import stages
-from asd_jax.engine import system as system_lib
+from asd_jax.engine.normals import Normals
 from asd_jax.ops import distance, gram
 from asd_jax.typing import Array, Scalar
 
@@ -122,7 +122,7 @@ def plan(spec: Mapping[str, Any], paths: Sequence[Path]) -> Plan | None:
 def fits(
   found: Plan,
   grid: "BranchGrid",
-  normals: system_lib.Normals,
+  normals: Normals,
   tests: Sequence[Mapping[str, Array]],
   name: str,
 ) -> bool:
@@ -142,7 +142,7 @@ def fits(
   shapes = {g[name].shape[1:] for g in (*normals.features, *tests)}
   lam = [v for p, v in zip(grid.paths, grid.values, strict=True) if p == _LAM]
   return (
-    name not in normals.made
+    name not in normals.augmented
     and len(shapes) == 1
     and len(min(shapes)) == 2
     and min(shapes)[0] >= 1 + found.residual

@@ -1,0 +1,135 @@
+"""The training clips of one machine, as a fit sees them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from asd_jax.training import reconstruction
+from asd_jax.typing import Array
+
+Tree = Any
+
+
+class Augmented(flax.struct.PyTreeNode):
+  """Clips made from training clips, which only add rows to the bank.
+
+  Attributes:
+    features: `[M, C, ...]`.
+    clip: `[M]` int32, the training clip that each was made from.
+  """
+
+  features: Array
+  clip: Array
+
+
+class Normals(flax.struct.PyTreeNode):
+  """The training clips of one machine and section.
+
+  Features stay in the memory of the host until a branch is fitted: those of
+  all branches at once may be more than a device holds.
+
+  Attributes:
+    front: `{branch: {stage: state}}` of the stages that were fitted first.
+    features: for each clip length, `{branch: [n, C, ...]}`.
+    order: `[N]` place of each clip in the concatenation of `features`.
+    is_target: `[N]` True for target-domain clips.
+    trained: `{branch: Trained}` of branches that train an encoder.
+    augmented: `{branch: Augmented}` of branches that make clips.
+    num_target: number of target-domain clips, a constant of the program.
+    has_attributes: whether the machine's clips say under which conditions
+      they were recorded, a constant of the program.
+  """
+
+  front: Tree
+  features: tuple[dict[str, Array], ...]
+  order: Array
+  is_target: Array
+  trained: dict[str, reconstruction.Trained]
+  augmented: dict[str, Augmented] = flax.struct.field(default_factory=dict)
+  num_target: int = flax.struct.field(pytree_node=False, default=0)
+  has_attributes: bool = flax.struct.field(pytree_node=False, default=True)
+
+
+class Clips(NamedTuple):
+  """One branch's features of the training clips: two ways through them.
+
+  Clips of different lengths have features of different shapes, so there is no
+  one array of them.
+
+  Attributes:
+    map: a function of one clip's features to `[N, ...]`, in clip order.
+    fold: `((carry, features, is_target []) -> carry, first carry) -> carry`,
+      one clip at a time in constant memory.
+    example: features of one clip.
+    is_target: `[N]` True for target-domain clips.
+    num_target: how many those are, a constant of the program.
+    augmented: clips made from these ones, or None.
+  """
+
+  map: Callable[[Callable[[Array], Array]], Array]
+  fold: Callable[[Callable[[Tree, Array, Array], Tree], Tree], Tree]
+  example: Array
+  is_target: Array
+  num_target: int
+  augmented: Augmented | None = None
+
+
+def only(normals: Normals, name: str) -> Normals:
+  """What one branch needs of the training clips.
+
+  Args:
+    normals: all of it.
+    name: of the branch.
+
+  Returns:
+    The same without the other branches' features and networks.
+  """
+  own = lambda tree: {name: tree[name]} if name in tree else {}
+  return normals.replace(
+    front={},
+    features=tuple(own(group) for group in normals.features),
+    trained=own(normals.trained),
+    augmented=own(normals.augmented),
+  )
+
+
+def of_branch(normals: Normals, name: str) -> Clips:
+  """Ways to go through one branch's features of all training clips.
+
+  Args:
+    normals: the training clips.
+    name: of the branch.
+
+  Returns:
+    The clips.
+  """
+  groups = [jnp.asarray(group[name]) for group in normals.features]
+  order = jnp.asarray(normals.order)
+  domains = jnp.asarray(normals.is_target)
+
+  def over(fn: Callable[[Array], Array]) -> Array:
+    # A few at a time: what `fn` holds of one clip may be large.
+    parts = [jax.lax.map(fn, g, batch_size=min(16, len(g))) for g in groups]
+    return jnp.concatenate(parts)[order]
+
+  def fold(step: Callable[[Tree, Array, Array], Tree], carry: Tree) -> Tree:
+    # Domains in the order of the groups, not of the clips.
+    is_target = jnp.zeros_like(domains).at[order].set(domains)
+    start = 0
+    for g in groups:
+      rows = (g, is_target[start : start + len(g)])
+      carry, _ = jax.lax.scan(lambda c, r: (step(c, *r), None), carry, rows)
+      start += len(g)
+    return carry
+
+  return Clips(
+    over,
+    fold,
+    groups[0][0],
+    domains,
+    normals.num_target,
+    normals.augmented.get(name),
+  )

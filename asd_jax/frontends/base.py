@@ -1,0 +1,64 @@
+"""What comes before an encoder: the records that all front ends share."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from asd_jax.typing import Array
+
+Tree = Any
+
+
+def _same(num: int) -> int:
+  return num
+
+
+class Frontend(NamedTuple):
+  """A step from a waveform towards the input of an encoder.
+
+  Nothing is learned by gradient; statistics of the training clips may be
+  fitted, from sums over clips, so that one pass of constant memory fits them
+  and devices may share the work. Denoisers, wave filters and front ends differ
+  in what they take and return only.
+
+  Attributes:
+    measure: one training clip to sums that add over clips and devices; None
+      where nothing is fitted.
+    fit: sums of all training clips to the state; None likewise.
+    apply: `(state, clip) -> output`; the state is `{}` where nothing is
+      fitted. A front end maps `[C, S]` to `[C', T, M]`, a wave filter to
+      `[C', S]`, a denoiser `[2, T, F]` spectra to `[T, F]` power.
+    num_frames: `S -> T`, the number of frames.
+    min_samples: `T -> S`, samples needed for `T` frames; at least one whole
+      window.
+    num_channels: channels that it needs: 1, or 2 (near and far), of which it
+      makes one.
+  """
+
+  measure: Callable[[Array], Tree] | None
+  fit: Callable[[Tree], Tree] | None
+  apply: Callable[[Tree, Array], Array]
+  num_frames: Callable[[int], int] = _same
+  min_samples: Callable[[int], int] = _same
+  num_channels: int = 1
+
+
+class Augment(NamedTuple):
+  """Makes clips from training clips.
+
+  Attributes:
+    measure: `[C, S]` one training clip to sums that add over clips and
+      devices; None where nothing is fitted.
+    fit: sums of all training clips to the state; None likewise.
+    apply: `(one draw, [C, S]) -> [C, S]`.
+    count: `(state, number of source clips) -> number` of clips to make, on the
+      host.
+    draw: `number -> tree` with that leading axis: what each is made with.
+    num_channels: channels that it needs.
+  """
+
+  measure: Callable[[Array], Tree] | None
+  fit: Callable[[Tree], Tree] | None
+  apply: Callable[[Tree, Array], Array]
+  count: Callable[[Tree, int], int]
+  draw: Callable[[int], Tree]
+  num_channels: int = 1
