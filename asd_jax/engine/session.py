@@ -6,9 +6,8 @@ from typing import Any
 
 from asd_jax import files
 from asd_jax.encoders import load
-from asd_jax.engine import identity, stages
+from asd_jax.engine import encode, identity, stages
 from asd_jax.engine.cache import EmbeddingCache
-from asd_jax.engine import encode
 from asd_jax.engine.embed import Embedder
 from asd_jax.engine.programs import Programs
 from asd_jax.engine.system import System
