@@ -1,5 +1,6 @@
 """The embedding stage: layers, channels, lengths, devices and the cache."""
 
+import functools
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import soundfile
 
 from asd_jax.data import clips
 from asd_jax.encoders import load
-from asd_jax.engine import embed, gather, session
+from asd_jax.engine import embed, encode, gather, session
 from asd_jax.engine import system as system_lib
 from configs import common
 
@@ -64,7 +65,7 @@ def opened(config):
 
 
 def gathered(embedder, some):
-  front = embedder.programs.system.front
+  front = encode.unfitted(embedder.programs.system.branches)
   normals, notes = gather.collect(embedder, front, some)
   names = list(normals.features[0])
   rows = {
@@ -80,7 +81,8 @@ def alone(config, clip):
   loaded = session.read_weights(system, config)
   wave = jnp.asarray(soundfile.read(clip.path)[0].T, jnp.float32)
   params = {n: w.params for n, w in loaded.items()}
-  return system.features(system.front, params, wave)
+  front = encode.unfitted(system.branches)
+  return encode.clip_features(system.branches, front, params, wave)
 
 
 def test_features_of_clips_of_any_length_are_those_of_the_clip_alone(some):
@@ -117,8 +119,8 @@ def test_clips_of_many_lengths_fill_batches_of_one_program(tmp_path):
 def test_branches_of_one_network_share_weights_and_passes(monkeypatch, some):
   config = config_of(("layer_1", "layer_2", "output"), cache="off")
   system = system_lib.build(config)
-  assert len(system.encoders) == 1
-  encoder = system.branches["eat_layer_1"].frozen.encoder
+  assert len(encode.encoders(system.branches)) == 1
+  encoder = system.branches["eat_layer_1"].encoder
   calls = []
 
   def counted(params, x, layers):
@@ -126,11 +128,17 @@ def test_branches_of_one_network_share_weights_and_passes(monkeypatch, some):
     return encoder.apply(params, x, layers)
 
   for name, branch in system.branches.items():
-    frozen = branch.frozen._replace(encoder=encoder._replace(apply=counted))
-    system.branches[name] = branch._replace(frozen=frozen)
-  params = {n: w.params for n, w in load.random(system.encoders).items()}
+    system.branches[name] = branch._replace(
+      encoder=encoder._replace(apply=counted)
+    )
+  params = {
+    n: w.params
+    for n, w in load.random(encode.encoders(system.branches)).items()
+  }
   one = jnp.zeros((2, 6000))
-  jax.eval_shape(system.features, system.front, params, one)
+  front = encode.unfitted(system.branches)
+  compute = functools.partial(encode.clip_features, system.branches)
+  jax.eval_shape(compute, front, params, one)
   assert calls == [("layer_1", "layer_2", "output")]
 
 
@@ -281,13 +289,13 @@ def test_a_file_that_changes_meanwhile_is_not_kept(some):
   before, other = (c.path.read_bytes() for c in (some[2], some[3]))
   assert before != other
   stage = opened(config_of())
-  pictures = stage.programs.pictures
+  pictures = stage.programs.outputs
 
   def swapped(*args):
     some[2].path.write_bytes(other)
     return pictures(*args)
 
-  stage.programs.pictures = swapped
+  stage.programs.outputs = swapped
   gathered(stage, some[:3])
   some[2].path.write_bytes(before)
   again = opened(config_of())
@@ -356,7 +364,7 @@ def test_few_clips_of_odd_lengths_wait(tmp_path, monkeypatch):
   train = write(tmp_path, [6000 + 2600 * i for i in range(5)])
   stage = opened(config_of(cache="off"))
   waiting, most = [0], []
-  pictures, encoded = stage.programs.pictures, stage.programs.encoded
+  pictures, encoded = stage.programs.outputs, stage.programs.encoded
 
   def came(*args):
     waiting[0] += 1
@@ -367,7 +375,7 @@ def test_few_clips_of_odd_lengths_wait(tmp_path, monkeypatch):
     waiting[0] -= 1
     return encoded(*args)
 
-  stage.programs.pictures, stage.programs.encoded = came, went
+  stage.programs.outputs, stage.programs.encoded = came, went
   found, _ = gathered(stage, train)
   assert max(most) <= 2
   want = alone(config_of(cache="off"), train[4])["eat_layer_1"]

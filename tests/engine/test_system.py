@@ -1,3 +1,4 @@
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 
 from asd_jax.encoders import load as weights
+from asd_jax.engine import encode
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
+from asd_jax.engine.normals import Normals
 
 CONFIGS = sorted(
   p
@@ -31,24 +34,30 @@ def waves(num, samples=6000, seed=0):
 
 
 def params_of(system):
-  return {n: w.params for n, w in weights.random(system.encoders).items()}
+  made = weights.random(encode.encoders(system.branches))
+  return {n: w.params for n, w in made.items()}
+
+
+def features(system):
+  return functools.partial(encode.clip_features, system.branches)
 
 
 def normals_of(system, config, groups):
   """Training clips of one or more lengths, with trained encoders."""
-  front = system.front
-  for stage in system.stages:
-    sums = [system.measure(stage, front, w) for g in groups for w in g]
+  branches = system.branches
+  front = encode.unfitted(branches)
+  for stage in encode.stages_of(branches):
+    sums = [
+      encode.measure(branches, stage, front, w) for g in groups for w in g
+    ]
     total = jax.tree.map(lambda *x: sum(x), *sums)
-    front = system.fit_front(stage, front, total)
+    front = encode.fit_front(branches, stage, front, total)
   params = params_of(system)
-  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
+  compute = jax.jit(jax.vmap(features(system), in_axes=(None, None, 0)))
   feats = tuple(compute(front, params, g) for g in groups)
   num = sum(len(g) for g in groups)
   rows = jnp.arange(num)
-  normals = system_lib.Normals(
-    front, feats, rows, rows >= num - 4, {}, num_target=4
-  )
+  normals = Normals(front, feats, rows, rows >= num - 4, {}, num_target=4)
   return train_lib.train(
     train_lib.trainers(system),
     system,
@@ -70,8 +79,8 @@ def fitted(stem, seeds=(1,), groups=None, change=lambda c: c):
 
 
 def score_of(system, state, wave):
-  x = system.features(state["front"], params_of(system), wave)
-  return system.score(system.hypers, state, x)
+  x = features(system)(state["front"], params_of(system), wave)
+  return system_lib.score(system, system.hypers, state, x)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -113,7 +122,7 @@ def test_scores_do_not_depend_on_the_order_of_training_clips():
   clips = waves(12)
   system, normals, state, _ = fitted("plain_knn", groups=[clips])
   perm = np.random.default_rng(0).permutation(12)
-  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
+  compute = jax.jit(jax.vmap(features(system), in_axes=(None, None, 0)))
   feats = compute(normals.front, {}, clips[perm])
   other = normals.replace(features=(feats,), order=jnp.argsort(perm))
   state2, _ = system_lib.compiled_fit(system)(system.hypers, other)
@@ -128,9 +137,9 @@ def test_training_clips_may_differ_in_length(stem):
   )
   assert own.shape == (13,)
   wave = waves(1, samples=7000, seed=3)[0]
-  x = system.features(state["front"], params_of(system), wave)
+  x = features(system)(state["front"], params_of(system), wave)
   # Training clip 8 is the first of the second length; it scores as it did.
-  got = system.score(system.hypers, state, x)
+  got = system_lib.score(system, system.hypers, state, x)
   np.testing.assert_allclose(got, own[8], rtol=1e-4)
   assert normals.is_target.shape == (13,)
 
@@ -144,7 +153,7 @@ def two_branches(config):
 
 def test_a_swept_weight_equals_a_loop_and_traces_once():
   system, _, state, _ = fitted("plain_knn", change=two_branches)
-  x = system.features(state["front"], params_of(system), waves(1, seed=1)[0])
+  x = features(system)(state["front"], params_of(system), waves(1, seed=1)[0])
   traces = []
 
   def score(weight):
@@ -153,7 +162,7 @@ def test_a_swept_weight_equals_a_loop_and_traces_once():
       **system.hypers,
       "weight": {**system.hypers["weight"], "other": weight},
     }
-    return system.score(h, state, x)
+    return system_lib.score(system, h, state, x)
 
   values = jnp.linspace(0.0, 4.0, 7)
   swept = jax.jit(jax.vmap(score))
@@ -172,7 +181,7 @@ def test_floats_of_residual_scores_are_swept_in_one_program():
     "ridge",
     "shrinkage",
   }
-  x = system.features(normals.front, {}, waves(1, seed=1)[0])
+  x = features(system)(normals.front, {}, waves(1, seed=1)[0])
   traces = []
 
   def score(change):
@@ -180,7 +189,7 @@ def test_floats_of_residual_scores_are_swept_in_one_program():
     branch = system.hypers["ada_sub"]
     swept = {**branch, "backend": {**branch["backend"], **change}}
     h = {**system.hypers, "ada_sub": swept}
-    return system.score(h, system.fit(h, normals), x)
+    return system_lib.score(system, h, system_lib.fit(system, h, normals), x)
 
   grid = dict(
     alpha=jnp.array([0.2, 0.9, 0.2, 0.2, 0.2]),
@@ -217,14 +226,14 @@ def test_a_denoiser_before_any_front_end_works_on_waveforms():
 
 def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
   system, _, state, _ = fitted("baseline_mse", seeds=(1, 2, 3))
-  x = system.features(state["front"], params_of(system), waves(1, seed=1)[0])
-  score, seeds, _ = system.scores(system.hypers, state, x)
+  x = features(system)(state["front"], params_of(system), waves(1, seed=1)[0])
+  score, seeds, _ = system_lib.scores(system, system.hypers, state, x)
   assert seeds.shape == (3,)
   np.testing.assert_allclose(score, seeds.mean(), rtol=1e-6)
   one = jax.tree.map(lambda a: a[1:2], state["branches"])
   one = {**state, "branches": one}
   np.testing.assert_allclose(
-    system.score(system.hypers, one, x), seeds[1], rtol=1e-5
+    system_lib.score(system, system.hypers, one, x), seeds[1], rtol=1e-5
   )
 
 
@@ -252,7 +261,7 @@ def test_residual_view_with_mixed_rows_and_prototypes(bank):
   assert chosen.shape == (1, 4)
   proto = np.linalg.norm(emb[chosen[0]] - query, axis=1).min()
   wave = jnp.stack([jnp.asarray(query, jnp.float32), jnp.zeros(len(query))])
-  got = system.score(system.hypers, state, {"log_mel": wave})
+  got = system_lib.score(system, system.hypers, state, {"log_mel": wave})
   np.testing.assert_allclose(got, (full + proto) / 2, rtol=1e-4)
   assert own.shape == (12,)
   assert (np.asarray(own) > 0).all()
@@ -261,7 +270,7 @@ def test_residual_view_with_mixed_rows_and_prototypes(bank):
 def test_far_channel_is_used_where_channels_say_so():
   change = lambda c: c.branches.log_mel.update(dict(channels=(1,))) or c
   system, _, state, _ = fitted("plain_knn", change=change)
-  assert system.num_channels == 2
+  assert encode.num_channels(system.branches) == 2
   wave = waves(1, seed=1)[0]
   score = lambda w: score_of(system, state, w)
   near_silent = wave.copy()

@@ -1,3 +1,4 @@
+import functools
 import types
 
 import jax
@@ -5,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.engine import programs
+from asd_jax.engine import encode, programs
 from asd_jax.engine import system as system_lib
+from asd_jax.engine.normals import Normals
 from asd_jax.runs import explain, suspects
 from configs import plain_knn
 
@@ -76,18 +78,30 @@ def test_the_reason_names_where_and_when_a_tone_sounds(rng, dtype):
   assert reason.band[band] > 10 * np.delete(reason.band, band).max()
 
 
+def encode_clip(system):
+  return functools.partial(encode.clip_features, system.branches)
+
+
 @pytest.fixture(scope="module")
 def bank():
   """A kNN system fitted to seven clips: system, state and clips."""
   draws = np.random.default_rng(1)
   system = system_lib.build(plain_knn.get_config().to_dict())
   waves = np.stack([noise(draws) * (1 + i) for i in range(7)])
-  compute = jax.jit(jax.vmap(system.features, in_axes=(None, None, 0)))
-  feats = compute(system.front, {}, jnp.asarray(waves))
-  normals = system_lib.Normals(
-    system.front, (feats,), jnp.arange(7), jnp.zeros(7, bool), {}
+  compute = jax.jit(jax.vmap(encode_clip(system), in_axes=(None, None, 0)))
+  feats = compute(encode.unfitted(system.branches), {}, jnp.asarray(waves))
+  normals = Normals(
+    encode.unfitted(system.branches),
+    (feats,),
+    jnp.arange(7),
+    jnp.zeros(7, bool),
+    {},
   )
-  return system, jax.jit(system.fit)(system.hypers, normals), waves
+  return (
+    system,
+    system_lib.compiled_fit(system)(system.hypers, normals)[0],
+    waves,
+  )
 
 
 def test_nearest_training_clips_are_those_of_the_bank(rng, bank):
@@ -95,7 +109,7 @@ def test_nearest_training_clips_are_those_of_the_bank(rng, bank):
   compiled = explain.bank_scorer(system)
   assert explain.has_bank(state)
   clip = noise(rng) * 3.4
-  feats = system.features(state["front"], {}, jnp.asarray(clip))
+  feats = encode_clip(system)(state["front"], {}, jnp.asarray(clip))
   found = explain.nearest_rows(compiled, state, feats, len(waves), 7)
   fitted = jax.tree.map(
     lambda x: np.asarray(x[0]), state["branches"]["log_mel"]
@@ -106,7 +120,9 @@ def test_nearest_training_clips_are_those_of_the_bank(rng, bank):
   wanted = np.linalg.norm(rows.emb + rows.centre - emb[None], axis=1)
   assert [i for i, _ in found] == list(np.argsort(wanted))
   np.testing.assert_allclose([s for _, s in found], np.sort(wanted), rtol=1e-4)
-  best = jax.jit(system.score)(system.hypers, state, feats)
+  best = jax.jit(functools.partial(system_lib.score, system))(
+    system.hypers, state, feats
+  )
   np.testing.assert_allclose(found[0][1], best, rtol=1e-5)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from asd_jax.encoders import load
-from asd_jax.engine import settings
+from asd_jax.engine import encode, settings
 from asd_jax.engine import system as system_lib
 from asd_jax.runs import suspects
 from tests.scripts.conftest import ROOT
@@ -188,8 +188,8 @@ def checkpoint(tmp_path_factory):
 
   config = settings.prepared(ludo_system1.get_config("smoke").to_dict())
   system = system_lib.build(config)
-  (made,) = load.random(system.encoders, stream=7).values()
-  ((encoder, _),) = system.encoders.values()
+  (made,) = load.random(encode.encoders(system.branches), stream=7).values()
+  ((encoder, _),) = encode.encoders(system.branches).values()
   return load.keep(tmp_path_factory.mktemp("weights"), encoder, made)
 
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.engine import system as system_lib
+from asd_jax.engine.normals import Normals
 from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import grid as sweep_grid
 from configs import common
@@ -30,7 +30,7 @@ def clips(names=("one",), *, num=50, num_target=5, num_test=16, width=12):
 
   is_target = np.zeros(num, bool)
   is_target[rng.permutation(num)[:num_target]] = True
-  normals = system_lib.Normals(
+  normals = Normals(
     {},
     ({n: features(num) for n in names},),
     jnp.asarray(rng.permutation(num)),

@@ -126,10 +126,10 @@ def test_every_point_is_the_run_at_its_setting(fast):
     own = {**h["one"], "view": {"alpha": chosen["view.alpha"]},
            "bank": {"lam": chosen["bank.lam"]}}  # fmt: skip
     h = {**h, "one": own, "weight": {"one": chosen["weight.one"], "two": 1.0}}
-    state = engine.system.fit(h, clips.normals)
-    want = jax.vmap(lambda x, h=h, s=state: engine.system.score(h, s, x))(
-      clips.tests[0]
-    )
+    state = system_lib.fit(engine.system, h, clips.normals)
+    want = jax.vmap(
+      lambda x, h=h, s=state: system_lib.score(engine.system, h, s, x)
+    )(clips.tests[0])
     fused, seeds = engine.scores_at(scores, point)
     np.testing.assert_allclose(fused, want, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(seeds, fused[None], rtol=1e-6)

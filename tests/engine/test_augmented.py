@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from asd_jax.data import clips
-from asd_jax.engine import embed, gather, programs
+from asd_jax.engine import embed, encode, gather, programs
 from asd_jax.engine import system as system_lib
 from configs import common
 
@@ -46,40 +46,44 @@ def gathered(system, train, batch_size=3):
   compiled = programs.Programs(system, {}, batch_size)
   stage = embed.Embedder(compiled, {}, RATE)
   normals, _ = gather.collect(stage, front, train)
-  made = gather.make(compiled, front, train, rate=RATE)
-  return normals.replace(made=made)
+  made = gather.augment(compiled, front, train, rate=RATE)
+  return normals.replace(augmented=made)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
 def test_made_clips_blend_near_into_far(tmp_path, batch_size):
   train = write(tmp_path, shared=0.0)
   one = system()
-  made = gathered(one, train, batch_size).made["one"]
+  made = gathered(one, train, batch_size).augmented["one"]
   targets = [i for i, c in enumerate(train) if c.domain == "target"]
   num = 5  # as many as source clips, for channels that do not agree
   assert made.features.shape[0] == num
   order = np.argsort(made.clip, kind="stable")
   want = sorted((targets[i % 2], i) for i in range(num))
   np.testing.assert_array_equal(made.clip[order], [clip for clip, _ in want])
-  draws = one.branches["one"].front.draws(num)
+  draws = one.branches["one"].front.augment.draw(num)
   found = []
   for clip, i in want:
     wave = jnp.asarray(soundfile.read(train[clip].path)[0].T, jnp.float32)
     share = draws[i]
     blend = jnp.stack([wave[0], (1 - share) * wave[0] + share * wave[1]])
-    found.append(one.features(one.front, {}, blend)["one"])
+    found.append(
+      encode.clip_features(
+        one.branches, encode.unfitted(one.branches), {}, blend
+      )["one"]
+    )
   np.testing.assert_allclose(
     made.features[order], np.stack(found), rtol=1e-3, atol=1e-3
   )
 
 
 def test_channels_that_agree_make_none(tmp_path):
-  assert gathered(system(), write(tmp_path, shared=0.9)).made == {}
+  assert gathered(system(), write(tmp_path, shared=0.9)).augmented == {}
 
 
 def test_without_target_clips_none_are_made(tmp_path):
   train = [c for c in write(tmp_path, shared=0.0) if c.domain == "source"]
-  assert gathered(system(), train).made == {}
+  assert gathered(system(), train).augmented == {}
 
 
 def test_made_rows_are_in_the_bank_and_leave_with_their_clip(tmp_path):
@@ -92,7 +96,9 @@ def test_made_rows_are_in_the_bank_and_leave_with_their_clip(tmp_path):
   # With its copies still in the bank, a target clip's own score were zero.
   assert own.shape == (len(train),)
   assert (np.asarray(own) > 1.0).all()
-  none = system_lib.compiled_fit(one)(one.hypers, normals.replace(made={}))[1]
+  none = system_lib.compiled_fit(one)(
+    one.hypers, normals.replace(augmented={})
+  )[1]
   np.testing.assert_allclose(own, none, rtol=1e-3)
 
 
@@ -102,13 +108,13 @@ def test_a_training_clip_without_finite_features_is_named(tmp_path):
   class Programs:
     system, batch_size = system(), 16
 
-    def pictures(self, front, wave, names):
+    def outputs(self, front, wave, names):
       feats = np.ones((len(wave), 2, 4))
       feats[1, 0, 2] = np.nan
       return {"one": feats}
 
-    def encoded(self, pictures, names):
-      return pictures
+    def encoded(self, outputs, names):
+      return outputs
 
   stage = embed.Embedder(Programs(), {}, RATE)
   with pytest.raises(ValueError, match="0001.*branch one.*not finite"):
