@@ -125,9 +125,10 @@ def build_source(
       f"{where}: layer: found {layer!r}, expected one of"
       f" {encoder.about.layers}."
     )
-  before = ("channels", "denoise", "frontend", "encoder", "tta")
-  kept = {s: spec[s] for s in before}
-  passes = stages.text_of([kept, checkpoint])
+  # Not the layer: a pass gives all of them.
+  own = {k: v for k, v in spec["encoder"].items() if k not in stages.CHOSEN}
+  before = {s: spec[s] for s in ("channels", "denoise", "frontend", "tta")}
+  passes = stages.text_of([before, own, checkpoint])
   return Source(checkpoint, layer, passes, recipe)
 
 
