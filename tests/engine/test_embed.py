@@ -271,7 +271,8 @@ def test_bfloat16_is_near_float32_and_kept_apart(some):
 def test_code_of_a_user_is_never_cached(some, tmp_path, monkeypatch):
   text = (
     "from asd_jax.frontends import kaldi\n"
-    "def front(*, num_frames: int = 64):\n"
+    "from asd_jax.frontends.base import Frontend\n"
+    "def front(*, num_frames: int = 64) -> Frontend:\n"
     "  return kaldi.eat_fbank(num_frames=num_frames)\n"
   )
   (tmp_path / "own_front.py").write_text(text)
