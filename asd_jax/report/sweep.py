@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from asd_jax.metrics import choice
 from asd_jax.report import figures, text
-from asd_jax.runs.sweep import choice
 
 MAX_CURVES = 12
 _LEAST_MAPPED = 5  # values; fewer are better seen as curves

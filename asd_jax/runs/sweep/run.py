@@ -5,7 +5,7 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from asd_jax import errors, files
 from asd_jax.engine import session, settings
+from asd_jax.metrics import choice
 from asd_jax.report import sweep as report_sweep
 from asd_jax.runs import evaluate, results
 from asd_jax.runs import progress as progress_lib
-from asd_jax.runs.sweep import choice
 from asd_jax.runs.sweep import data as sweep_data
 from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import grid as sweep_grid
@@ -45,7 +45,7 @@ class Sweeper:
     *,
     fast: bool = True,
   ) -> None:
-    self._structures, self._parts = structures, parts
+    self.structures, self._parts = structures, parts
     self._progress, self._fast = progress, fast
     self._engines: dict[int, sweep_engine.Engine] = {}
     self._weights: dict[int, dict[str, str]] = {}
@@ -56,7 +56,7 @@ class Sweeper:
     """The compiled programs of one structure, made when first asked for."""
     if number not in self._engines:
       self._engines[number] = sweep_engine.Engine(
-        self._structures[number], fast=self._fast
+        self.structures[number], fast=self._fast
       )
     return self._engines[number]
 
@@ -68,7 +68,7 @@ class Sweeper:
       self._weights |= dict.fromkeys(numbers, digests)
 
   def _mark(self, number: int, section: Section) -> str:
-    structure = self._structures[number]
+    structure = self.structures[number]
     kept = ("seeds", "members", "sample_rate", "branches", "fusion")
     config = {k: structure.config[k] for k in kept}
     grid = [list(a) for a in structure.axes]
@@ -84,8 +84,8 @@ class Sweeper:
     engine, mark = self.engine(number), self._mark(number, section)
     total = sum(g.num for g in engine.grids.values())
     label = f"{section.name} settings"
-    if len(self._structures) > 1:
-      label += f" {number + 1}/{len(self._structures)}"
+    if len(self.structures) > 1:
+      label += f" {number + 1}/{len(self.structures)}"
     advance = self._progress.task(label, total)
     out, used = {}, []
     for name in engine.system.branches:
@@ -133,7 +133,7 @@ class Sweeper:
         if clips is None:
           clips, notes = collector.collect(section)
           self.notes += notes
-        config = self._structures[number].config
+        config = self.structures[number].config
         own = collector.of_structure(config, clips)
         part = self._scores(number, section, own)
       out[number] = part["values"]
@@ -194,6 +194,36 @@ def measure(
   return values, session.joined_facts(facts)
 
 
+def make_table(
+  keys: Sequence[str],
+  structures: Sequence[sweep_grid.Structure],
+  sections: Sequence[Section],
+  values: Sequence[np.ndarray],
+) -> tuple[choice.Table, list[tuple[int, int]]]:
+  """Puts the structures' values together.
+
+  Args:
+    keys: swept keys.
+    structures: the structures.
+    sections: the sections.
+    values: for each structure `[points, S, 3]`.
+
+  Returns:
+    The table, and for each of its points the number of its structure and of
+    the point in it.
+  """
+  place = [
+    (i, p) for i, s in enumerate(structures) for p in range(s.num_points)
+  ]
+  found = [structures[i].values(p) for i, p in place]
+  # A key that decides the structure of some other branch is not everyone's.
+  points = [{k: v[k] for k in keys if k in v} for v in found]
+  some = [
+    choice.Section(s.machine, s.is_anomaly, s.is_target) for s in sections
+  ]
+  return choice.make_table(keys, points, some, np.concatenate(values)), place
+
+
 def table_rows(table: choice.Table) -> list[list[Any]]:
   """Rows of sweep.csv, its head first.
 
@@ -243,16 +273,14 @@ def _summary(
   config: Config,
   axes: Sequence[sweep_grid.Axis],
   table: choice.Table,
+  scores_at: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
   sweeper: Sweeper,
 ) -> dict[str, Any]:
-  scores_at = lambda i, point: sweeper.scores_at(
-    table.place[point][0], table.sections[i], table.place[point][1]
-  )
   return {
     "system": config["system"],
     "sweep": [{"key": a.key, "values": list(a.values)} for a in axes],
     "num_points": len(table.settings),
-    "num_structures": 1 + max(i for i, _ in table.place),
+    "num_structures": len(sweeper.structures),
     "machines": table.machines,
     "ways": sweeper.ways,
     **choice.describe(table, scores_at),
@@ -323,8 +351,11 @@ def run(
   sweeper = Sweeper(structures, parts, progress, fast=fast)
   values, encoders = measure(sweeper, structures, sections, progress)
   keys = [a.key for a in axes]
-  table = choice.make_table(keys, structures, sections, values)
-  found = _summary(config, axes, table, sweeper)
+  table, place = make_table(keys, structures, sections, values)
+  scores_at = lambda i, point: sweeper.scores_at(
+    place[point][0], sections[i], place[point][1]
+  )
+  found = _summary(config, axes, table, scores_at, sweeper)
   found["notes"] += encoders.pop("notes", [])
   found["encoders"] = encoders
   found["run"] = results.run_facts(time.perf_counter() - start)

@@ -1,10 +1,7 @@
-import json
-
 import numpy as np
 import pytest
 
 from asd_jax.runs import progress
-from asd_jax.runs.sweep import choice
 from asd_jax.runs.sweep import data as sweep_data
 from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import parts as sweep_parts
@@ -26,42 +23,7 @@ def table(values, machines=("fan", "pump")):
   )
   wide = np.repeat(values[..., None], 3, axis=2)
   some = [section(m) for m in machines]
-  return choice.make_table(["weight.one"], [structure], some, [wide])
-
-
-def test_scores_are_harmonic_means_over_machines():
-  found = table([[0.5, 1.0], [0.8, 0.8]])
-  all_machines = choice.columns(found, choice.ALL)
-  np.testing.assert_allclose(all_machines[:, 3], [2 / 3, 0.8])
-  np.testing.assert_allclose(choice.columns(found, "pump")[:, 0], [1, 0.8])
-  assert choice.best_of(all_machines[:, 3]) == 1
-
-
-def test_each_machine_is_scored_at_the_choice_of_the_others():
-  # Alone, fan would take point 0 and pump point 1; each gets the other's.
-  found = choice.left_out(table([[0.9, 0.5], [0.6, 0.8]]))
-  fan, pump = found["machines"]["fan"], found["machines"]["pump"]
-  assert fan["settings"] == {"weight.one": 2.0}
-  assert (fan["score"], fan["best_of_its_own"]) == pytest.approx((0.6, 0.9))
-  assert (pump["score"], pump["best_of_its_own"]) == pytest.approx((0.5, 0.8))
-  assert found["official_score"] == pytest.approx(2 / (1 / 0.6 + 1 / 0.5))
-
-
-def test_one_machine_has_no_others():
-  assert choice.left_out(table([[0.9], [0.6]], ["fan"])) is None
-
-
-def test_a_setting_without_scores_is_never_best():
-  found = table([[np.nan, 0.99], [0.6, 0.6]])
-  scores = choice.columns(found, choice.ALL)[:, 3]
-  assert choice.best_of(scores) == 1
-  with pytest.raises(ValueError, match="no setting with a score"):
-    choice.best_of(np.full(3, np.nan))
-
-
-def test_values_that_no_setting_has_are_left_out():
-  values = np.array([[0.5, np.nan], [0.8, np.nan]])
-  np.testing.assert_allclose(choice.harmonic(values), [0.5, 0.8])
+  return sweep_run.make_table(["weight.one"], [structure], some, [wide])[0]
 
 
 def test_rows_leave_missing_cells_empty():
@@ -181,17 +143,3 @@ def test_structures_share_features_unless_they_move_them(tmp_path):
   collector = Collector()
   sweeper(tmp_path, *several).section([0, 1], section(), collector)
   assert collector.num == 1
-
-
-def test_the_choice_comes_with_its_uncertainty():
-  rng = np.random.default_rng(0)
-  found = table([[0.5, 0.6], [0.7, 0.8]])
-  seeds = rng.normal(size=(3, 16)) + cases.labels()[0]
-  out = choice.describe(found, lambda i, p: (seeds.mean(0), seeds))
-  best = out["best"]
-  assert best["settings"] == {"weight.one": 2.0}
-  assert best["bootstrap"]["low"] < best["bootstrap"]["high"]
-  assert len(best["seeds"]["scores"]) == 3
-  assert best["seeds"]["std"] > 0
-  assert "model selection" in out["warning"]
-  json.dumps(out, allow_nan=False)

@@ -1,4 +1,9 @@
-"""The table of a sweep, its best setting, and what that choice is worth."""
+"""The best of many settings, and what that choice is worth.
+
+Whoever takes the best of a hundred settings has also taken the luckiest. So
+beside the best stands what each machine scores at the setting that the others
+would have chosen, and how far other test clips would move the number.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,8 +12,6 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.metrics import official, uncertainty
-from asd_jax.runs.sweep.data import Section
-from asd_jax.runs.sweep.grid import Structure
 
 VALUES = official.RANKED
 ALL = "all"
@@ -20,13 +23,26 @@ WARNING = (
 )
 
 
+class Section(NamedTuple):
+  """Test clips of one section of a machine.
+
+  Attributes:
+    machine: machine type.
+    is_anomaly: `[Q]` bool.
+    is_target: `[Q]` bool, or None if the domains are unknown.
+  """
+
+  machine: str
+  is_anomaly: np.ndarray
+  is_target: np.ndarray | None
+
+
 class Table(NamedTuple):
-  """Every setting of every structure.
+  """Every setting with its values.
 
   Attributes:
     keys: swept keys, in the order given.
-    settings: `{key: value}` a point; a key that its structure lacks is absent.
-    place: number of the structure and of the point in it.
+    settings: `{key: value}` a point; a key that it lacks is absent.
     sections: the sections.
     values: `[points, S, 3]` AUC (source), AUC (target), pAUC; NaN where there
       is none.
@@ -34,7 +50,6 @@ class Table(NamedTuple):
 
   keys: tuple[str, ...]
   settings: list[dict[str, Any]]
-  place: list[tuple[int, int]]
   sections: Sequence[Section]
   values: np.ndarray
 
@@ -51,32 +66,27 @@ class Table(NamedTuple):
 
 def make_table(
   keys: Sequence[str],
-  structures: Sequence[Structure],
+  settings: list[dict[str, Any]],
   sections: Sequence[Section],
-  values: Sequence[np.ndarray],
+  values: np.ndarray,
 ) -> Table:
-  """Puts the structures' values together.
+  """Makes the table.
 
   Args:
     keys: swept keys.
-    structures: the structures.
+    settings: `{key: value}` a point.
     sections: the sections.
-    values: for each structure `[points, S, 3]`.
+    values: `[points, S, 3]`.
 
   Returns:
     The table.
   """
-  place = [
-    (i, p) for i, s in enumerate(structures) for p in range(s.num_points)
-  ]
-  found = [structures[i].values(p) for i, p in place]
-  settings = [{k: v[k] for k in keys if k in v} for v in found]
-  both = np.concatenate(values).astype(np.float64)
+  kept = np.array(values, np.float64)
   # Without known domains the ranked values by domain do not exist.
   for i, section in enumerate(sections):
     if section.is_target is None:
-      both[:, i, :2] = np.nan
-  return Table(tuple(keys), settings, place, sections, both)
+      kept[:, i, :2] = np.nan
+  return Table(tuple(keys), settings, sections, kept)
 
 
 def harmonic(values: np.ndarray) -> np.ndarray:
