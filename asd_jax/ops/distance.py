@@ -2,7 +2,8 @@
 
 `|x|^2 + |y|^2 - 2xy` is one matrix product for many queries, and loses small
 distances to rounding. It only proposes here: the few rows that may be nearest
-are measured again by difference.
+are measured again by difference. Of a large bank, chunks of rows pass by, and
+a query keeps the best so far.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,11 @@ from asd_jax.typing import Array
 # Candidates beside those asked for: rounding may swap close ones.
 _SPARE = 2
 _BLOCK = 32
+# From so many rows on, no query holds its distances to all of them at once.
+# Chunks stay in the processor's caches and are faster from about here on;
+# below 16,384 rows they are slower (docs/large_banks.md).
+LARGE = 65_536
+CHUNK = 2048
 
 
 def unit(x: Array) -> Array:
@@ -235,6 +241,50 @@ def lowest(cost: Array, k: int) -> Array:
   return places[jax.lax.top_k(-cost[places], k)[1]]
 
 
+def lowest_in_chunks(
+  cost_of: Callable[[Array, int], Array],
+  num_rows: int,
+  num: int,
+  *,
+  chunk: int = CHUNK,
+  pick: Callable[[Array, int], Array] = lowest,
+) -> Array:
+  """Places of the lowest of costs that are never all there at once.
+
+  Args:
+    cost_of: (first row, how many) to the `[n]` costs of these rows.
+    num_rows: rows N.
+    num: how many places, at most N.
+    chunk: rows at a time; more where `num` is larger.
+    pick: as `lowest`, for the rows of one chunk.
+
+  Returns:
+    `[num]` int32 places, ascending in cost; ties go to the lowest place.
+  """
+  size = min(max(chunk, num), num_rows)
+  count = jnp.arange(size, dtype=jnp.int32)
+
+  def step(
+    best: tuple[Array, Array], start: Array
+  ) -> tuple[tuple[Array, Array], None]:
+    # The last chunk begins early to be whole; rows seen before do not count.
+    first = jnp.minimum(start, num_rows - size)
+    cost = cost_of(first, size)
+    cost = jnp.where(first + count >= start, cost, jnp.inf)
+    place = pick(cost, num)
+    # What is kept comes first, so that equal costs leave it where it is.
+    both = jnp.concatenate([best[0], cost[place]])
+    places = jnp.concatenate([best[1], first + place])
+    low, kept = jax.lax.top_k(-both, num)
+    return (-low, places[kept]), None
+
+  # The first chunk fills every place, so that none is ever taken twice.
+  cost = cost_of(jnp.zeros((), jnp.int32), size)
+  place = pick(cost, num)
+  starts = jnp.arange(size, num_rows, size, dtype=jnp.int32)
+  return jax.lax.scan(step, (cost[place], place), starts)[0][1]
+
+
 def candidates(k: int, num: int) -> int:
   """How many rows to measure by difference to find k.
 
@@ -259,7 +309,8 @@ def nearest(
 ) -> tuple[Array, Array]:
   """The k nearest rows.
 
-  A batch of queries (`vmap`) holds `[Q, N]` numbers and its candidates.
+  A batch of queries (`vmap`) holds `[Q, N]` numbers and its candidates; of
+  `LARGE` rows or more, `[Q, CHUNK]` numbers at a time.
 
   Args:
     x: `[D]` query, centred as the rows are.
@@ -274,13 +325,26 @@ def nearest(
     left, and the row numbers. Rows at the same distance come in order of their
     numbers.
   """
-  cost = products(x, rows, squares)
-  cost = cost if offset is None else cost + offset
-  cost = jnp.where(usable, cost, jnp.inf)
-  place = lowest(jax.lax.stop_gradient(cost), candidates(k, len(rows)))
+  total = len(rows)
+
+  def cost_of(first: Any, size: int) -> Array:
+    whole = size == total
+    part = lambda a: (
+      a if whole else jax.lax.dynamic_slice_in_dim(a, first, size)
+    )
+    cost = products(x, part(rows), part(squares))
+    cost = cost if offset is None else cost + part(offset)
+    cost = jnp.where(part(usable), cost, jnp.inf)
+    return jax.lax.stop_gradient(cost)
+
+  num = candidates(k, total)
+  if total < LARGE:
+    place = lowest(cost_of(0, total), num)
+  else:
+    place = lowest_in_chunks(cost_of, total, num)
   exact = in_turn(lambda i: rows[i], x, place)
   exact = exact if offset is None else exact + offset[place]
   exact = jnp.where(usable[place], exact, jnp.inf)
-  num = min(k, len(rows))
+  num = min(k, total)
   exact, place = jax.lax.sort((exact, place), num_keys=2)
   return exact[:num], place[:num]

@@ -1,4 +1,8 @@
-"""Nearest rows of banks that are large: in chunks, and over many devices."""
+"""Nearest rows of banks that outgrow a device: from a file, over a mesh.
+
+The search itself, chunks of rows that pass by, is that of `distance`, which
+takes it on its own where the bank of a detector is large.
+"""
 
 import functools
 from typing import NamedTuple
@@ -111,26 +115,14 @@ class _Search(NamedTuple):
   recall: float | None
 
 
-def _part(bank: _Bank, first: Array, size: int) -> _Bank:
-  cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size)
-  return jax.tree.map(cut, bank)
-
-
-def _squared(queries: Array, bank: _Bank, metric: distance.Metric) -> Array:
-  """`[Q, n]` squared distances to a few rows, by product."""
+def _squared(query: Array, bank: _Bank, metric: distance.Metric) -> Array:
+  """`[n]` squared distances to a few rows, by product."""
   rows = distance.prepare(bank.emb, bank.valid, metric)
-
-  def one(query: Array) -> Array:  # [D] -> [n]
-    x, offset = distance.prepare_query(query, rows, metric)
-    return (
-      distance.products(x, rows.emb, rows.squares)
-      + rows.offset
-      + (jnp.sum(jnp.square(x)) + offset)
-    )
-
-  out = jax.vmap(one)(queries)
-  out = out if bank.offset is None else out + bank.offset[None]
-  return jnp.where(bank.valid[None], out, jnp.inf)
+  x, offset = distance.prepare_query(query, rows, metric)
+  out = distance.products(x, rows.emb, rows.squares)
+  out = out + rows.offset + (jnp.sum(jnp.square(x)) + offset)
+  out = out if bank.offset is None else out + bank.offset
+  return jnp.where(bank.valid, out, jnp.inf)
 
 
 def _exact(
@@ -143,47 +135,36 @@ def _exact(
   x, offset = distance.prepare_query(query, rows, metric)
   out = distance.by_difference(x, rows.emb) + rows.offset + offset
   out = out if near.offset is None else out + near.offset
-  # A place may be there twice where few rows are usable: the first one counts.
-  same = jnp.tril(place[:, None] == place[None], -1)
-  return jnp.where(near.valid & ~jnp.any(same, axis=1), out, jnp.inf)
+  return jnp.where(near.valid, out, jnp.inf)
 
 
-def _lowest(dist: Array, num: int, recall: float | None) -> Array:
-  """`[Q, num]` places of the smallest of `[Q, n]` values."""
-  exact = jax.vmap(lambda d: distance.lowest(d, num))
+def _lowest(cost: Array, num: int, recall: float | None) -> Array:
+  """`[num]` places of the smallest of `[n]` values."""
   if recall is None:
-    return exact(dist)
-  near = lambda d: jax.lax.approx_min_k(d, num, recall_target=recall)[1]
+    return distance.lowest(cost, num)
+  exact = lambda x: distance.lowest(x, num)
+  near = lambda x: jax.lax.approx_min_k(x, num, recall_target=recall)[1]
   # XLA has no approximate search on CPUs and would sort.
-  return jax.lax.platform_dependent(dist, cpu=exact, default=near)
+  return jax.lax.platform_dependent(cost, cpu=exact, default=near)
 
 
-def _candidates(queries: Array, bank: _Bank, search: _Search) -> Array:
-  """`[Q, C]` places of about the nearest rows, through chunks of rows."""
+def _candidates(query: Array, bank: _Bank, search: _Search) -> Array:
+  """`[C]` places of about the nearest rows, through chunks of rows."""
+
+  def cost_of(first: Array, size: int) -> Array:
+    cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size)
+    # Made ready chunk by chunk, so that there is no second bank in memory; the
+    # query has no part in it, and a batch of them does it once.
+    return _squared(query, jax.tree.map(cut, bank), search.metric)
+
   size = bank.emb.shape[0]
-  chunk = min(search.chunks.rows, size)
-  num = min(search.k + _MARGIN, size)
-
-  def step(
-    best: tuple[Array, Array], start: Array
-  ) -> tuple[tuple[Array, Array], None]:
-    # The last chunk begins early to be whole; rows seen before do not count.
-    first = jnp.minimum(start, size - chunk)
-    part = _part(bank, first, chunk)
-    new = first + jnp.arange(chunk, dtype=jnp.int32) >= start
-    part = part._replace(valid=part.valid & new)
-    dist = _squared(queries, part, search.metric)
-    place = _lowest(dist, min(num, chunk), search.recall)
-    near = jnp.take_along_axis(dist, place, axis=1)
-    both = jnp.concatenate([best[0], near], axis=1)
-    places = jnp.concatenate([best[1], place + first], axis=1)
-    near, kept = jax.lax.top_k(-both, num)
-    return (-near, jnp.take_along_axis(places, kept, axis=1)), None
-
-  shape = (queries.shape[0], num)
-  none = jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32)
-  starts = jnp.arange(0, size, chunk, dtype=jnp.int32)
-  return jax.lax.scan(step, none, starts)[0][1]
+  return distance.lowest_in_chunks(
+    cost_of,
+    size,
+    min(search.k + _MARGIN, size),
+    chunk=search.chunks.rows,
+    pick=lambda cost, num: _lowest(cost, num, search.recall),
+  )
 
 
 def _ordered(dist: Array, index: Array, k: int) -> Nearest:
@@ -199,10 +180,12 @@ def _ordered(dist: Array, index: Array, k: int) -> Nearest:
 def _local(queries: Array, bank: _Bank, search: _Search) -> Nearest:
   """Squared distances on one device."""
 
+  def one(query: Array) -> tuple[Array, Array]:  # [D] -> [C], [C]
+    place = _candidates(query, bank, search)
+    return _exact(query, bank, place, search.metric), place
+
   def some(part: Array) -> Nearest:  # [q, D] -> [q, k]
-    place = _candidates(part, bank, search)
-    exact = lambda query, place: _exact(query, bank, place, search.metric)
-    return _ordered(jax.vmap(exact)(part, place), place, search.k)
+    return _ordered(*jax.vmap(one)(part), search.k)
 
   count = queries.shape[0]
   size = min(search.chunks.queries, count)

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial
 
+from asd_jax.backends import base, knn
 from asd_jax.ops import distance, mixture
 
 EUCLIDEAN = distance.METRICS["euclidean"]
@@ -155,3 +157,59 @@ def test_a_query_of_another_width_is_refused():
   rows = distance.prepare(jnp.ones((4, 6)), jnp.ones(4, bool), metric)
   with pytest.raises(ValueError, match=r"\(5,\).*\(6,\)"):
     distance.prepare_query(jnp.ones(5), rows, metric)
+
+
+@pytest.mark.parametrize(("k", "chunk"), [(1, 64), (4, 37), (40, 16), (4, 700)])
+def test_a_large_bank_gives_what_a_small_one_gives(monkeypatch, k, chunk):
+  rng = np.random.default_rng(0)
+  emb = rng.normal(2.0, 1.0, (300, 8)).astype(np.float32)
+  emb[200:250] = emb[:50]  # equal rows in other chunks
+  usable = rng.random((11, 300)) < 0.5
+  usable[3], usable[4, 7:] = False, False
+  query = rng.normal(2.0, 1.0, (11, 8)).astype(np.float32)
+  rows, _ = ready(emb)
+
+  def search():
+    def one(q, usable):
+      x, _ = distance.prepare_query(q, rows, EUCLIDEAN)
+      return distance.nearest(
+        x, rows.emb, rows.squares, usable, k=k, offset=rows.offset
+      )
+
+    return jax.jit(jax.vmap(one))(jnp.asarray(query), jnp.asarray(usable))
+
+  whole, at = search()
+  monkeypatch.setattr(distance, "LARGE", 300)
+  low_in = distance.lowest_in_chunks
+  calls = []
+
+  def chunked(*args):
+    calls.append(args)
+    return low_in(*args, chunk=chunk)
+
+  monkeypatch.setattr(distance, "lowest_in_chunks", chunked)
+  squared, place = search()
+  assert calls
+  np.testing.assert_allclose(squared, whole, rtol=1e-6)
+  there = np.isfinite(whole)
+  np.testing.assert_array_equal(place[there], at[there])
+
+
+@pytest.mark.parametrize("num", [distance.LARGE - 1, distance.LARGE])
+def test_a_detector_with_a_large_bank_holds_no_distance_to_all_rows(num):
+  backend = knn.knn(k=2)
+
+  def scores(emb, query):
+    state = backend.fit(base.bank_of(emb, jnp.zeros(num, bool), num_target=0))
+    return jax.vmap(lambda x: backend.score(state, x))(query)
+
+  rng = np.random.default_rng(0)
+  emb = jnp.asarray(rng.normal(size=(num, 2)), jnp.float32)
+  query = jnp.asarray(rng.normal(size=(32, 2)), jnp.float32)
+  program = jax.jit(scores).lower(emb, query).compile()
+  every = 4 * 32 * num
+  held = program.memory_analysis().temp_size_in_bytes
+  assert (held > every) == (num < distance.LARGE)
+  tree = scipy.spatial.cKDTree(np.float64(emb))
+  want = tree.query(np.float64(query), k=2)[0].mean(axis=1)
+  np.testing.assert_allclose(program(emb, query), want, rtol=1e-4)
