@@ -104,7 +104,7 @@ def prototypes(
   *,
   num: int = 128,
   projection_dim: int | None = 256,
-  stream: int = 20260614,
+  seed: int = 20260614,
   weight: Scalar = 0.5,
 ) -> base.Backend:
   """Blends in the score by prototypes, chosen by a second vector a row.
@@ -116,7 +116,7 @@ def prototypes(
     inner: backend of both banks.
     num: prototypes, or as many as there are rows.
     projection_dim: numbers of a projected key; None or 0 for no projection.
-    stream: number of the random stream.
+    seed: of the random draws.
     weight: of the prototypes' score.
 
   Returns:
@@ -137,7 +137,7 @@ def prototypes(
     projection = None
     if projection_dim and bank.key is not None:
       width = bank.key[0].size
-      key = jax.random.key(stream)
+      key = jax.random.key(seed)
       projection = random_projection(key, width, projection_dim)
     return chosen_rows(bank, projection, num=num)
 

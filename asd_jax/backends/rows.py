@@ -194,7 +194,7 @@ def smote(
   *,
   ratio: float = 0.2,
   k: int = 2,
-  stream: int = 0,
+  seed: int = 0,
   normalise: bool = False,
 ) -> base.Bank:
   """Adds synthetic target rows until there are `ratio` times the source rows.
@@ -206,7 +206,7 @@ def smote(
     bank: the bank.
     ratio: wanted target rows by source rows; decides a shape.
     k: neighbours that a row is interpolated with.
-    stream: number of the random stream.
+    seed: of the random draws.
     normalise: rows have length one before and after, as cosine metrics ask
       for.
 
@@ -228,7 +228,7 @@ def smote(
     return bank
   _, target = _domains(bank)
   count = jnp.sum(target)
-  index_key, step_key = jax.random.split(jax.random.key(stream))
+  index_key, step_key = jax.random.split(jax.random.key(seed))
   high = jnp.maximum(count * jnp.clip(count - 1, 1, k), 1)
   flat_index = jax.random.randint(index_key, (num,), 0, high)
   step = jax.random.uniform(step_key, (num,), bank.emb.dtype)

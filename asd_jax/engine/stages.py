@@ -104,6 +104,8 @@ DEFAULTS: dict[str, Any] = dict(
   weight=1.0,
   when="always",
 )
+# Settings that had another name once, which older configs and detectors use.
+RENAMED = {"stream": "seed"}
 # What a function of a user's own must say that it returns, by stage.
 CONTRACTS: dict[str, Any] = dict(
   denoise=frontend_base.Frontend,
@@ -258,6 +260,13 @@ def is_imported(spec: Any) -> bool:
   return False
 
 
+def _renamed(spec: Any) -> Any:
+  """Settings under the names that they have today."""
+  if not isinstance(spec, Mapping):
+    return spec
+  return {RENAMED.get(k, k): v for k, v in spec.items()}
+
+
 def completed(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
   """Checks the keys of a branch and fills what is left out.
 
@@ -276,7 +285,8 @@ def completed(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
       f"config: branch {name}: found {extra}, expected some of"
       f" {(*TABLES, *OTHER_KEYS)}."
     )
-  spec = {**DEFAULTS, **spec}
+  spec = {k: _renamed(v) for k, v in {**DEFAULTS, **spec}.items()}
+  spec["wrappers"] = tuple(_renamed(w) for w in spec["wrappers"])
   for key, known in (("reference", REFERENCES), ("when", WHEN)):
     if spec[key] not in known:
       raise errors.InputError(

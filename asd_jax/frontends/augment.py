@@ -56,7 +56,7 @@ def residual(
   high: float = 1.5,
   edges: tuple[float, ...] = TIERS["edges"],
   ratios: tuple[float, ...] = TIERS["ratios"],
-  stream: int = 0,
+  seed: int = 0,
 ) -> Augment:
   """Blends near into far, the more often the less the channels agree.
 
@@ -69,7 +69,7 @@ def residual(
     edges: correlations where the ratio changes, ascending.
     ratios: clips to make for each source clip, for the lowest correlations
       first; one more than `edges`.
-    stream: number of the random draws.
+    seed: of the random draws.
 
   Returns:
     The augmentation of `[2, S]` clips.
@@ -103,7 +103,7 @@ def residual(
     return round(ratio(found, edges=edges, ratios=ratios) * num_source)
 
   def draw(num: int) -> Array:
-    key = jax.random.key(stream)
+    key = jax.random.key(seed)
     return jax.random.uniform(key, (num,), minval=low, maxval=high)
 
   return Augment(

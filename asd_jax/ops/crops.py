@@ -25,12 +25,15 @@ class Crops(NamedTuple):
   join: Callable[[Array], Array]
 
 
-def crop_table(num: int, *, shortest: float) -> list[tuple[float, float]]:
+def crop_table(
+  num: int, *, shortest: float, longest: float = 1.0
+) -> list[tuple[float, float]]:
   """Length and place of each crop, the same for every clip.
 
   Args:
     num: number of crops K.
     shortest: share of the clip below which no crop is.
+    longest: share above which none is.
 
   Returns:
     K pairs: share of the clip's length, and place of the start between the
@@ -39,7 +42,7 @@ def crop_table(num: int, *, shortest: float) -> list[tuple[float, float]]:
   Source: [KonicaMinolta26] names ten crops; this table is our choice. It is
   fixed, so that no score depends on a draw.
   """
-  spread = 1.0 - shortest
+  spread = longest - shortest
   return [
     (shortest + spread * (i + 0.5) / num, (i + 1) * _GOLDEN % 1.0)
     for i in range(num)

@@ -166,7 +166,7 @@ def test_smote_fills_up_the_target_rows(key):
         off = np.linalg.norm(row - start - share * (end - start))
         found |= off < 1e-4 and -1e-4 < share < 1.0001
     assert found
-  other = rows.smote(bank, stream=1)
+  other = rows.smote(bank, seed=1)
   assert not np.allclose(other.emb[1000:], more.emb[1000:])
 
 

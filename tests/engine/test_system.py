@@ -278,6 +278,53 @@ def test_far_channel_is_used_where_channels_say_so():
   assert score(near_silent) == score(wave)
 
 
+def test_crops_average_the_embeddings_of_parts_of_a_clip():
+  def change(config):
+    config.branches.log_mel.tta = dict(name="crops", num=3, shortest=0.5)
+    return config
+
+  system, _, state, _ = fitted("plain_knn", change=change)
+  wave = waves(1, seed=1)[0]
+  found = features(system)(state["front"], {}, wave)["log_mel"]
+  crops = system.branches["log_mel"].crops
+  plain = encode.clip_features(
+    {"log_mel": system.branches["log_mel"]._replace(crops=None)},
+    state["front"],
+    {},
+    jnp.asarray(wave),
+  )["log_mel"]
+  assert found.shape == plain.shape
+  near = jnp.asarray(wave[:1], jnp.float32) / 32_768
+  front = system.branches["log_mel"].front.frontend
+  pool = system.branches["log_mel"].detect.pool
+  each = jnp.stack([pool(front.apply({}, x)[0])[None] for x in crops.cut(near)])
+  want = crops.join(each)
+  np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
+  assert np.abs(np.asarray(found - plain)).max() > 1e-3
+  config = load("baseline_mse").to_dict()
+  config["branches"]["autoencoder"]["tta"] = dict(name="crops")
+  with pytest.raises(ValueError, match="tta: found crops"):
+    system_lib.build(config)
+
+
+def test_a_branch_counts_only_for_the_machines_that_it_is_for():
+  def change(config):
+    two_branches(config).branches.other.when = "attributes"
+    return config
+
+  system, normals, state, own = fitted("plain_knn", change=change)
+  x = features(system)(state["front"], {}, waves(1, seed=1)[0])
+  both = system_lib.scores(system, system.hypers, state, x)
+  mean = (both.members["log_mel"] + 3.0 * both.members["other"]) / 4.0
+  np.testing.assert_allclose(both.fused, mean[0], rtol=1e-6)
+  bare = normals.replace(has_attributes=False)
+  state, other = system_lib.compiled_fit(system)(system.hypers, bare)
+  one = system_lib.scores(system, system.hypers, state, x)
+  np.testing.assert_allclose(one.fused, both.members["log_mel"][0], rtol=1e-6)
+  np.testing.assert_allclose(one.seeds, one.fused[None], rtol=1e-6)
+  assert np.abs(np.asarray(own - other)).max() > 1e-3
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
@@ -285,6 +332,7 @@ def test_far_channel_is_used_where_channels_say_so():
     (dict(backend=dict(name="knn", kk=1)), r"backend knn.*'kk'.*metric"),
     (dict(colour="red"), r"colour"),
     (dict(reference="guess"), r"'guess'.*loo"),
+    (dict(when="sometimes"), r"'sometimes'.*attributes"),
     (dict(wrappers=("per_band",)), r"per_band.*per_frequency"),
     (dict(backend=dict(name="mahalanobis")), r"leave-one-out"),
     (dict(backend=dict(name="knn", k=0)), r"at least 1"),

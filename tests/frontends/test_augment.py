@@ -58,7 +58,7 @@ def test_draws_are_uniform_in_range_and_repeat():
   assert draws.max() <= 1.5
   assert draws.mean() == pytest.approx(1.0, abs=0.02)
   np.testing.assert_array_equal(draws, augment.residual().draw(4000))
-  assert (draws != augment.residual(stream=1).draw(4000)).any()
+  assert (draws != augment.residual(seed=1).draw(4000)).any()
 
 
 def test_only_stereo_features_of_a_made_clip_change():
