@@ -44,7 +44,10 @@ def read(file: Path) -> dict[str, float]:
     content = file.read_bytes().decode("utf-8", "surrogateescape")
   except OSError as e:
     raise errors.InputError(f"{where} no readable file ({e.strerror})") from e
-  header, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
+  try:
+    header, *rows = list(csv.reader(io.StringIO(content, newline=""))) or [[]]
+  except csv.Error as e:  # a cell too long to be a name
+    raise errors.InputError(f"{where} {e}, expected a csv file") from e
   if tuple(header[:2]) != wanted:
     raise errors.InputError(f"{where} columns {header[:3]}, expected {wanted}")
   out: dict[str, float] = {}

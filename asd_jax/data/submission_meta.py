@@ -28,6 +28,18 @@ DESCRIPTION = (
   "development_data_usage",
 )
 RESULTS = ("auc_source", "auc_target", "pauc")
+# What PyYAML raises: of texts that are no YAML its own error, of a tag whose
+# value does not fit (`!!int ""`, `!!bool x`) whatever Python made of it.
+_UNREADABLE = (
+  ArithmeticError,
+  AttributeError,
+  LookupError,
+  OSError,
+  RecursionError,
+  TypeError,
+  ValueError,
+  yaml.YAMLError,
+)
 _NULL = "asd-jax-null-6b0c1f"  # stands for !!null while yaml writes
 
 
@@ -308,6 +320,6 @@ def problems_in(system: Path, label: str) -> list[str]:
     return [f"meta files: {listed}; expected {names[0]}"]
   try:
     content = yaml.safe_load((system / found[0]).read_text(encoding="utf-8"))
-  except (OSError, ValueError, yaml.YAMLError) as error:
+  except _UNREADABLE as error:
     return [f"{found[0]}: cannot be read: {' '.join(str(error).split())}"]
   return [f"{found[0]}: {text}" for text in problems_of(content, label)]
