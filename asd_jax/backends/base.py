@@ -56,6 +56,7 @@ class Bank(flax.struct.PyTreeNode):
   covariance: Array | None = None
   moments: statistics.Moments | None = None
   mix: Mix | None = None
+  # Not an array: it decides how many rows are made from target rows.
   num_target: int = flax.struct.field(pytree_node=False, default=0)
 
 
@@ -135,6 +136,7 @@ def append(
   num = emb.shape[0]
   mix, none = bank.mix, jnp.zeros(num, bool)
   if mix is not None:
+    # New rows may be mixtures themselves; they are not mixed once more.
     mix = mix.replace(
       target=join(mix.target, none), source=join(mix.source, none)
     )
@@ -182,6 +184,8 @@ def per_frequency(inner: Backend) -> Backend:
   """
 
   def fit(bank: Bank) -> State:
+    # Domains, groups and everything else are of the clip, hence of all its
+    # frequencies.
     one = lambda emb: inner.fit(bank.replace(emb=emb))
     return jax.vmap(one, in_axes=1)(bank.emb)
 
@@ -190,6 +194,7 @@ def per_frequency(inner: Backend) -> Backend:
 
   def self_score(state: State, emb: Array, group: Array) -> Array:
     assert inner.self_score is not None
+    # A clip leaves the banks of all its frequencies at once.
     one = jax.vmap(inner.self_score, in_axes=(0, 0, None))
     return jnp.mean(one(state, emb, group))
 
@@ -211,6 +216,8 @@ def per_domain(inner: Backend) -> Backend:
 
   def of_domain(bank: Bank, is_target: bool) -> Bank:
     mix = bank.mix
+    # Mixed rows count as target rows: the source bank has none of them. The
+    # target bank mixes as before, since the masks of `Mix` are its own.
     if mix is not None and not is_target:
       mix = mix.replace(target=jnp.zeros_like(mix.target))
     return bank.replace(
@@ -218,6 +225,8 @@ def per_domain(inner: Backend) -> Backend:
     )
 
   def fit(bank: Bank) -> State:
+    # Both keep all rows and mask those of the other domain: of equal shapes,
+    # they are fitted and scored by one program.
     banks = [of_domain(bank, False), of_domain(bank, True)]
     return {
       "state": jax.tree.map(lambda *x: jnp.stack(x), *map(inner.fit, banks)),
@@ -225,6 +234,8 @@ def per_domain(inner: Backend) -> Backend:
     }
 
   def smallest(state: State, scores: Array) -> Array:  # [2] -> []
+    # Whatever a backend makes of no rows (a blend has 0 times infinity) must
+    # not win the minimum.
     return jnp.min(jnp.where(state["empty"], jnp.inf, scores))
 
   def score(state: State, emb: Array) -> Array:

@@ -11,6 +11,7 @@ from asd_jax.backends import base
 from asd_jax.ops import distance
 from asd_jax.typing import Array
 
+# A row with k exact copies has a density of zero, which is divided by.
 _TINY = 1e-12
 # Rows of the bank that look for their neighbours at a time.
 _CHUNK = 256
@@ -54,9 +55,12 @@ def local_densities(
   def of_row(row: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
     x, offset, number = row
     others = usable & (own != number)
+    # The row itself is left out by its number, never for being at distance
+    # zero: exact copies of it are ordinary neighbours.
     squared, place = distance.nearest(
       x, rows.emb, rows.squares, others, k=k, offset=rows.offset
     )
+    # A row of zeros has an offset of its own, beside those of its neighbours.
     dist = metric.of_squared(squared + offset)
     found = jnp.isfinite(dist)
     total = jnp.sum(jnp.where(found, dist, 0.0))
@@ -87,6 +91,8 @@ def ranked_densities(
   Source: [LDN25].
   """
   own = jnp.arange(len(usable))
+  # Enough for all N rows; the last one is never needed, as a row is not its
+  # own neighbour.
   weight = jnp.power(decay, own.astype(rows.emb.dtype))
 
   def of_row(row: tuple[Array, Array, Array]) -> Array:
@@ -95,6 +101,8 @@ def ranked_densities(
     squared, place = distance.nearest(
       x, rows.emb, rows.squares, others, k=4, offset=rows.offset
     )
+    # All N distances count, and by difference they would take long. Rounding
+    # hurts the small ones, so only the four nearest are measured again.
     rough = distance.products(x, rows.emb, rows.squares) + jnp.sum(x * x)
     rough = jnp.maximum(rough, 0.0) + rows.offset
     rough = jnp.where(others, rough, jnp.inf).at[place].set(squared)
@@ -121,10 +129,14 @@ def variance_minimiser(u: Array, v: Array, weight: Array) -> Array:
   Source: [Matsumoto25].
   """
   mean = lambda x: jnp.sum(weight * x) / jnp.maximum(jnp.sum(weight), 1.0)
+  # A row without any other is infinitely far from its nearest one, and zero
+  # times infinity is no number.
   u, v = jnp.where(weight > 0.0, u, 0.0), jnp.where(weight > 0.0, v, 0.0)
   u, v = u - mean(u), v - mean(v)
   variance = mean(v * v)
   flat = variance <= _TINY
+  # The variance of `u - a v` is a parabola in `a`: the lowest point is the
+  # slope of the regression of `u` on `v`, and no search is needed.
   return jnp.where(flat, 0.0, mean(u * v) / jnp.where(flat, 1.0, variance))
 
 
@@ -144,6 +156,8 @@ def _backend(
       return adjust(dist, density, state.scale)
 
     rough = distance.products(x, rows.emb, rows.squares) + jnp.sum(x * x)
+    # The adjustment comes before the minimum: the row that wins need not be
+    # the nearest, so candidates are proposed by adjusted distances.
     rough = adjusted(jnp.maximum(rough, 0.0), state.density, rows.offset)
     cost = jax.lax.stop_gradient(jnp.where(usable, rough, jnp.inf))
     place = distance.lowest(cost, distance.candidates(1, len(usable)))
@@ -155,6 +169,7 @@ def _backend(
     return score_among(state, emb, state.valid)
 
   def self_score(state: DensityState, emb: Array, group: Array) -> Array:
+    # Densities stay as fitted, also those that the left-out rows are part of.
     return score_among(state, emb, state.valid & (state.group != group))
 
   return base.Backend(fit, score, self_score)
@@ -211,6 +226,8 @@ def local_density(
     else:
       density = ranked_densities(rows, bank.valid, kind, decay=decay)
     if mode == "ratio":
+      # Without another row there is no density: dividing by one leaves the
+      # distance. (Subtracting zero does so in the other mode.)
       alone = jnp.sum(bank.valid) < 2
       density = jnp.where(alone, 1.0, jnp.maximum(density, _TINY))
     one = jnp.ones((), density.dtype)
@@ -248,7 +265,12 @@ def variance_minimised(
   def fit(bank: base.Bank) -> DensityState:
     rows = distance.prepare(bank.emb, bank.valid, kind)
     density, gap, place = local_densities(rows, bank.valid, kind, k=k)
+    # One row alone has no distance to fit to; without weights the multiple is
+    # zero.
     weight = bank.valid & (jnp.sum(bank.valid) > 1)
+    # The neighbour is the nearest before the subtraction. If it were the one
+    # that wins after it, it would change with the multiple, and there would be
+    # no closed form.
     scale = variance_minimiser(gap, density[place], weight.astype(gap.dtype))
     return DensityState(rows, bank.valid, bank.group, density, scale)
 

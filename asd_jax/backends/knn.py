@@ -49,6 +49,8 @@ def reduce_neighbours(dist: Array, weights: Sequence[float]) -> Array:
   """
   found = jnp.isfinite(dist)
   if weights:
+    # Not scaled up for neighbours that are missing. The sum may be negative:
+    # later neighbours may weigh against the first.
     weight = jnp.asarray(tuple(weights)[: len(dist)], dist.dtype)
   else:
     weight = 1.0 / jnp.maximum(jnp.sum(found), 1).astype(dist.dtype)
@@ -85,6 +87,8 @@ def knn(
     rows = distance.prepare(bank.emb, bank.valid, kind)
     if bank.mix is None:
       return KnnState(rows, bank.valid, bank.group)
+    # Distances to mixed rows follow from those to the rows that are mixed
+    # (Stewart's theorem), but no longer once a mixture is rescaled.
     if kind.unit:
       raise errors.InputError(
         f"knn: metric {metric} scales rows to length one, which mixed rows"
@@ -114,6 +118,8 @@ def knn(
     return score_among(state, emb, state.valid)
 
   def self_score(state: KnnState, emb: Array, group: Array) -> Array:
+    # Rows mixed from those that leave stay in the bank, as in the published
+    # code of [LUDO26].
     return score_among(state, emb, state.valid & (state.group != group))
 
   return base.Backend(fit, score, self_score, mixes=not kind.unit)

@@ -24,6 +24,8 @@ class MahalanobisState(flax.struct.PyTreeNode):
   usable: Array
 
 
+# Two rows have a covariance of rank one that is not shrunk at all: everything
+# is near them, and they would win each minimum over domains.
 MIN_ROWS = 3
 
 
@@ -44,6 +46,7 @@ def mahalanobis() -> base.Backend:
     mean, cov, _ = statistics.ledoit_wolf(bank.emb, weight)
     level = jnp.trace(cov)
     usable = (jnp.sum(weight) >= MIN_ROWS) & (level > 0.0)
+    # The factor of a covariance of zeros is not a number.
     safe = jnp.where(usable, cov, jnp.eye(cov.shape[0], dtype=cov.dtype))
     return MahalanobisState(mean, linalg.whitener(safe), usable)
 
@@ -85,6 +88,8 @@ def selective_mahalanobis() -> base.Backend:
         "backend selective_mahalanobis: found an encoder that is not trained"
         " per machine, expected one (autoencoder)."
       )
+    # Without a ridge, as the official code has it. A nearly singular
+    # covariance of few target frames then gives scores far below zero.
     return SelectiveState(jax.vmap(linalg.inverse)(bank.covariance))
 
   def score(state: SelectiveState, emb: Array) -> Array:
@@ -103,6 +108,9 @@ def selective_distances(precision: Array, emb: Array) -> Array:
   Returns:
     `[2]` source and target values.
   """
+  # The official code averages `r' precision s` over all pairs of frames of a
+  # clip, which is this for the mean frame. The mean over frames of their own
+  # distances is another score, and not the published one.
   highest = jax.lax.Precision.HIGHEST
   return jnp.matmul(jnp.matmul(precision, emb, precision=highest), emb)
 

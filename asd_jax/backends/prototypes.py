@@ -22,6 +22,8 @@ def random_projection(key: Key, width: int, num: int) -> Array:
   Returns:
     `[D, num]` of variance `1 / D`.
   """
+  # By D and not by `num`, as published: all lengths change by one factor,
+  # which no choice of farthest points depends on.
   return jax.random.normal(key, (width, num)) / jnp.sqrt(float(width))
 
 
@@ -49,15 +51,18 @@ def chosen_rows(
       "wrapper prototypes: found a bank without keys, expected a branch with"
       " key=dict(name=...)."
     )
-  keys = bank.key.reshape(len(bank.key), -1)
+  keys = bank.key.reshape(len(bank.key), -1)  # [N, F * D]
   if projection is not None:
     keys = jnp.matmul(keys, projection, precision=jax.lax.Precision.HIGHEST)
+  # Rows that a bank stage adds always come behind the others.
   usable = bank.valid[: len(keys)]
   place = cluster.k_centre(keys, num, usable=usable)
   return base.Bank(
     emb=bank.emb[place],
     is_target=bank.is_target[place],
+    # The choice goes on at arbitrary places when no usable row is left.
     valid=jnp.arange(len(place)) < jnp.sum(usable),
+    # So that a clip leaves both banks, and does not meet its own prototype.
     group=bank.group[place],
     num_target=min(bank.num_target, len(place)),
   )
@@ -84,6 +89,8 @@ def blend(
     return {"full": inner.fit(bank), "chosen": inner.fit(choose(bank))}
 
   def mean(full: Array, chosen: Array) -> Array:
+    # Both scores are distances to rows of one bank, so no scale has to be
+    # matched.
     return (1.0 - weight) * full + weight * chosen
 
   def score(state: base.State, emb: Array) -> Array:
@@ -104,6 +111,8 @@ def prototypes(
   *,
   num: int = 128,
   projection_dim: int | None = 256,
+  # The seed of the published code, whose draws differ between its devices: the
+  # same prototypes cannot be had.
   seed: int = 20260614,
   weight: Scalar = 0.5,
 ) -> base.Backend:
@@ -135,6 +144,7 @@ def prototypes(
 
   def choose(bank: base.Bank) -> base.Bank:
     projection = None
+    # A bank without keys is for `chosen_rows` to report.
     if projection_dim and bank.key is not None:
       width = bank.key[0].size
       key = jax.random.key(seed)

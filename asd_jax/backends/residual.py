@@ -60,12 +60,15 @@ def _score(
     white = jnp.matmul(
       errors - mean[None], whitener.T, precision=jax.lax.Precision.HIGHEST
     )
+    # Squared distances without a root, frame by frame. The official baseline's
+    # Mahalanobis score, across all pairs of frames, is another one.
     terms = jnp.stack(
       [
         jnp.sum(jnp.square(white), axis=1),
         jnp.sum(jnp.square(errors - centre[None]), axis=1),
       ]
     )
+    # Each term has its own percentile: different frames may stand out.
     distance, energy = jnp.percentile(terms, percentile, axis=1)
     return (1.0 - alpha) * distance + alpha * energy
 
@@ -94,6 +97,8 @@ def residual_mahalanobis(
     both = statistics.merge(source, target)
     cov = ridged(statistics.covariance(both), ridge)
     one = lambda x: x[None]
+    # Only the Mahalanobis term is centred here: the energy is that of the
+    # errors as they are. By domain (below), both are centred.
     centre = jnp.zeros_like(both.mean)
     return _state(one(both.mean), one(centre), one(cov), one(both.num >= 2))
 
@@ -130,6 +135,8 @@ def domain_residual_mahalanobis(
     source, target = base.domain_moments(bank)
     cov_source = statistics.covariance(source)
     cov_target = statistics.covariance(target)
+    # The target frames come from a handful of clips; alone their covariance
+    # may lack full rank. Without source frames nothing is drawn anywhere.
     towards = jnp.where(source.num >= 2, cov_source, cov_target)
     cov_target = (1.0 - shrinkage) * cov_target + shrinkage * towards
     covs = jnp.stack([ridged(c, ridge) for c in (cov_source, cov_target)])

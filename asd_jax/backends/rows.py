@@ -40,6 +40,7 @@ def _by_frequency(fn: Callable[[Array], Array], emb: Array) -> Array:
 
 def _places(mask: Array, num: int) -> tuple[Array, Array]:
   """Rows of a mask in order, `[num]`, and which of them are there."""
+  # Inside `jit` their number is fixed; row 0 stands in for missing ones.
   place = jnp.nonzero(mask, size=num, fill_value=len(mask))[0]
   found = place < len(mask)
   return jnp.where(found, place, 0).astype(jnp.int32), found
@@ -82,9 +83,11 @@ def mixing_order(
   place, _ = _places(target, num_target)
 
   def of_target(row: Array) -> Array:
+    # By difference, since rounding would swap rows of almost equal distance.
     gap = jnp.where(source, distance.by_difference(row, emb), jnp.inf)
     return jnp.argsort(gap, stable=True)[:num].astype(jnp.int32)
 
+  # One target row at a time: differences of all pairs would be [T, N, D].
   return jax.lax.map(of_target, emb[place])
 
 
@@ -115,6 +118,8 @@ def memmixup_rows(
     )
   source, target = _domains(bank)
   most = bank.num_target
+  # Shapes must not depend on which rows count: M is what there can be, and
+  # `there` below masks what there is.
   num = min(num_support, len(source) - most)
   place, found = _places(target, most)
 
@@ -148,6 +153,7 @@ def num_synthetic(num_source: int, num_target: int, *, ratio: float) -> int:
   Returns:
     At least zero.
   """
+  # The ratio is that of all target rows afterwards, not of the new ones.
   return max(0, int(ratio * num_source) - num_target)
 
 
@@ -175,6 +181,8 @@ def interpolate(
 
   Source: [Chawla02].
   """
+  # Euclidean whatever the bank's metric is, as SMOTE was published; for cosine
+  # metrics the rows come in with length one.
   rows = distance.prepare(target, usable, distance.METRICS["euclidean"])
   own = jnp.arange(len(target))
 
@@ -183,7 +191,10 @@ def interpolate(
     return distance.nearest(row, rows.emb, rows.squares, rest, k=k)[1]
 
   neighbour = jax.vmap(others)(rows.emb, own)  # [T, k]
+  # With fewer neighbours than k, a draw must not reach the empty columns.
   num = jnp.clip(jnp.sum(usable) - 1, 1, k)
+  # One draw picks row and neighbour, as in imbalanced-learn: with its draws
+  # the rows are the same.
   start = flat_index // num
   end = target[neighbour[start, flat_index % num]]
   return target[start] + step[:, None] * (end - target[start])
@@ -223,12 +234,15 @@ def smote(
       f"smote: found ratio={ratio} and k={k}, expected ratio >= 0 and k >= 1."
     )
   most = bank.num_target
+  # By the rows that there are, masked or not: this is a shape.
   num = num_synthetic(len(bank.valid) - most, most, ratio=ratio)
   if num < 1 or most < 2:
     return bank
   _, target = _domains(bank)
   count = jnp.sum(target)
   index_key, step_key = jax.random.split(jax.random.key(seed))
+  # `count` may be zero, and an empty range has no draw. Nothing that comes of
+  # it counts, see `add_interpolated`.
   high = jnp.maximum(count * jnp.clip(count - 1, 1, k), 1)
   flat_index = jax.random.randint(index_key, (num,), 0, high)
   step = jax.random.uniform(step_key, (num,), bank.emb.dtype)
@@ -256,13 +270,16 @@ def add_interpolated(
     The bank with M more rows.
   """
   _, target = _domains(bank)
+  # Rows that count come first, as the draws expect.
   place, found = _places(target, bank.num_target)
   scale = distance.unit if normalise else (lambda x: x)
 
   def make(emb: Array) -> Array:
     rows = scale(emb[place])
+    # A point between two rows of length one is shorter than they are.
     return scale(interpolate(rows, found, flat_index, step, k=k))
 
+  # The same draws for every frequency: a synthetic row stays one clip.
   num = len(step)
   return base.append(
     bank,
@@ -301,8 +318,10 @@ def pseudo_target(bank: base.Bank) -> base.Bank:
     bank,
     _by_frequency(move, bank.emb),
     is_target=jnp.ones(len(source), bool),
+    # Made from a clip, hence too near to it to judge it by.
     group=bank.group,
     num_target=len(source),
+    # Without target rows their mean is zero, and the move a wrong one.
     valid=source & jnp.any(target),
   )
 

@@ -27,6 +27,7 @@ class Transform(NamedTuple):
 
 def _constant(emb: Array) -> Array:
   """Dimensions `[D]` of `[N, D]` that vary by no more than rounding does."""
+  # Not `== 0`: the mean of equal numbers is rounded, and they differ from it.
   return jnp.std(emb, axis=0) <= 1e-6 * jnp.max(jnp.abs(emb), axis=0)
 
 
@@ -42,6 +43,8 @@ def standardise() -> Transform:
   """
 
   def fit(emb: Array, is_target: Array) -> State:
+    # Source and target clips have one transform, or their distances could not
+    # be compared.
     del is_target
     std = jnp.std(emb, axis=0)
     return {
@@ -85,6 +88,7 @@ def zca(
 
   def fit(emb: Array, is_target: Array) -> State:
     del is_target
+    # Of shapes only, so that the choice is made once, when it is compiled.
     full = covariance == "by_rank" and emb.shape[0] > emb.shape[1]
     if covariance == "empirical" or full:
       found = statistics.moments(emb)
@@ -93,10 +97,14 @@ def zca(
       ones = jnp.ones(emb.shape[0], emb.dtype)
       mean, cov, _ = statistics.ledoit_wolf(emb, ones)
     keep = ~_constant(emb) if drop_constant else jnp.ones(len(mean), bool)
+    # Emptied before the decomposition, so that what is dropped leaves no trace
+    # in the directions of the others.
     both = keep[:, None] & keep[None, :]
     cov = jnp.where(both, cov, 0.0)
+    # Relative, because features differ in their units by orders of magnitude.
     level = linalg.ridge_level(cov, ridge, jnp.sum(keep))
     matrix = linalg.inverse_root(cov, level)
+    # The ridge alone gives dropped dimensions the largest gain of all.
     return {"mean": mean, "matrix": jnp.where(both, matrix, 0.0)}
 
   def apply(state: State, emb: Array) -> Array:
