@@ -300,8 +300,8 @@ def run_facts(seconds: float) -> dict[str, Any]:
   names = ("asd_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
   return {
     "seconds": round(seconds, 2),
-    "device": jax.devices()[0].device_kind,
-    "num_devices": jax.device_count(),
+    "device": jax.local_devices()[0].device_kind,
+    "num_devices": jax.local_device_count(),
     "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     "versions": {n: importlib.metadata.version(n) for n in names},
   }

@@ -144,7 +144,7 @@ def _spread(fn: Callable[..., Array], over: Mesh) -> Callable[..., Array]:
 
 
 def _budget() -> int:
-  stats = jax.devices()[0].memory_stats() or {}
+  stats = jax.local_devices()[0].memory_stats() or {}
   return stats.get("bytes_limit", 4 * _BUDGET) // 4
 
 
@@ -178,7 +178,7 @@ class Engine:
     self.grids = {n: branch_grid(structure, n) for n in self.system.branches}
     self.traces = dict.fromkeys([*self.system.branches, "metrics"], 0)
     self._joint = branch_grid(structure, "")
-    self._mesh = Mesh(np.array(jax.devices()), ("points",))
+    self._mesh = Mesh(np.array(jax.local_devices()), ("points",))
     plans = {
       n: sweep_fast.plan(structure.config["branches"][n], g.paths)
       for n, g in self.grids.items()
