@@ -30,26 +30,26 @@ CHOSEN = 128
 
 
 def family_of(name):
-  """Module of a network, its size, and the frames of 10 s."""
-  import importlib
+  """Family of a network, its size, and the frames of 10 s."""
+  from asd_jax.encoders import zoo
 
   family, size = name.split("_")
-  module = importlib.import_module(f"asd_jax.encoders.{family}")
-  return module, size, {"beats": 998, "eat": 1008, "dasheng": 1001}[family]
+  frames = {"beats": 998, "eat": 1008, "dasheng": 1001}[family]
+  return zoo.find(family), size, frames
 
 
 def settings_of(name):
   """Sizes of a network."""
-  module, size, _ = family_of(name)
-  return dict(module.SIZES[size])
+  family, size, _ = family_of(name)
+  return dict(family.sizes[size])
 
 
 def num_tokens(name):
   """Tokens of a clip, those before the patches included."""
-  module, _, frames = family_of(name)
-  rows, columns = module.KIND.patch
-  patches = frames // rows * (module.KIND.num_mels // columns)
-  return patches + module.KIND.num_extra
+  family, _, frames = family_of(name)
+  rows, columns = family.input.patch
+  patches = frames // rows * (family.input.num_mels // columns)
+  return patches + family.input.num_extra
 
 
 def products_of(name):
@@ -65,8 +65,7 @@ def products_of(name):
 def flop_of(name):
   """Operations of the products and convolutions of a clip."""
   s, length = settings_of(name), num_tokens(name)
-  module, _, _ = family_of(name)
-  rows, columns = module.KIND.patch
+  rows, columns = family_of(name)[0].input.patch
   weights = s["depth"] * sum(a * b for a, b in products_of(name))
   patch = rows * columns * s.get("embed_width", s["width"])
   if name.startswith("beats"):
@@ -123,8 +122,8 @@ def encoder_side(name, batch=BATCH, dtype="float32"):
   import jax
   import numpy as np
 
-  module, size, frames = family_of(name)
-  encoder = getattr(module, name.split("_")[0])(size=size, dtype=dtype)
+  family, size, frames = family_of(name)
+  encoder = family(size=size, dtype=dtype)
   params = make_params(encoder)
   rng = np.random.default_rng(1)
   shape = (batch, 1, frames, encoder.about.num_mels)
@@ -223,8 +222,8 @@ def memory_side(name, batch):
 
   from asd_jax.frontends import kaldi
 
-  module, size, _ = family_of(name)
-  encoder = getattr(module, name.split("_")[0])(size=size)
+  family, size, _ = family_of(name)
+  encoder = family(size=size)
   front = kaldi.eat_fbank(num_samples=SAMPLES, num_frames=1024)
   params = jax.block_until_ready(make_params(encoder))
   held = measure.resident()
@@ -289,11 +288,11 @@ def run_part(part, peers, compare):
   import paired
 
   if part in NETWORKS:
-    module, _, frames = family_of(part)
+    family, _, frames = family_of(part)
     peer = dict(
       family=part.split("_")[0],
       settings=settings_of(part),
-      shape=(BATCH, frames, module.KIND.num_mels),
+      shape=(BATCH, frames, family.input.num_mels),
       flop=flop_of(part),
     )
     sides = {"jax": command("encoder", name=part)}

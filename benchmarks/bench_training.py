@@ -51,13 +51,13 @@ def jax_side(network, num_seeds):
   import jax.numpy as jnp
   import numpy as np
 
-  from asd_jax.encoders import autoencoder, residual_autoencoder
+  from asd_jax.encoders import autoencoder
   from asd_jax.training import reconstruction, windows
 
   decay = dict(weight_decay=1e-4, valid_fraction=0.0)
   encoder, more = {
     "official": (autoencoder.autoencoder(), {}),
-    "katech": (residual_autoencoder.residual_autoencoder(), decay),
+    "katech": (autoencoder.residual_autoencoder(), decay),
   }[network]
   about = encoder.about
   parts = reconstruction.Network(encoder.init, about.loss, about.errors)

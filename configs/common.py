@@ -2,31 +2,6 @@
 
 import ml_collections
 
-# Networks of seconds, for `:smoke`.
-TINY_EAT = dict(width=48, depth=2, num_heads=4, hidden=96, num_positions=6144)
-TINY = dict(
-  sslam=TINY_EAT,
-  eat=TINY_EAT,
-  beats=dict(
-    width=48,
-    depth=2,
-    num_heads=4,
-    hidden=96,
-    embed_width=32,
-    num_taps=16,
-    num_groups=4,
-    num_buckets=32,
-    max_distance=64,
-  ),
-  dasheng=dict(
-    width=48,
-    depth=2,
-    num_heads=4,
-    hidden=96,
-    num_positions=252,
-    target_frames=1008,
-  ),
-)
 # A synthetic set of seconds, for `:smoke`.
 SMOKE_DATA = dict(
   machines=("fan", "valve"),
@@ -110,11 +85,12 @@ def add_encoder(c, name, *, size="base", arg=""):
   entry = f"{name}_{size}"
   c.checkpoints[entry] = ""
   checkpoint, precision = c.checkpoints.get_ref(entry), c.get_ref("precision")
-  tiny = TINY[name] if arg == "smoke" else None
+  tiny = arg == "smoke"
   return lambda layer: dict(
     name=name,
-    size=tiny or size,
-    layer="output" if layer == "output" or not tiny else "layer_1",
+    size="tiny" if tiny else size,
+    # A tiny network has two blocks: all but the output become the first.
+    layer="layer_1" if tiny and layer != "output" else layer,
     dtype=precision,
     checkpoint=checkpoint,
   )

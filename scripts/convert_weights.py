@@ -20,7 +20,9 @@ from asd_jax.runs import cli
 _INSPECT = flags.DEFINE_bool(
   "inspect", False, "list names, types and shapes; write nothing"
 )
-_ENCODER = flags.DEFINE_string("encoder", None, "beats, eat, sslam or dasheng")
+_ENCODER = flags.DEFINE_string(
+  "encoder", None, "name of the encoder, see docs/encoders.md"
+)
 _CHECKPOINT = flags.DEFINE_multi_string(
   "checkpoint",
   [],
@@ -47,13 +49,13 @@ def run(arguments: Sequence[str]) -> None:
       f" inspect={_INSPECT.value}, encoder={_ENCODER.value!r},"
       f" output={_OUTPUT.value!r} and {len(given)} files."
     )
-  from asd_jax.encoders import convert
+  from asd_jax.encoders import convert, zoo
 
   skipped = _PLACEHOLDER.value
   if goal:
     made = convert.convert(
       given[0],
-      _ENCODER.value or "",
+      zoo.find(_ENCODER.value or ""),
       Path(_OUTPUT.value or ""),
       placeholders=skipped,
     )

@@ -56,7 +56,12 @@ def test_at_most_five_positional_arguments(fn):
 @pytest.mark.parametrize("fn", PURE_FUNCTIONS)
 def test_key_is_first_and_named_key(fn):
   names = list(inspect.signature(fn).parameters)
-  assert not {"rng", "seed", "rng_key", "prng_key"} & set(names)
+  assert not {"rng", "rng_key", "prng_key"} & set(names)
+  # A number that picks what the host draws is no key, and never in its place.
+  seed = inspect.signature(fn).parameters.get("seed")
+  assert seed is None or (
+    seed.annotation is int and seed.kind is seed.KEYWORD_ONLY
+  )
   assert "key" not in names or names[0] == "key"
 
 

@@ -1,20 +1,98 @@
-"""The autoencoder of the official baseline, and its PyTorch weight layout."""
+"""Autoencoders of context windows, trained on the clips of one machine.
 
-from collections.abc import Mapping
-from typing import Any
+The official baseline's, and the one with residual blocks of [KATECH26]. Both
+are published as PyTorch programs whose results we follow, so the layers here
+have PyTorch's arithmetic and initial values.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
-import numpy as np
+import jax
+import jax.numpy as jnp
 
-from asd_jax import errors
-from asd_jax.encoders import family, layers, trained
-from asd_jax.typing import Array
+from asd_jax.encoders import family
+from asd_jax.ops import signal
+from asd_jax.typing import Array, Key
 
-Variables = Mapping[str, Any]
+Tree = Any
+# Deviations below this count as this, in dB: a constant dimension stays small.
+MIN_STD = 1e-6
 
-# Index of each linear layer in the official `encoder` and `decoder`
-# sequences; its batch norm, where there is one, has the next index.
-OFFICIAL_INDEX = (0, 3, 6, 9, 12)
+
+def torch_uniform(key: Key, shape: tuple[int, ...], fan_in: int) -> Array:
+  """PyTorch's default for linear layers: uniform in +-1/sqrt(fan_in).
+
+  Args:
+    key: consumed.
+    shape: shape of the parameter.
+    fan_in: number of inputs of the layer.
+
+  Returns:
+    `[*shape]` float32.
+  """
+  bound = fan_in**-0.5
+  return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+class Dense(nn.Module):
+  """A linear layer with PyTorch's default initialisation.
+
+  Attributes:
+    features: output width.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps `[..., D]` to `[..., features]`."""
+    fan_in = x.shape[-1]
+    init = lambda key, shape: torch_uniform(key, shape, fan_in)
+    kernel = self.param("kernel", init, (fan_in, self.features))
+    bias = self.param("bias", init, (self.features,))
+    return x @ kernel + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class BatchNorm(nn.Module):
+  """Batch normalisation over the rows.
+
+  All normalise with the biased variance; PyTorch stores the unbiased one
+  (correction 1), flax the biased one (0).
+
+  Attributes:
+    momentum: weight of the new batch in the running statistics (PyTorch's
+      meaning; flax calls one minus this number momentum).
+    epsilon: added to the variance.
+    correction: subtracted from the count for the stored variance.
+  """
+
+  momentum: float = 0.1
+  epsilon: float = 1e-5
+  correction: int = 1
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool) -> Array:
+    """Normalises `[B, D]`; `train` uses and records the batch's statistics."""
+    num, width = x.shape
+    scale = self.param("scale", nn.initializers.ones, (width,))
+    shift = self.param("bias", nn.initializers.zeros, (width,))
+    mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
+    var = self.variable("batch_stats", "var", jnp.ones, (width,))
+    if not train:
+      gain = scale * jax.lax.rsqrt(var.value + self.epsilon)
+      return x * gain[None] + (shift - mean.value * gain)[None]
+    batch_mean = jnp.mean(x, axis=0)
+    centred = x - batch_mean[None]
+    batch_var = jnp.mean(jnp.square(centred), axis=0)
+    if not self.is_initializing():
+      keep = 1.0 - self.momentum
+      stored = batch_var * (num / (num - self.correction))
+      mean.value = keep * mean.value + self.momentum * batch_mean
+      var.value = keep * var.value + self.momentum * stored
+    gain = scale * jax.lax.rsqrt(batch_var + self.epsilon)
+    return centred * gain[None] + shift[None]
 
 
 class Autoencoder(nn.Module):
@@ -42,96 +120,144 @@ class Autoencoder(nn.Module):
     code = x
     for part, widths in parts.items():
       for i, width in enumerate(widths):
-        x = layers.Dense(width, name=f"{part}_{i}")(x)
-        norm = layers.BatchNorm(0.01, 1e-3, name=f"{part}_{i}_norm")
+        x = Dense(width, name=f"{part}_{i}")(x)
+        norm = BatchNorm(0.01, 1e-3, name=f"{part}_{i}_norm")
         x = nn.relu(norm(x, train=train))
       if part == "encoder":
         code = x
-    out = layers.Dense(self.num_inputs, name=f"decoder_{self.num_layers}")
+    out = Dense(self.num_inputs, name=f"decoder_{self.num_layers}")
     return out(x), code
 
 
-def _official_layers(params: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-  """Lists (our linear layer, official part, official index) in order."""
-  out = []
-  for name in params:
-    if not name.endswith("_norm"):
-      part, i = name.split("_")
-      out.append((name, part, str(OFFICIAL_INDEX[int(i)])))
-  return out
+class ResidualAutoencoder(nn.Module):
+  """Projection and residual blocks to a code, and mirrored back.
+
+  Nothing follows the linear layers that make the code and the output.
+
+  Attributes:
+    num_inputs: width D of a vector.
+    num_hidden: width of the blocks.
+    num_bottleneck: width of the code.
+    num_blocks: residual blocks on either side of the code.
+
+  Source: [KATECH26] Sec. 3.1; the inside of a block is our choice.
+  """
+
+  num_inputs: int = 640
+  num_hidden: int = 512
+  num_bottleneck: int = 16
+  num_blocks: int = 4
+
+  @nn.compact
+  def __call__(self, x: Array, *, train: bool) -> tuple[Array, Array]:
+    """Maps `[B, num_inputs]` to its reconstruction and code."""
+    code = self._half("enc", x, self.num_bottleneck, train)
+    return self._half("dec", code, self.num_inputs, train), code
+
+  def _half(self, part: str, x: Array, width: int, train: bool) -> Array:
+    def dense(name: str, x: Array, features: int) -> Array:
+      return Dense(features, name=f"{part}_{name}")(x)
+
+    def norm(name: str, x: Array) -> Array:
+      layer = BatchNorm(correction=0, name=f"{part}_{name}")
+      return layer(x, train=train)
+
+    gelu = lambda x: jax.nn.gelu(x, approximate=False)
+    h = gelu(norm("proj_bn", dense("proj", x, self.num_hidden)))
+    for i in range(self.num_blocks):
+      r = norm(f"block{i}_bn1", dense(f"block{i}_fc1", h, self.num_hidden))
+      r = dense(f"block{i}_fc2", gelu(r), self.num_hidden)
+      h = gelu(h + norm(f"block{i}_bn2", r))
+    return dense("out", h, width)
 
 
-def to_official(variables: Variables, covariance: Array) -> dict:
-  """Writes the network in the official baseline's state-dict layout.
+class Reconstruction(NamedTuple):
+  """Facts of a reconstruction network of context windows.
+
+  Attributes:
+    num_context: frames that one input window joins.
+    loss: `(params, extra, x [B, D]) -> (loss, extra)`, training mode.
+    errors: `(params, extra, x [B, D]) -> [B, D]` reconstruction minus input
+      in the units of the network, evaluation mode.
+    patch_frames: the fewest frames that it takes.
+    layers: names of what it returns.
+  """
+
+  num_context: int
+  loss: Callable[[Tree, Tree, Array], tuple[Array, Tree]]
+  errors: Callable[[Tree, Tree, Array], Array]
+  patch_frames: int
+  layers: family.Layers = ("output",)
+
+
+def reconstruction_loss(recon: Array, x: Array) -> Array:
+  """Mean squared error over all elements.
 
   Args:
-    variables: `params` and `batch_stats` of one `Autoencoder`.
-    covariance: `[2, M, M]` source and target covariance.
+    recon: `[B, D]` reconstruction.
+    x: `[B, D]` input.
 
   Returns:
-    Official key to NumPy array; linear weights are (out, in).
+    `[]` loss.
   """
-  params, stats = variables["params"], variables["batch_stats"]
-  out = dict(zip(("cov_source", "cov_target"), covariance, strict=True))
-  for name, part, index in _official_layers(params):
-    out[f"{part}.{index}.weight"] = params[name]["kernel"].T
-    out[f"{part}.{index}.bias"] = params[name]["bias"]
-    if f"{name}_norm" in params:
-      norm = f"{part}.{int(index) + 1}"
-      out[f"{norm}.weight"] = params[f"{name}_norm"]["scale"]
-      out[f"{norm}.bias"] = params[f"{name}_norm"]["bias"]
-      out[f"{norm}.running_mean"] = stats[f"{name}_norm"]["mean"]
-      out[f"{norm}.running_var"] = stats[f"{name}_norm"]["var"]
-  return {k: np.asarray(v) for k, v in out.items()}
+  return jnp.mean(jnp.square(recon - x))
 
 
-def from_official(state: Mapping[str, np.ndarray]) -> tuple[dict, np.ndarray]:
-  """Reads a state dict of the official baseline.
+def _standardised(extra: Tree, x: Array) -> Array:
+  if "mean" not in extra:
+    return x
+  return (x - extra["mean"][None]) / extra["std"][None]
+
+
+def _of_network(
+  make: Callable[[int], nn.Module], *, num_context: int, standardise: bool
+) -> family.Encoder:
+  """Wraps a network that maps windows to (reconstruction, code).
+
+  Its tokens are the errors of all windows, one frequency patch each.
 
   Args:
-    state: official key to array, as `to_official` writes it;
-      `num_batches_tracked` is read over.
+    make: width D to the module; it has parameters and `batch_stats`.
+    num_context: frames in a window.
+    standardise: whether windows are brought to zero mean and unit deviation,
+      dimension by dimension, with the training windows' statistics.
 
   Returns:
-    variables: `params` and `batch_stats`.
-    covariance: `[2, M, M]`.
-
-  Raises:
-    InputError: if a key is missing or unknown.
+    The encoder.
   """
-  state = {k: np.asarray(v) for k, v in state.items()}
-  left = {k for k in state if not k.endswith("num_batches_tracked")}
 
-  def take(key: str) -> np.ndarray:
-    if key not in left:
-      raise errors.InputError(
-        f"official autoencoder: no key {key!r}, found {sorted(state)[:5]} ..."
-      )
-    left.discard(key)
-    return state[key]
+  def init(key: Key, mean: Array, std: Array) -> tuple[Tree, Tree]:
+    width = mean.shape[0]
+    variables = make(width).init(key, jnp.zeros((2, width)), train=True)
+    extra = {"batch_stats": variables["batch_stats"]}
+    if standardise:
+      extra |= {"mean": mean, "std": jnp.maximum(std, MIN_STD)}
+    return variables["params"], extra
 
-  params, stats = {}, {}
-  for part in ("encoder", "decoder"):
-    for i, index in enumerate(OFFICIAL_INDEX):
-      name, key, norm = f"{part}_{i}", f"{part}.{index}", f"{part}.{index + 1}"
-      params[name] = {"kernel": take(f"{key}.weight").T}
-      params[name]["bias"] = take(f"{key}.bias")
-      if name == f"decoder_{len(OFFICIAL_INDEX) - 1}":
-        continue
-      params[f"{name}_norm"] = {
-        "scale": take(f"{norm}.weight"),
-        "bias": take(f"{norm}.bias"),
-      }
-      stats[f"{name}_norm"] = {
-        "mean": take(f"{norm}.running_mean"),
-        "var": take(f"{norm}.running_var"),
-      }
-  covariance = np.stack([take("cov_source"), take("cov_target")])
-  if left:
-    raise errors.InputError(
-      f"official autoencoder: unknown keys {sorted(left)[:5]}."
+  def loss(params: Tree, extra: Tree, x: Array) -> tuple[Array, Tree]:
+    x = _standardised(extra, x)
+    (recon, _), new = make(x.shape[-1]).apply(
+      {"params": params, "batch_stats": extra["batch_stats"]},
+      x,
+      train=True,
+      mutable=["batch_stats"],
     )
-  return {"params": params, "batch_stats": stats}, covariance
+    return reconstruction_loss(recon, x), {**extra, **new}
+
+  def errors(params: Tree, extra: Tree, x: Array) -> Array:
+    x = _standardised(extra, x)
+    variables = {"params": params, "batch_stats": extra["batch_stats"]}
+    return make(x.shape[-1]).apply(variables, x, train=False)[0] - x
+
+  def apply(
+    variables: Mapping[str, Tree], frames: Array, layers: family.Layers
+  ) -> dict[str, family.Tokens]:
+    x = signal.context_windows(frames, num_context=num_context)
+    error = errors(variables["params"], variables["extra"], x)
+    return {n: family.Tokens(error[:, None]) for n in layers}  # [T', 1, D]
+
+  about = Reconstruction(num_context, loss, errors, patch_frames=num_context)
+  return family.Encoder(init, family.per_channel(apply), "machine", about)
 
 
 def autoencoder(
@@ -157,7 +283,36 @@ def autoencoder(
   make = lambda width: Autoencoder(
     width, num_hidden, num_bottleneck, num_layers
   )
-  return trained.of_network(make, num_context=num_context, standardise=False)
+  return _of_network(make, num_context=num_context, standardise=False)
 
 
-ENCODERS = {"autoencoder": autoencoder}
+def residual_autoencoder(
+  *,
+  num_context: int = 5,
+  num_hidden: int = 512,
+  num_bottleneck: int = 16,
+  num_blocks: int = 4,
+) -> family.Encoder:
+  """The improved autoencoder of standardised context windows.
+
+  Args:
+    num_context: frames in a window.
+    num_hidden: width of the blocks.
+    num_bottleneck: width of the code.
+    num_blocks: residual blocks on either side of the code.
+
+  Returns:
+    An encoder to train.
+
+  Source: [KATECH26] Sec. 3.1.
+  """
+  make = lambda width: ResidualAutoencoder(
+    width, num_hidden, num_bottleneck, num_blocks
+  )
+  return _of_network(make, num_context=num_context, standardise=True)
+
+
+ENCODERS = {
+  "autoencoder": autoencoder,
+  "residual_autoencoder": residual_autoencoder,
+}

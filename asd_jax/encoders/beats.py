@@ -1,6 +1,6 @@
 """BEATs: gated relative positions, deep-norm residuals, no CLS token."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.encoders import beats_positions, family, transformer
+from asd_jax.encoders import family, transformer
 from asd_jax.typing import Array
+from asd_jax.weights import rules, sizes
 from asd_jax.weights.rules import Rule
 
-KIND = family.Family(
-  "beats", "BEATs", num_mels=128, patch=(16, 16), num_extra=0
-)
+_NUM_MELS, _PATCH = 128, (16, 16)
 SIZES = {
   "base": dict(
     width=768,
@@ -28,7 +27,31 @@ SIZES = {
     num_buckets=320,
     max_distance=800,
   ),
+  "tiny": dict(
+    width=48,
+    depth=2,
+    num_heads=4,
+    hidden=96,
+    embed_width=32,
+    num_taps=16,
+    num_groups=4,
+    num_buckets=32,
+    max_distance=64,
+  ),
 }
+_GATE = r"encoder\.layers\.0\.self_attn\.grep_linear\.weight"
+NAMES = rules.Names(
+  mark=_GATE,
+  look=_GATE,
+  ignore=(r"predictor\.(weight|bias)",),
+  refuse=((r"quantize.*", "a BEATs tokenizer, not an encoder"),),
+  tied=(
+    (
+      r"encoder\.layers\.\d+\.self_attn\.relative_attention_bias\.weight",
+      "encoder.layers.0.self_attn.relative_attention_bias.weight",
+    ),
+  ),
+)
 _LAYER, _ATTENTION = r"encoder\.layers\.(\d+)\.", r"blocks_\1/attn/"
 RULES = (
   Rule(r"patch_embedding\.weight", "patch_embed/kernel", "conv_2d"),
@@ -60,28 +83,64 @@ _BUILT = {
 _GATE_PARTS = 4
 
 
-def _any_all(mask: Array, num: int) -> Array:
-  """Cuts `[N]` into `num` equal groups, True where all of a group is."""
-  size = mask.shape[0] // num
-  return jnp.all(mask[: size * num].reshape(num, size), axis=1)
-
-
-def token_padding(
-  padding: Array, *, num_frames: int, num_tokens: int
-) -> tuple[Array, Array]:
-  """Brings a mask of samples to frames and tokens, as the published code does.
+def relative_buckets(
+  offsets: np.ndarray, *, num_buckets: int = 320, max_distance: int = 800
+) -> np.ndarray:
+  """Buckets of relative positions: fine when near, logarithmic beyond.
 
   Args:
-    padding: `[S]` True for samples that are padding.
-    num_frames: frames of the front end.
-    num_tokens: tokens of the encoder.
+    offsets: `[...]` key position minus query position.
+    num_buckets: half for keys up to the query, half for later ones.
+    max_distance: from here on all fall in the last bucket.
 
   Returns:
-    Masks `[num_frames]` and `[num_tokens]`; a token takes those of
-    neighbouring frames, whatever its time and band.
+    `[...]` int32.
+
+  Source: [BEATs23].
   """
-  frames = _any_all(padding, num_frames)
-  return frames, _any_all(frames, num_tokens)
+  half = num_buckets // 2
+  exact = half // 2
+  distance = np.abs(offsets)
+  far = np.log(np.maximum(distance, exact) / exact)
+  far = exact + np.trunc(far / np.log(max_distance / exact) * (half - exact))
+  near = np.where(distance < exact, distance, np.minimum(far, half - 1))
+  return (near + half * (offsets > 0)).astype(np.int32)
+
+
+class PositionConv(nn.Module):
+  """Grouped convolution along the token sequence, normalised tap by tap.
+
+  Attributes:
+    num_taps: kernel length.
+    num_groups: groups of channels.
+    dtype: of the convolution.
+  """
+
+  num_taps: int
+  num_groups: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps `[L, D]` to `[L, D]`."""
+    width, taps = x.shape[-1], self.num_taps
+    shape = (width, width // self.num_groups, taps)
+    ones = nn.initializers.ones
+    gain = self.param("weight_g", ones, (1, 1, taps))
+    init = nn.initializers.normal(0.02)
+    direction = self.param("weight_v", init, shape)
+    bias = self.param("bias", nn.initializers.zeros, (width,))
+    norm = jnp.sqrt(jnp.sum(jnp.square(direction), (0, 1), keepdims=True))
+    out = jax.lax.conv_general_dilated(
+      x[None].astype(self.dtype),
+      (gain / norm * direction).astype(self.dtype),
+      (1,),
+      # An even kernel sees one token more before than after.
+      [(taps // 2, (taps - 1) // 2)],
+      dimension_numbers=("NWC", "OIW", "NWC"),
+      feature_group_count=self.num_groups,
+    )
+    return transformer.gelu(out[0].astype(x.dtype) + bias[None])
 
 
 class GatedAttention(nn.Module):
@@ -158,7 +217,7 @@ class Beats(nn.Module):
     num_taps: kernel length of the position convolution.
     num_groups: its groups.
     num_buckets: buckets of relative positions.
-    max_distance: see `beats_positions.relative_buckets`.
+    max_distance: see `relative_buckets`.
     dtype: of the matrix products.
 
   Source: [BEATs23].
@@ -187,7 +246,7 @@ class Beats(nn.Module):
     `position_bias` `[H, L, L]`.
     """
     embed = transformer.PatchEmbed(
-      self.embed_width, KIND.patch, False, self.dtype, name="patch_embed"
+      self.embed_width, _PATCH, False, self.dtype, name="patch_embed"
     )
     x = embed(fbank).reshape(-1, self.embed_width)
     out = {"patch_embed_conv": x}
@@ -198,7 +257,7 @@ class Beats(nn.Module):
     if padding is not None:
       keep = ~padding
       x = jnp.where(keep[:, None], x, 0.0)
-    convolution = beats_positions.PositionConv(
+    convolution = PositionConv(
       self.num_taps, self.num_groups, self.dtype, name="pos_conv"
     )
     out["pos_conv"] = convolution(x)
@@ -219,7 +278,7 @@ class Beats(nn.Module):
     init = nn.initializers.normal(0.02)
     shape = (self.num_buckets, self.num_heads)
     table = self.param("position_bias", init, shape)
-    bucket = beats_positions.relative_buckets(
+    bucket = relative_buckets(
       np.arange(1 - length, length),
       num_buckets=self.num_buckets,
       max_distance=self.max_distance,
@@ -229,30 +288,7 @@ class Beats(nn.Module):
     return by_offset[:, place[None] - place[:, None] + length - 1]
 
 
-def class_probabilities(
-  tokens: Array, weight: Array, bias: Array, *, padding: Array | None = None
-) -> Array:
-  """Probabilities of the fine-tuned files' classes.
-
-  Args:
-    tokens: `[L, D]` output of the encoder.
-    weight: `[D, K]` of the classifier.
-    bias: `[K]`.
-    padding: `[L]` True for tokens that do not count.
-
-  Returns:
-    `[K]` sigmoids of the mean logits.
-
-  Source: [BEATs23].
-  """
-  logits = tokens @ weight + bias[None]
-  if padding is None:
-    return jax.nn.sigmoid(jnp.mean(logits, axis=0))
-  total = jnp.sum(jnp.where(padding[:, None], 0.0, logits), axis=0)
-  return jax.nn.sigmoid(total / jnp.sum(~padding))
-
-
-def settings_of(
+def sizes_from(
   tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
 ) -> dict[str, Any]:
   """Reads the size of a network from its weights and its `cfg`.
@@ -278,7 +314,7 @@ def settings_of(
         )
   else:
     cfg = {}
-  shape = lambda name, *other: family.shape_of(tensors, name, default=other)
+  shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
   layer = "encoder.layers.0."
   table = layer + "self_attn.relative_attention_bias.weight"
   width = shape("encoder.layer_norm.bias", base["width"])[0]
@@ -292,7 +328,7 @@ def settings_of(
   buckets, heads = shape(table, base["num_buckets"], base["num_heads"])
   return {
     "width": width,
-    "depth": family.count_blocks(
+    "depth": sizes.count_blocks(
       tensors, r"encoder\.layers\.(\d+)\.", default=base["depth"]
     ),
     "num_heads": heads,
@@ -301,71 +337,53 @@ def settings_of(
     "num_taps": num_taps,
     "num_groups": width // group,
     "num_buckets": buckets,
-    "max_distance": family.count_in(
+    "max_distance": sizes.count_in(
       cfg, "max_distance", default=base["max_distance"]
     ),
   }
 
 
-def port(
-  tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Makes parameters of official weights.
-
-  Args:
-    tensors: arrays by official name, see `weight_map.official`.
-    beside: the other entries of the file.
-
-  Returns:
-    The parameters, and the settings of `Beats`.
-
-  Raises:
-    InputError: for missing or extra weights, other shapes, or another kind of
-      network.
-  """
-  settings = settings_of(tensors, beside)
-  return family.port(Beats, KIND, settings, tensors, RULES), settings
-
-
-def of_settings(
-  settings: Mapping[str, Any], *, dtype: str = "float32"
-) -> family.Encoder:
-  """Makes the encoder of converted weights.
-
-  Args:
-    settings: as `port` returns them.
-    dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
-
-  Returns:
-    The encoder.
-
-  Raises:
-    InputError: for settings that are missing, unknown or do not fit.
-  """
-  module = family.module_of(Beats, KIND.title, settings, dtype=dtype)
-  return family.of_module(module, KIND, settings, dtype=dtype)
-
-
-def beats(
-  *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> family.Encoder:
-  """A published BEATs: 16 x 16 patches of 128 bands, no CLS.
-
-  Args:
-    size: `"base"`, of all iterations; or the settings
-      of another network.
-    dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
-
-  Returns:
-    The encoder, for clips of any length.
-
-  Raises:
-    InputError: for another size or dtype, or settings that do not fit.
-
-  Source: [BEATs23].
-  """
-  settings = family.settings_of_size(SIZES, KIND.title, size)
-  return of_settings(settings, dtype=dtype)
-
-
-ENCODERS: dict[str, Callable] = {"beats": beats}
+_LICENCE = "MIT (repository; none stated for the weights)"
+FAMILY = family.Family(
+  name="beats",
+  title="BEATs",
+  network=Beats,
+  sizes=SIZES,
+  input=family.Input(num_mels=_NUM_MELS, patch=_PATCH),
+  names=NAMES,
+  rules=RULES,
+  sizes_from=sizes_from,
+  tells_heads=True,
+  sources=(
+    family.Source(
+      "BEATs iter3",
+      "base",
+      ("BEATs_iter3.pt",),
+      "",
+      "links in the README of `microsoft/unilm`, folder `beats` (they break at"
+      " times; no stable hub copy known)",
+      _LICENCE,
+    ),
+    family.Source(
+      "BEATs iter3+ AS2M",
+      "base",
+      ("BEATs_iter3_plus_AS2M.pt",),
+      "",
+      "the same links; copies on the hub: model `lpepino/beats_ckpts`, dataset"
+      " `Bencr/beats-checkpoints`",
+      _LICENCE,
+    ),
+    family.Source(
+      "BEATs fine-tuned on AudioSet",
+      "base",
+      tuple(
+        f"BEATs_iter3{plus}_finetuned_on_AS2M_cpt{i}.pt"
+        for plus in ("", "_plus_AS2M")
+        for i in (1, 2)
+      ),
+      "",
+      "the same links; the classifier head is left out",
+      _LICENCE,
+    ),
+  ),
+)

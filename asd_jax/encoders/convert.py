@@ -1,37 +1,25 @@
 """Official weight files: what is in them, and their way to our parameters."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.encoders import beats, dasheng, eat, published, sslam
+from asd_jax.encoders import family as family_lib
+from asd_jax.encoders import zoo
+from asd_jax.encoders.family import Family
 from asd_jax.weights import folder as weight_folder
 from asd_jax.weights import hub, rules
 from asd_jax.weights import read as weights_file
 from asd_jax.weights.byte_source import shown
 
-# What an encoder makes of its official weights: `(arrays by official name,
-# other entries of the file) -> (parameter tree, settings of the encoder)`.
-Port = Callable[
-  [Mapping[str, np.ndarray], Mapping[str, Any]],
-  tuple[dict[str, Any], Mapping[str, Any]],
-]
-PORTS: dict[str, Port] = {
-  "beats": beats.port,
-  "eat": eat.port,
-  "sslam": sslam.port,
-  "dasheng": dasheng.port,
-}
 _HUB = "hub:"
 _SUFFIXES = (".pt", ".pth", ".safetensors")
 # Stands beside the weights in every safetensors file.
 _METADATA = "__metadata__"
-# Families whose weights tell the number of heads.
-_TELL_HEADS = ("beats",)
 
 
 def _million(num: int) -> str:
@@ -60,7 +48,7 @@ def inspect(path: Path, *, placeholders: Iterable[str] = ()) -> list[str]:
   lines = [
     f"{path}: {found.container}, weights in {where}: {len(stored)} tensors,"
     f" {_million(count)} numbers",
-    f"looks like: {rules.identify(found.weights)}",
+    f"looks like: {rules.identify(found.weights, zoo.LOOKS)}",
   ]
   width = max(len(shown(name)) for name in stored)
   for name, value in stored.items():
@@ -83,12 +71,12 @@ def _is_tensor(value: object) -> bool:
   return hasattr(value, "extent")
 
 
-def locate(checkpoint: str | Path, family: str) -> tuple[Path, str]:
+def locate(checkpoint: str | Path, family: Family) -> tuple[Path, str]:
   """Finds what a user named: a file or folder, else a name on the hub.
 
   Args:
     checkpoint: a path; or `owner/name` or `hub:owner/name`.
-    family: key of `weight_map.FAMILIES`.
+    family: whose weights are expected.
 
   Returns:
     The path, and where it is from.
@@ -107,41 +95,28 @@ def locate(checkpoint: str | Path, family: str) -> tuple[Path, str]:
       f"{text}: found no such file or folder, expected official weights, a"
       " converted folder, or owner/name on the hub."
     )
-  known = [s for s in published.SOURCES if s.hub == name]
-  wrong = [s for s in known if s.family != family]
+  others = (f for f in zoo.FAMILIES.values() if f.name != family.name)
+  wrong = [s for f in others for s in f.sources if s.hub == name]
   if wrong:
     raise errors.InputError(
       f"{text}: found the hub name of {wrong[0].title}, expected weights of"
-      f" {title_of(family)}."
+      f" {family.title}."
     )
   try:
-    found = hub.cached(name, published.HUB_FILE, local_only=False)
+    found = hub.cached(name, family_lib.HUB_FILE, local_only=False)
   except ValueError as error:
     raise errors.InputError(f"{text}: {error}") from None
   return cast(Path, found), f"hub {name}"
 
 
-def title_of(family: str) -> str:
-  """Name of a family in messages.
-
-  Args:
-    family: key of `weight_map.FAMILIES`, or another text.
-
-  Returns:
-    The name.
-  """
-  known = rules.FAMILIES.get(family)
-  return known.title if known else family
-
-
 def official(
-  path: Path, family: str, *, placeholders: Iterable[str] = ()
+  path: Path, family: Family, *, placeholders: Iterable[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Reads the weights of a family by their official names.
 
   Args:
     path: the file.
-    family: key of `weight_map.FAMILIES`.
+    family: whose weights are expected.
     placeholders: exact names of further objects that are left out.
 
   Returns:
@@ -150,15 +125,14 @@ def official(
   Raises:
     InputError: if the file is refused or holds something else.
   """
-  if family not in rules.FAMILIES:
-    raise errors.InputError(
-      f"found the family {family!r}, expected one of"
-      f" {', '.join(rules.FAMILIES)}."
-    )
   weights = weights_file.read(path, placeholders=placeholders)
   try:
     tensors = rules.official(
-      weights.tensors, rules.FAMILIES[family], others=weights.others
+      weights.tensors,
+      family.names,
+      title=family.title,
+      others=weights.others,
+      looks=zoo.LOOKS,
     )
   except ValueError as error:
     raise errors.InputError(f"{path}: {error}") from None
@@ -166,7 +140,7 @@ def official(
 
 
 def read_official(
-  path: Path, family: str, *, placeholders: Iterable[str] = ()
+  path: Path, family: Family, *, placeholders: Iterable[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
   """Reads official weights as our parameters.
 
@@ -174,7 +148,7 @@ def read_official(
 
   Args:
     path: the file.
-    family: key of `weight_map.FAMILIES`.
+    family: whose weights are expected.
     placeholders: exact names of further objects that are left out.
 
   Returns:
@@ -185,23 +159,18 @@ def read_official(
     InputError: if the file is refused or holds something else.
   """
   tensors, beside = official(path, family, placeholders=placeholders)
-  if family not in PORTS:
-    raise errors.InputError(
-      f"{path}: found {title_of(family)} weights, expected those of an"
-      f" encoder that is here: {', '.join(PORTS) or 'none yet'}."
-    )
   try:
-    tree, settings = PORTS[family](tensors, beside)
+    tree, settings = family_lib.port(family, tensors, beside)
   except ValueError as error:
     raise errors.InputError(f"{path}: {error}") from None
   del tensors  # so that each array goes when its copy is there
-  told = family in _TELL_HEADS or bool(set(beside) - {_METADATA})
+  told = family.tells_heads or bool(set(beside) - {_METADATA})
   return rules.in_float32(tree), dict(settings), told
 
 
 def convert(
   checkpoint: str | Path,
-  family: str,
+  family: Family,
   output: Path,
   *,
   placeholders: Iterable[str] = (),
@@ -210,7 +179,7 @@ def convert(
 
   Args:
     checkpoint: the official file, or `owner/name` on the hub.
-    family: key of `weight_map.FAMILIES`.
+    family: whose weights are expected.
     output: new folder; it gets `params` (Orbax) and `encoder.json`.
     placeholders: exact names of further objects that are left out.
 
@@ -229,8 +198,8 @@ def convert(
   path, origin = locate(checkpoint, family)
   tree, settings, _ = read_official(path, family, placeholders=placeholders)
   source = origin if origin.startswith("hub ") else path.name
-  about = {"family": family, "source": source, "encoder": settings}
+  about = {"family": family.name, "source": source, "encoder": settings}
   values = weight_folder.checksum(tree)
-  about["digest"] = weight_folder.digest(family, settings, values)
+  about["digest"] = weight_folder.digest(family.name, settings, values)
   weight_folder.write(output, tree, about)
   return output

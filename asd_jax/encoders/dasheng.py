@@ -1,6 +1,6 @@
 """DaSheng: one token for all bands of four frames, 25 tokens a second."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,17 +11,29 @@ import numpy as np
 from asd_jax import errors
 from asd_jax.encoders import family, transformer
 from asd_jax.typing import Array
+from asd_jax.weights import rules, sizes
 from asd_jax.weights.rules import Rule
 
-KIND = family.Family(
-  "dasheng", "DaSheng", num_mels=64, patch=(4, 64), num_extra=0
-)
+_NUM_MELS, _PATCH = 64, (4, 64)
 _POSITIONS = dict(num_positions=252, target_frames=1008)
 SIZES = {
   "base": dict(width=768, depth=12, num_heads=12, hidden=3072, **_POSITIONS),
   "0.6B": dict(width=1280, depth=32, num_heads=16, hidden=5120, **_POSITIONS),
   "1.2B": dict(width=1536, depth=40, num_heads=24, hidden=6144, **_POSITIONS),
+  "tiny": dict(width=48, depth=2, num_heads=4, hidden=96, **_POSITIONS),
 }
+NAMES = rules.Names(
+  mark=r"time_pos_embed",
+  look=r"(encoder\.)?time_pos_embed",
+  layouts=(rules.Layout(r"encoder\.time_pos_embed", ((r"encoder\.", ""),)),),
+  refuse=((r"init_bn\.(weight|bias)", "a CED encoder"),),
+  ignore=(
+    r"front_end\..*",
+    r"init_bn\.1\.num_batches_tracked",
+    r"decoder\..*",
+    r"outputlayer\..*",
+  ),
+)
 RULES = (
   Rule(r"time_pos_embed", "time_positions"),
   Rule(r"freq_pos_embed", "band_position"),
@@ -87,7 +99,7 @@ class Dasheng(nn.Module):
     """
     x = BandNorm(name="input_norm")(mel)
     out = {"normalised": x}
-    patch = KIND.patch[::-1]  # the official kernel has bands first
+    patch = _PATCH[::-1]  # the official kernel has bands first
     embed = transformer.PatchEmbed(
       self.width, patch, dtype=self.dtype, name="patch_embed"
     )
@@ -99,7 +111,7 @@ class Dasheng(nn.Module):
       )
       for i in range(self.depth)
     ]
-    size = self.target_frames // KIND.patch[0]
+    size = self.target_frames // _PATCH[0]
     for i, block in enumerate(blocks):
       groups = []
       for start in range(0, len(x), size):
@@ -116,12 +128,12 @@ class Dasheng(nn.Module):
     table = (1, self.width, 1, self.num_positions)
     time = self.param("time_positions", small, table)[0, :, 0].T
     band = self.param("band_position", small, (1, self.width, 1, 1))
-    size = self.target_frames // KIND.patch[0]
+    size = self.target_frames // _PATCH[0]
     place = np.arange(length) % size
     return time[place] + band[0, :, 0].T
 
 
-def settings_of(
+def sizes_from(
   tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
 ) -> dict[str, Any]:
   """Reads the size of a network from its weights and its `config`.
@@ -139,89 +151,56 @@ def settings_of(
   base = SIZES["base"]
   config = beside.get("config")
   config = config if isinstance(config, Mapping) else {}
-  shape = lambda name, *other: family.shape_of(tensors, name, default=other)
+  shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
   width = shape("patch_embed.proj.bias", base["width"])[0]
   table = (1, width, 1, _POSITIONS["num_positions"])
   num = shape("time_pos_embed", *table)[-1]
-  count = lambda key, value: family.count_in(config, key, default=value)
+  count = lambda key, value: sizes.count_in(config, key, default=value)
   return {
     "width": width,
-    "depth": family.count_blocks(
+    "depth": sizes.count_blocks(
       tensors, r"blocks\.(\d+)\.", default=base["depth"]
     ),
-    "num_heads": count("num_heads", family.heads_of(SIZES, width)),
+    "num_heads": count("num_heads", sizes.heads_of(SIZES, width)),
     "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
     "num_positions": num,
-    "target_frames": count("target_length", num * KIND.patch[0]),
+    "target_frames": count("target_length", num * _PATCH[0]),
   }
 
 
-def port(
-  tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Makes parameters of official weights.
-
-  Args:
-    tensors: arrays by official name, see `weight_map.official`.
-    beside: the other entries of the file.
-
-  Returns:
-    The parameters, and the settings of `Dasheng`.
-
-  Raises:
-    InputError: for missing or extra weights, or other shapes.
-  """
-  settings = settings_of(tensors, beside)
-  return family.port(Dasheng, KIND, settings, tensors, RULES), settings
-
-
-def of_settings(
-  settings: Mapping[str, Any], *, dtype: str = "float32"
-) -> family.Encoder:
-  """Makes the encoder of converted weights.
-
-  Args:
-    settings: as `port` returns them.
-    dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
-
-  Returns:
-    The encoder.
-
-  Raises:
-    InputError: for settings that are missing, unknown or do not fit, and for
-      groups longer than the position table.
-  """
-  module = family.module_of(Dasheng, KIND.title, settings, dtype=dtype)
-  size = module.target_frames // KIND.patch[0]
-  if not 0 < size <= module.num_positions:
+def _check_groups(settings: Mapping[str, Any]) -> None:
+  """Refuses groups longer than the position table."""
+  frames, num = settings["target_frames"], settings["num_positions"]
+  if not 0 < frames // _PATCH[0] <= num:
     raise errors.InputError(
-      f"DaSheng: found target_frames {module.target_frames}, expected"
-      f" {KIND.patch[0]} to {module.num_positions * KIND.patch[0]} (the"
-      " position table)."
+      f"DaSheng: found target_frames {frames}, expected {_PATCH[0]} to"
+      f" {num * _PATCH[0]} (the position table)."
     )
-  return family.of_module(module, KIND, settings, dtype=dtype)
 
 
-def dasheng(
-  *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> family.Encoder:
-  """A published DaSheng: a token for 64 bands of 4 frames, no CLS.
-
-  Args:
-    size: `"base"`, `"0.6B"` or `"1.2B"`; or the settings
-      of another network.
-    dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
-
-  Returns:
-    The encoder; clips of any length, in groups of 252 tokens (10.08 s).
-
-  Raises:
-    InputError: for another size or dtype, or settings that do not fit.
-
-  Source: [DaSheng24].
-  """
-  settings = family.settings_of_size(SIZES, KIND.title, size)
-  return of_settings(settings, dtype=dtype)
-
-
-ENCODERS: dict[str, Callable] = {"dasheng": dasheng}
+FAMILY = family.Family(
+  name="dasheng",
+  title="DaSheng",
+  network=Dasheng,
+  sizes=SIZES,
+  input=family.Input(num_mels=_NUM_MELS, patch=_PATCH),
+  names=NAMES,
+  rules=RULES,
+  sizes_from=sizes_from,
+  check=_check_groups,
+  sources=tuple(
+    family.Source(
+      f"DaSheng {size}",
+      size,
+      (family.HUB_FILE, file),
+      f"mispeech/dasheng-{size}",
+      "`.pt` file: Zenodo record 11511780",
+      "Apache-2.0 (LICENSE file)",
+    )
+    for size, file in (
+      ("base", "dasheng_base.pt"),
+      ("0.6B", "dasheng_06b.pt"),
+      ("1.2B", "dasheng_12b.pt"),
+    )
+  ),
+)

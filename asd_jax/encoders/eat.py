@@ -1,6 +1,9 @@
-"""EAT, and SSLAM, which is EAT-base with other weights."""
+"""EAT, and SSLAM, which is EAT-base with other weights.
 
-from collections.abc import Callable, Mapping
+Both name their weights alike: a file cannot tell which of the two it is.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,9 +13,11 @@ import numpy as np
 from asd_jax import errors
 from asd_jax.encoders import family, transformer
 from asd_jax.typing import Array
+from asd_jax.weights import rules, sizes
 from asd_jax.weights.rules import Rule
 
-KIND = family.Family("eat", "EAT", num_mels=128, patch=(16, 16), num_extra=1)
+_NUM_MELS, _PATCH = 128, (16, 16)
+_NUM_BANDS = _NUM_MELS // _PATCH[1]
 SIZES = {
   "base": dict(
     width=768, depth=12, num_heads=12, hidden=3072, num_positions=6144
@@ -20,8 +25,27 @@ SIZES = {
   "large": dict(
     width=1024, depth=24, num_heads=16, hidden=4096, num_positions=6144
   ),
+  "tiny": dict(width=48, depth=2, num_heads=4, hidden=96, num_positions=6144),
 }
 _BAND = r"modality_encoders\.IMAGE\."
+_PLAIN = _BAND.replace("\\", "")
+NAMES = rules.Names(
+  mark=_BAND + r"fixed_positional_encoder\.positions",
+  look=r"(.*\.)?fixed_positional_encoder\.positions",
+  layouts=(
+    # Fine-tuned training-code files have both `model.` and this name.
+    rules.Layout(r"(model\.)?modality_encoders\..*", ((r"model\.", ""),)),
+    rules.Layout(
+      r"model\.pre_norm\..*",
+      (
+        (r"model\.pre_norm\.", _PLAIN + "context_encoder.norm."),
+        (r"model\.(?=(blocks|fc_norm|head)\.)", ""),
+        (r"model\.", _PLAIN),
+      ),
+    ),
+  ),
+  ignore=(r"_ema", _BAND + r"decoder\..*", r"(fc_norm|head)\..*"),
+)
 RULES = (
   Rule(_BAND + r"extra_tokens", "cls"),
   Rule(_BAND + r"fixed_positional_encoder\.positions", "positions"),
@@ -44,7 +68,7 @@ def sincos_positions(num_rows: int, width: int) -> np.ndarray:
 
   Source: [EAT24].
   """
-  time, band = np.divmod(np.arange(num_rows), KIND.num_mels // KIND.patch[1])
+  time, band = np.divmod(np.arange(num_rows), _NUM_BANDS)
   rate = 1.0 / 10000.0 ** (np.arange(width // 4) / (width / 4.0))
   angles = [np.outer(place, rate) for place in (band, time)]
   waves = [f(a) for a in angles for f in (np.sin, np.cos)]
@@ -85,7 +109,7 @@ class Eat(nn.Module):
     small = nn.initializers.normal(0.02)
     cls = self.param("cls", small, (1, 1, self.width))
     embed = transformer.PatchEmbed(
-      self.width, KIND.patch, dtype=self.dtype, name="patch_embed"
+      self.width, _PATCH, dtype=self.dtype, name="patch_embed"
     )
     x = embed(fbank).reshape(-1, self.width)  # [L, D]
     out = {"patch_embed": x}
@@ -105,7 +129,7 @@ def _heads(beside: Mapping[str, Any], width: int) -> int | None:
   cfg = beside.get("cfg")
   model = cfg.get("model") if isinstance(cfg, Mapping) else None
   if not isinstance(model, Mapping):
-    return family.heads_of(SIZES, width)
+    return sizes.heads_of(SIZES, width)
   if "band_width" in model:
     raise errors.InputError(
       "found a FISHER encoder, expected EAT or SSLAM weights."
@@ -114,11 +138,11 @@ def _heads(beside: Mapping[str, Any], width: int) -> int | None:
     raise errors.InputError(
       "found a network with layer_norm_first, expected norms after the sums."
     )
-  heads = family.heads_of(SIZES, width)
-  return family.count_in(model, "num_heads", default=heads)
+  heads = sizes.heads_of(SIZES, width)
+  return sizes.count_in(model, "num_heads", default=heads)
 
 
-def settings_of(
+def sizes_from(
   tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
 ) -> dict[str, Any]:
   """Reads the size of a network from its weights.
@@ -135,13 +159,12 @@ def settings_of(
   """
   base = SIZES["base"]
   width, hidden, num = (base[k] for k in ("width", "hidden", "num_positions"))
-  band = _BAND.replace("\\", "")
-  shape = lambda name, *other: family.shape_of(tensors, name, default=other)
-  width = shape(f"{band}local_encoder.proj.bias", width)[0]
-  name = f"{band}fixed_positional_encoder.positions"
+  shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
+  width = shape(f"{_PLAIN}local_encoder.proj.bias", width)[0]
+  name = f"{_PLAIN}fixed_positional_encoder.positions"
   return {
     "width": width,
-    "depth": family.count_blocks(
+    "depth": sizes.count_blocks(
       tensors, r"blocks\.(\d+)\.", default=base["depth"]
     ),
     "num_heads": _heads(beside, width),
@@ -150,75 +173,44 @@ def settings_of(
   }
 
 
-def port(
-  tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Makes parameters of official weights.
-
-  Args:
-    tensors: arrays by official name, see `weight_map.official`.
-    beside: the other entries of the file.
-
-  Returns:
-    The parameters, and the settings of `Eat`.
-
-  Raises:
-    InputError: for missing or extra weights, or other shapes.
-  """
-  settings = settings_of(tensors, beside)
-  return family.port(Eat, KIND, settings, tensors, RULES), settings
-
-
-def of_settings(
-  settings: Mapping[str, Any],
-  *,
-  dtype: str = "float32",
-  kind: family.Family = KIND,
-) -> family.Encoder:
-  """Makes the encoder of converted weights.
-
-  Args:
-    settings: as `port` returns them.
-    dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
-    kind: the family.
-
-  Returns:
-    The encoder.
-
-  Raises:
-    InputError: for settings that are missing, unknown or do not fit.
-  """
-  module = family.module_of(Eat, kind.title, settings, dtype=dtype)
-  rows, columns = kind.patch
-  return family.of_module(
-    module,
-    kind,
-    settings,
-    dtype=dtype,
-    max_frames=module.num_positions * columns // kind.num_mels * rows,
-  )
-
-
-def eat(
-  *, size: str | Mapping[str, Any] = "base", dtype: str = "float32"
-) -> family.Encoder:
-  """A published EAT: 16 x 16 patches of 128 bands, CLS first.
-
-  Args:
-    size: `"base"` (epoch 30) or `"large"` (epoch 20); or the settings
-      of another network.
-    dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
-
-  Returns:
-    The encoder; at most 768 time patches (122.9 s).
-
-  Raises:
-    InputError: for another size or dtype, or settings that do not fit.
-
-  Source: [EAT24].
-  """
-  settings = family.settings_of_size(SIZES, KIND.title, size)
-  return of_settings(settings, dtype=dtype)
-
-
-ENCODERS: dict[str, Callable] = {"eat": eat}
+FAMILY = family.Family(
+  name="eat",
+  title="EAT",
+  network=Eat,
+  sizes=SIZES,
+  input=family.Input(
+    num_mels=_NUM_MELS,
+    patch=_PATCH,
+    num_extra=1,
+    max_frames=lambda s: s["num_positions"] // _NUM_BANDS * _PATCH[0],
+  ),
+  names=NAMES,
+  rules=RULES,
+  sizes_from=sizes_from,
+  sources=tuple(
+    family.Source(
+      f"EAT-{size}",
+      size,
+      (family.HUB_FILE,),
+      f"worstchan/EAT-{size}_epoch{epoch}_pretrain",
+      "`.pt` files through the README of `cwx-worst-one/EAT`",
+      "MIT (hub card)",
+    )
+    for size, epoch in (("base", 30), ("large", 20))
+  ),
+)
+SSLAM = FAMILY._replace(
+  name="sslam",
+  title="SSLAM",
+  sizes={size: SIZES[size] for size in ("base", "tiny")},
+  sources=(
+    family.Source(
+      "SSLAM",
+      "base",
+      (family.HUB_FILE, "checkpoint_last.pt"),
+      "ta012/SSLAM_pretrain",
+      "`.pt` file through the README of `ta012/SSLAM`",
+      "MIT (repository; hub licence field not checked)",
+    ),
+  ),
+)

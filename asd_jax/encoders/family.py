@@ -1,8 +1,13 @@
-"""Encoders with published weights: what they offer to the other stages."""
+"""One record for every encoder, and one for each family of published networks.
+
+The engine sees `Encoder`: pure functions and where their parameters come from.
+What the networks of a family have in common is data, `Family`: from it come
+encoders of any size (`make`), parameters of official files (`port`), and all
+that is said about either.
+"""
 
 import dataclasses
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,10 +18,14 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.typing import Array, Key
-from asd_jax.weights import rules as weight_map
+from asd_jax.weights import rules, sizes
 
 Tree = Any
+Settings = Mapping[str, Any]
+Layers = tuple[str, ...]
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+# The file of a hub folder.
+HUB_FILE = "model.safetensors"
 
 
 class Tokens(NamedTuple):
@@ -31,7 +40,6 @@ class Tokens(NamedTuple):
   cls: Array | None = None
 
 
-Layers = tuple[str, ...]
 Apply = Callable[[Tree, Array, Layers], dict[str, Tokens]]
 
 
@@ -79,29 +87,121 @@ IDENTITY = Encoder(
 )
 
 
-class Family(NamedTuple):
-  """What a family's networks have in common.
+def per_channel(apply: Apply) -> Apply:
+  """Lifts an encoder of one channel to all, with the same parameters.
+
+  Args:
+    apply: `(params, [T, M], layers) -> {layer: Tokens}` without the channel
+      axis.
+
+  Returns:
+    `Encoder.apply`.
+  """
+
+  def lifted(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
+    return jax.vmap(lambda channel: apply(params, channel, layers))(x)
+
+  return lifted
+
+
+class Source(NamedTuple):
+  """Published weights.
 
   Attributes:
-    name: key of `weight_map.FAMILIES`.
-    title: name in messages.
-    num_mels: bands of the input.
+    title: what they are called.
+    size: of the family.
+    files: names of the files that hold them; one is enough.
+    hub: `owner/name` on the Hugging Face hub, or "".
+    where: further places, in words.
+    licence: of the weights.
+  """
+
+  title: str
+  size: str
+  files: tuple[str, ...]
+  hub: str
+  where: str
+  licence: str
+
+
+class Input(NamedTuple):
+  """What a network takes of one channel, and how it cuts it.
+
+  Attributes:
+    num_mels: bands M.
     patch: frames and bands of a patch.
     num_extra: tokens before those of the patches, the first is CLS; 0 or 1.
+    max_frames: settings to the longest input; None if there is no such.
+  """
+
+  num_mels: int
+  patch: tuple[int, int]
+  num_extra: int = 0
+  max_frames: Callable[[Settings], int] | None = None
+
+
+class Family(NamedTuple):
+  """A family of published networks, as data; called, it makes an encoder.
+
+  Attributes:
+    name: what configs, commands and folders call it.
+    title: name in messages.
+    network: maps `[frames, M]` to token sequences `[L, D]` by layer name; its
+      fields before `dtype` are the settings, with `width`, `depth` and
+      `num_heads` among them.
+    sizes: settings by size, published ones and `"tiny"`, a network of seconds.
+    input: what the network takes.
+    names: how official files name their weights.
+    rules: where each weight goes.
+    sizes_from: `(tensors by official name, other entries of the file) ->
+      settings`; `num_heads` is None if nothing tells it.
+    sources: of several with one size, the first is what a system means that
+      names no file.
+    tells_heads: whether weights tell the number of heads.
+    check: raises InputError for settings that do not fit each other.
   """
 
   name: str
   title: str
-  num_mels: int
-  patch: tuple[int, int]
-  num_extra: int
+  network: type[nn.Module]
+  sizes: Mapping[str, Settings]
+  input: Input
+  names: rules.Names
+  rules: tuple[rules.Rule, ...]
+  sizes_from: Callable[[Mapping[str, np.ndarray], Settings], dict[str, Any]]
+  sources: tuple[Source, ...] = ()
+  tells_heads: bool = False
+  check: Callable[[Settings], None] = lambda settings: None
+
+  def __call__(
+    self, *, size: str | Settings = "base", dtype: str = "float32"
+  ) -> Encoder:
+    """Makes the encoder of a size.
+
+    Args:
+      size: key of `sizes`, or the settings of another network.
+      dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
+
+    Returns:
+      The encoder.
+
+    Raises:
+      InputError: for another size or dtype, or settings that do not fit.
+    """
+    if not isinstance(size, Mapping):
+      if not isinstance(size, str) or size not in self.sizes:
+        raise errors.InputError(
+          f"{self.title}: found size {size!r}, expected one of {[*self.sizes]}."
+        )
+      size = self.sizes[size]
+    return make(self, size, dtype=dtype)
 
 
 class Published(NamedTuple):
   """Facts of a network whose weights are published.
 
   Attributes:
-    family: what it has in common with others.
+    family: of the network.
     settings: sizes of the network, all of them.
     layers: names of the token sequences, in order: `layer_0` enters the first
       block, `layer_i` leaves the i-th, `output` is what the network returns.
@@ -124,339 +224,165 @@ class Published(NamedTuple):
   shapes: Callable[[], dict[str, tuple[int, ...]]]
 
 
-def per_channel(apply: Apply) -> Apply:
-  """Lifts an encoder of one channel to all, with the same parameters.
+def make(
+  family: Family, settings: Settings, *, dtype: str = "float32"
+) -> Encoder:
+  """Makes an encoder of a family.
 
   Args:
-    apply: `(params, [T, M], layers) -> {layer: Tokens}` without the channel
-      axis.
+    family: of the network.
+    settings: of the network, such as `port` returns.
+    dtype: `"float32"` computes exactly, on accelerators too.
 
   Returns:
-    `Encoder.apply`.
-  """
-
-  def lifted(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
-    return jax.vmap(lambda channel: apply(params, channel, layers))(x)
-
-  return lifted
-
-
-def dtype_of(name: str) -> Any:
-  """The type of matrix products.
-
-  Args:
-    name: `"float32"` or `"bfloat16"`.
-
-  Returns:
-    The type.
+    The encoder.
 
   Raises:
-    InputError: for another name.
+    InputError: for settings that are missing, unknown or do not fit.
   """
-  if name not in DTYPES:
+  _check_settings(family, settings)
+  if dtype not in DTYPES:
     raise errors.InputError(
-      f"found dtype {name!r}, expected one of {[*DTYPES]}."
+      f"found dtype {dtype!r}, expected one of {[*DTYPES]}."
     )
-  return DTYPES[name]
+  module = family.network(**settings, dtype=DTYPES[dtype])
+  about = Published(
+    family=family,
+    settings=dict(settings),
+    layers=(*(f"layer_{i}" for i in range(settings["depth"] + 1)), "output"),
+    width=settings["width"],
+    num_mels=family.input.num_mels,
+    patch_frames=family.input.patch[0],
+    num_patches=lambda num: _num_patches(family, settings, num),
+    shapes=lambda: _shapes(family, module),
+  )
+
+  def init(key: Key) -> Tree:
+    return module.init(key, _shortest(family))["params"]
+
+  return Encoder(init, per_channel(_apply_of(module, about)), "file", about)
 
 
-def layer_names(depth: int) -> tuple[str, ...]:
-  """Names of the token sequences of a network of `depth` blocks."""
-  return (*(f"layer_{i}" for i in range(depth + 1)), "output")
+def _apply_of(module: nn.Module, about: Published) -> Apply:
+  """Applies a network to one channel."""
+  title, extra = about.family.title, about.family.input.num_extra
+  exact = getattr(module, "dtype", jnp.float32) == jnp.float32
+
+  def apply(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
+    if unknown := [n for n in layers if n not in about.layers]:
+      raise errors.InputError(
+        f"{title}: found layers {unknown}, expected some of {about.layers}."
+      )
+    if x.shape[1] != about.num_mels:
+      raise errors.InputError(
+        f"{title}: found {x.shape[1]} bands, expected {about.num_mels}."
+      )
+    shape = (*about.num_patches(x.shape[0]), about.width)
+    # Accelerators round the inputs of a float32 product unless told not to.
+    with jax.default_matmul_precision("highest" if exact else "default"):
+      out: Tree = module.apply({"params": params}, x)
+    return {
+      n: Tokens(out[n][extra:].reshape(shape), out[n][0] if extra else None)
+      for n in layers
+    }
+
+  return apply
 
 
-def num_patches(
-  kind: Family, num_frames: int, *, max_frames: int | None = None
-) -> tuple[int, int]:
-  """Counts time and frequency patches.
-
-  Args:
-    kind: the family.
-    num_frames: frames of the input.
-    max_frames: the longest input, None if there is no such.
-
-  Returns:
-    Patches over time and over frequency; frames beyond whole patches do not
-    count.
-
-  Raises:
-    InputError: for an input shorter than a patch, or too long.
-  """
-  rows, columns = kind.patch
-  if num_frames < rows:
-    raise errors.InputError(
-      f"{kind.title}: found {num_frames} frames, expected {rows} or more (one"
-      " patch)."
-    )
-  if max_frames is not None and num_frames // rows * rows > max_frames:
-    raise errors.InputError(
-      f"{kind.title}: found {num_frames} frames, expected at most"
-      f" {max_frames} (the position table)."
-    )
-  return num_frames // rows, kind.num_mels // columns
+def _shortest(family: Family) -> Array:
+  """The shortest input of one channel, `[frames, M]`."""
+  return jnp.zeros((family.input.patch[0], family.input.num_mels))
 
 
-def shapes(module: nn.Module, kind: Family) -> dict[str, tuple[int, ...]]:
-  """Shapes of a network's parameters, none of which is made.
-
-  Args:
-    module: maps `[frames, M]` to token sequences.
-    kind: its family.
-
-  Returns:
-    Shape by place.
-  """
-  start = jnp.zeros((kind.patch[0], kind.num_mels))
+def _shapes(family: Family, module: nn.Module) -> dict[str, tuple[int, ...]]:
+  """Shapes of a network's parameters by place, none of which is made."""
+  start = _shortest(family)
   tree = jax.eval_shape(module.init, jax.random.key(0), start)["params"]
   flat: Tree = flax.traverse_util.flatten_dict(tree, sep="/")
   return {path: tuple(leaf.shape) for path, leaf in flat.items()}
 
 
-def of_module(
-  module: nn.Module,
-  kind: Family,
-  settings: Mapping[str, Any],
-  *,
-  dtype: str,
-  max_frames: int | None = None,
-) -> Encoder:
-  """Makes an encoder of a network.
+def _num_patches(
+  family: Family, settings: Settings, num_frames: int
+) -> tuple[int, int]:
+  """Patches over time and over frequency; refuses too short and too long.
 
-  Args:
-    module: maps `[frames, M]` to token sequences `[L, D]` by layer name.
-    kind: its family.
-    settings: of the network, see `module_of`.
-    dtype: `"float32"` computes exactly, on accelerators too.
-    max_frames: the longest input, None if there is no such.
-
-  Returns:
-    The encoder.
+  Frames beyond whole patches do not count.
   """
-  names, width = layer_names(settings["depth"]), settings["width"]
-  precision = "highest" if dtype == "float32" else "default"
-  counted = lambda num: num_patches(kind, num, max_frames=max_frames)
-
-  def init(key: Key) -> Tree:
-    start = jnp.zeros((kind.patch[0], kind.num_mels))
-    return module.init(key, start)["params"]
-
-  def apply(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
-    if unknown := [n for n in layers if n not in names]:
-      raise errors.InputError(
-        f"{kind.title}: found layers {unknown}, expected some of {names}."
-      )
-    if x.shape[1] != kind.num_mels:
-      raise errors.InputError(
-        f"{kind.title}: found {x.shape[1]} bands, expected {kind.num_mels}."
-      )
-    grid = counted(x.shape[0])
-    with jax.default_matmul_precision(precision):
-      out: Tree = module.apply({"params": params}, x)
-    return {
-      n: Tokens(
-        out[n][kind.num_extra :].reshape(*grid, width),
-        out[n][0] if kind.num_extra else None,
-      )
-      for n in layers
-    }
-
-  about = Published(
-    family=kind,
-    settings=dict(settings),
-    layers=names,
-    width=width,
-    num_mels=kind.num_mels,
-    patch_frames=kind.patch[0],
-    num_patches=counted,
-    shapes=lambda: shapes(module, kind),
-  )
-  return Encoder(init, per_channel(apply), "file", about)
-
-
-def shape_of(
-  tensors: Mapping[str, np.ndarray], name: str, *, default: tuple[int, ...]
-) -> tuple[int, ...]:
-  """Shape of an official weight.
-
-  Args:
-    tensors: arrays by official name.
-    name: the weight.
-    default: taken where it is missing or has another number of axes, so that
-      the parameters that are not there can be listed.
-
-  Returns:
-    The shape.
-  """
-  shape = tensors[name].shape if name in tensors else ()
-  return shape if len(shape) == len(default) else default
-
-
-def count_blocks(names: Iterable[str], pattern: str, *, default: int) -> int:
-  r"""Counts blocks by the largest number in their names.
-
-  Args:
-    names: official names.
-    pattern: matches the start of a name; its group is the number.
-    default: taken where there is none.
-
-  Returns:
-    The number of blocks.
-  """
-  found = [m for name in names if (m := re.match(pattern, name))]
-  return 1 + max((int(m.group(1)) for m in found), default=default - 1)
-
-
-def count_in(
-  config: Mapping[str, Any], entry: str, *, default: int | None
-) -> int | None:
-  """Reads a positive number from the configuration of a file.
-
-  Args:
-    config: the configuration.
-    entry: of the configuration.
-    default: taken where there is no such entry.
-
-  Returns:
-    The number.
-
-  Raises:
-    InputError: for anything else.
-  """
-  value = config.get(entry, default)
-  if value is not None and (type(value) is not int or value < 1):
+  (rows, columns), longest = family.input.patch, family.input.max_frames
+  if num_frames < rows:
     raise errors.InputError(
-      f"found {entry}={str(value)[:50]!r} in the configuration of the file,"
-      " expected a positive integer."
+      f"{family.title}: found {num_frames} frames, expected {rows} or more (one"
+      " patch)."
     )
-  return value
-
-
-def settings_of_size(
-  sizes: Mapping[str, Mapping[str, Any]],
-  title: str,
-  size: str | Mapping[str, Any],
-) -> Mapping[str, Any]:
-  """Settings of a published size, or those that are given.
-
-  Args:
-    sizes: settings by size.
-    title: of the family, for messages.
-    size: which, or the settings themselves.
-
-  Returns:
-    The settings.
-
-  Raises:
-    InputError: for an unknown size.
-  """
-  if isinstance(size, Mapping):
-    return size
-  if not isinstance(size, str) or size not in sizes:
+  if longest is not None and num_frames // rows * rows > longest(settings):
     raise errors.InputError(
-      f"{title}: found size {size!r}, expected one of {[*sizes]}."
+      f"{family.title}: found {num_frames} frames, expected at most"
+      f" {longest(settings)} (the position table)."
     )
-  return sizes[size]
+  return num_frames // rows, family.input.num_mels // columns
 
 
-def heads_of(sizes: Mapping[str, Mapping[str, Any]], width: int) -> int | None:
-  """Heads of the published size of a width, which no weight tells.
-
-  Args:
-    sizes: settings by size.
-    width: D.
-
-  Returns:
-    Their number, or None if no such size is published.
-  """
-  known = {s["width"]: s["num_heads"] for s in sizes.values()}
-  return known.get(width)
-
-
-def check_heads(title: str, settings: Mapping[str, Any]) -> None:
-  """Checks that the number of heads is known and fits.
-
-  Args:
-    title: of the family, for messages.
-    settings: with `width` and `num_heads`.
-
-  Raises:
-    InputError: if it is not, or does not.
-  """
-  heads, width = settings["num_heads"], settings["width"]
-  if type(heads) is not int or heads < 1 or width % heads:
-    raise errors.InputError(
-      f"{title}: found {heads!r} heads for the width {width}, expected a"
-      " divisor of it (no weight tells it; give num_heads)."
-    )
-
-
-def module_of(
-  network: type[nn.Module],
-  title: str,
-  settings: Mapping[str, Any],
-  *,
-  dtype: str,
-) -> Any:
-  """Makes a network of its settings.
-
-  Args:
-    network: its class; every field but `dtype` is a setting.
-    title: of the family, for messages.
-    settings: positive integers by field.
-    dtype: `"float32"` or `"bfloat16"`.
-
-  Returns:
-    The network.
-
-  Raises:
-    InputError: for settings that are missing, unknown or no such numbers, and
-      for heads that do not fit.
-  """
-  known = [f.name for f in dataclasses.fields(network)]
+def _check_settings(family: Family, settings: Settings) -> None:
+  """Refuses settings that are missing, unknown, or do not fit."""
+  known = [f.name for f in dataclasses.fields(family.network)]
   known = known[: known.index("dtype")]
   missing = [k for k in known if k not in settings]
   unknown = [k for k in settings if k not in known]
   if missing or unknown:
     raise errors.InputError(
-      f"{title}: settings of the network: missing {missing}, unknown"
+      f"{family.title}: settings of the network: missing {missing}, unknown"
       f" {unknown}; expected {known}."
     )
   odd = {k: v for k, v in settings.items() if type(v) is not int or v < 1}
-  odd.pop("num_heads", None)
+  odd.pop("num_heads", None)  # its own check says why it may be missing
   if odd:
     raise errors.InputError(
-      f"{title}: settings of the network: found {odd}, expected positive"
+      f"{family.title}: settings of the network: found {odd}, expected positive"
       " integers."
     )
-  check_heads(title, settings)
-  return network(**settings, dtype=dtype_of(dtype))
+  sizes.check_heads(family.title, settings)
+  family.check(settings)
 
 
 def port(
-  network: type[nn.Module],
-  kind: Family,
-  settings: Mapping[str, Any],
-  tensors: Mapping[str, np.ndarray],
-  rules: Iterable[weight_map.Rule],
-) -> dict[str, Any]:
+  family: Family, tensors: Mapping[str, np.ndarray], beside: Settings
+) -> tuple[dict[str, Any], dict[str, Any]]:
   """Makes parameters of official weights.
 
   Args:
-    network: the class of the network.
-    kind: its family.
-    settings: of the network; `num_heads` may be None, if no shape depends on
-      it.
-    tensors: arrays by official name, see `weight_map.official`.
-    rules: of the names.
+    family: of the network.
+    tensors: arrays by official name, see `rules.official`.
+    beside: the other entries of the file.
 
   Returns:
-    The parameters.
+    The parameters, and the settings of the network.
 
   Raises:
-    InputError: for missing or extra weights, or other shapes.
+    InputError: for missing or extra weights, other shapes, or another kind of
+      network.
   """
+  settings = family.sizes_from(tensors, beside)
   heads = settings["num_heads"]
   if heads is not None:
-    check_heads(kind.title, settings)
-  module = network(**{**settings, "num_heads": heads or 1})
-  return weight_map.to_tree(tensors, rules, shapes(module, kind))
+    sizes.check_heads(family.title, settings)
+  # No shape depends on the heads where nothing tells their number.
+  module = family.network(**{**settings, "num_heads": heads or 1})
+  shapes = _shapes(family, module)
+  return rules.to_tree(tensors, family.rules, shapes), settings
+
+
+def size_of(family: Family, settings: Settings) -> str | None:
+  """The size that some settings are.
+
+  Args:
+    family: of the network.
+    settings: of the network.
+
+  Returns:
+    Key of `family.sizes`, or None if there is no such.
+  """
+  for size, known in family.sizes.items():
+    if dict(known) == dict(settings):
+      return size
+  return None

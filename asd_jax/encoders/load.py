@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.traverse_util
+import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.encoders import convert, family, published
+from asd_jax.encoders import convert, family, zoo
 from asd_jax.weights import folder as weight_folder
 from asd_jax.weights import hub
 
@@ -23,6 +24,9 @@ Tree = Any
 Wanted = Mapping[str, tuple[family.Encoder, str]]
 _ONES = ("scale", "var", "grep_a", "weight_g")
 _ZEROS = ("bias", "mean")
+# Names that many models share; SSLAM's training code has one as plain as the
+# hub's.
+_PLAIN_NAMES = (family.HUB_FILE, "checkpoint_last.pt")
 # Origin of weights that no file holds.
 RANDOM = "random"
 
@@ -42,7 +46,7 @@ class Loaded(NamedTuple):
   origin: str
 
 
-def load(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
+def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
   """Finds and reads weights.
 
   A checkpoint is an official file, a converted folder, or a name on the hub
@@ -65,7 +69,7 @@ def load(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
   for name, (encoder, checkpoint) in wanted.items():
     try:
       if checkpoint:
-        places[name] = convert.locate(checkpoint, encoder.about.family.name)
+        places[name] = convert.locate(checkpoint, encoder.about.family)
       else:
         places[name] = _find(encoder, folder)
     except ValueError as error:
@@ -80,12 +84,12 @@ def load(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
   return {n: _read(wanted[n][0], *places[n]) for n in wanted}
 
 
-def random(wanted: Wanted, *, stream: int = 0) -> dict[str, Loaded]:
+def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:
   """Makes random parameters of the sizes that a fresh network has.
 
   Args:
-    wanted: as in `load`; checkpoints are not looked at.
-    stream: another number gives other parameters.
+    wanted: as in `from_files`; checkpoints are not looked at.
+    seed: another number gives other parameters.
 
   Returns:
     Parameters by name; the same in each run.
@@ -93,7 +97,7 @@ def random(wanted: Wanted, *, stream: int = 0) -> dict[str, Loaded]:
   made = {}
   for name, (encoder, _) in wanted.items():
     shapes = encoder.about.shapes()
-    draw = lambda path, shapes=shapes: _drawn(path, shapes[path], stream)
+    draw = lambda path, shapes=shapes: _drawn(path, shapes[path], seed)
     with ThreadPoolExecutor() as pool:
       flat = dict(zip(shapes, pool.map(draw, shapes), strict=True))
     tree = flax.traverse_util.unflatten_dict(flat, sep="/")
@@ -105,7 +109,8 @@ def random(wanted: Wanted, *, stream: int = 0) -> dict[str, Loaded]:
 def keep(folder: Path, encoder: family.Encoder, loaded: Loaded) -> Path:
   """Keeps parameters in a folder of the name of their digest.
 
-  Two runs may keep the same at once.
+  Two runs may keep the same at once. Parameters on a device are copied to the
+  host only where the folder is not there yet.
 
   Args:
     folder: of all kept parameters.
@@ -128,8 +133,9 @@ def keep(folder: Path, encoder: family.Encoder, loaded: Loaded) -> Path:
   if weight_folder.is_whole(place, about):
     return place
   _set_aside(place, about)
+  params = jax.tree.map(np.asarray, loaded.params)
   try:
-    weight_folder.write(place, loaded.params, about)
+    weight_folder.write(place, params, about)
   except ValueError:
     if not weight_folder.is_whole(place, about):
       raise
@@ -192,13 +198,13 @@ def _digest(encoder: family.Encoder, values: str) -> str:
   )
 
 
-def _drawn(path: str, shape: tuple[int, ...], stream: int) -> np.ndarray:
+def _drawn(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
   """One parameter, of the variance that initialisers give its kind."""
   kind = path.rpartition("/")[2]
   if kind in _ONES or kind in _ZEROS:
     return np.full(shape, kind in _ONES, np.float32)
   spread = 1 / math.sqrt(math.prod(shape[:-1])) if kind == "kernel" else 0.02
-  seeds = np.random.SeedSequence([stream, zlib.crc32(path.encode())])
+  seeds = np.random.SeedSequence([seed, zlib.crc32(path.encode())])
   # Uniform numbers are ten times as fast as normal ones.
   rng = np.random.Generator(np.random.SFC64(seeds))
   out = rng.random(shape, np.float32)
@@ -207,34 +213,61 @@ def _drawn(path: str, shape: tuple[int, ...], stream: int) -> np.ndarray:
   return out
 
 
+def source_of(encoder: family.Encoder) -> family.Source | None:
+  """What a system means that names no weights.
+
+  Args:
+    encoder: the network.
+
+  Returns:
+    The source, or None if no weights of this size are published.
+  """
+  known, settings = encoder.about.family, encoder.about.settings
+  size = family.size_of(known, settings)
+  found = [s for s in known.sources if s.size == size]
+  return found[0] if found else None
+
+
+def telling_names(source: family.Source) -> tuple[str, ...]:
+  """Names of files that tell which weights are inside.
+
+  Args:
+    source: the weights.
+
+  Returns:
+    The names, without those that many models share.
+  """
+  return tuple(name for name in source.files if name not in _PLAIN_NAMES)
+
+
 def _find(encoder: family.Encoder, folder: Path) -> tuple[Path, str]:
   """The weights that a system means that names none."""
-  title = convert.title_of(encoder.about.family.name)
-  size = published.size_of(encoder.about.family.name, encoder.about.settings)
-  source = published.source_of(encoder.about.family.name, size)
+  known, source = encoder.about.family, source_of(encoder)
   if source is None:
     raise errors.InputError(
-      f"{title} {_named(encoder)}: found no encoder.checkpoint, expected one"
+      f"{known.title} {_named(encoder)}: found no encoder.checkpoint, expected"
+      " one"
     )
-  place = Path(folder) / f"{encoder.about.family.name}_{size}"
-  names = published.own_names(source)
+  place = Path(folder) / f"{known.name}_{source.size}"
   suffixes = (".safetensors", ".pt")
   tried = [
     place,
     *(place.with_name(place.name + suffix) for suffix in suffixes),
-    *(Path(folder) / name for name in names),
+    *(Path(folder) / name for name in telling_names(source)),
   ]
   for path in tried:
     if path.exists():
       return path, str(path)
   if source.hub:
-    path = hub.cached(source.hub, published.HUB_FILE, local_only=True)
+    path = hub.cached(source.hub, family.HUB_FILE, local_only=True)
     if path is not None:
       return path, f"hub {source.hub}"
-  raise errors.InputError(_advice(source, place, tried))
+  raise errors.InputError(_advice(known.name, source, place, tried))
 
 
-def _advice(source: published.Source, place: Path, tried: list[Path]) -> str:
+def _advice(
+  name: str, source: family.Source, place: Path, tried: list[Path]
+) -> str:
   """What to do about weights that are not there."""
   looked = [str(path) for path in tried]
   at = source.where
@@ -246,7 +279,7 @@ def _advice(source: published.Source, place: Path, tried: list[Path]) -> str:
   return (
     f"{source.title} ({files}): looked at {', '.join(looked)}; get it from"
     f" {at} (docs/weights.md; licence {source.licence}), then python"
-    f" scripts/convert_weights.py --encoder={source.family}"
+    f" scripts/convert_weights.py --encoder={name}"
     f" --checkpoint={given} --output={place}"
   )
 
@@ -255,20 +288,19 @@ def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
   """Reads one place."""
   if path.is_dir() and not (path / weight_folder.ABOUT).exists():
     path = _official_inside(encoder, path)
+  known, shapes = encoder.about.family, encoder.about.shapes
   if path.is_dir():
     about = weight_folder.read_about(path)
-    if about["family"] != encoder.about.family.name:
+    if about["family"] != known.name:
       raise errors.InputError(
-        f"{path}: found {convert.title_of(about['family'])} weights, expected"
-        f" those of {convert.title_of(encoder.about.family.name)}."
+        f"{path}: found {zoo.title_of(about['family'])} weights, expected"
+        f" those of {known.title}."
       )
     heads = about["encoder"].get("num_heads")
     _check(encoder, path, about["encoder"], told=heads is not None)
-    tree, values = weight_folder.read(path, encoder.about.shapes())
+    tree, values = weight_folder.read(path, shapes())
   else:
-    tree, settings, told = convert.read_official(
-      path, encoder.about.family.name
-    )
+    tree, settings, told = convert.read_official(path, known)
     _check(encoder, path, settings, told=told)
     values = weight_folder.checksum(tree)
   return Loaded(tree, _digest(encoder, values), origin)
@@ -276,9 +308,8 @@ def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
 
 def _official_inside(encoder: family.Encoder, path: Path) -> Path:
   """The official file in a folder."""
-  size = published.size_of(encoder.about.family.name, encoder.about.settings)
-  source = published.source_of(encoder.about.family.name, size)
-  names = source.files if source else (published.HUB_FILE,)
+  source = source_of(encoder)
+  names = source.files if source else (family.HUB_FILE,)
   for name in names:
     if (path / name).exists():
       return path / name
@@ -307,20 +338,17 @@ def _check(
     return
   keys = sorted(k for k in {*found, *want} if found.get(k) != want.get(k))
   more = [f"{k} {found.get(k)} for {want.get(k)}" for k in keys]
-  title = convert.title_of(encoder.about.family.name)
-  other = encoder._replace(about=encoder.about._replace(settings=dict(found)))
+  about = encoder.about._replace(settings=dict(found))
+  other = encoder._replace(about=about)
   raise errors.InputError(
-    f"{path}: found {title} {_named(other)}, expected {_named(encoder)}:"
-    f" {', '.join(more)}."
+    f"{path}: found {about.family.title} {_named(other)}, expected"
+    f" {_named(encoder)}: {', '.join(more)}."
   )
 
 
 def _named(encoder: family.Encoder) -> str:
   """Size of a network in words."""
   settings = encoder.about.settings
-  size = (
-    published.size_of(encoder.about.family.name, settings)
-    or "of no published size"
-  )
+  size = family.size_of(encoder.about.family, settings)
   width, depth = settings.get("width"), settings.get("depth")
-  return f"{size} ({width} wide, {depth} blocks)"
+  return f"{size or 'of no published size'} ({width} wide, {depth} blocks)"

@@ -82,8 +82,7 @@ def keep_weights(
   """
   encoders = encode.encoders(system.branches)
   for source, found in loaded.items():
-    on_host = found._replace(params=jax.tree.map(np.asarray, found.params))
-    weights.keep(folder / ENCODERS, encoders[source][0], on_host)
+    weights.keep(folder / ENCODERS, encoders[source][0], found)
   return {source: found.digest for source, found in loaded.items()}
 
 

@@ -55,8 +55,8 @@ def read_weights(
   if not encoders:
     return {}
   if config["random_weights"]:
-    return load.random(encoders)
-  return load.load(encoders, folder=Path(config["weights_dir"]))
+    return load.at_random(encoders)
+  return load.from_files(encoders, folder=Path(config["weights_dir"]))
 
 
 def facts(

@@ -19,15 +19,7 @@ from asd_jax.backends import (
   rows,
   transform,
 )
-from asd_jax.encoders import (
-  autoencoder,
-  beats,
-  dasheng,
-  eat,
-  family,
-  residual_autoencoder,
-  sslam,
-)
+from asd_jax.encoders import zoo
 from asd_jax.frontends import augment, denoise, dif, htk_mel, kaldi, log_mel
 from asd_jax.frontends import base as frontend_base
 from asd_jax.ops import crops, pooling, views
@@ -47,15 +39,7 @@ TABLES: dict[str, dict[str, Callable]] = {
     **htk_mel.FRONTENDS,
   },
   "augment": augment.AUGMENTS,
-  "encoder": {
-    "identity": lambda: family.IDENTITY,
-    **autoencoder.ENCODERS,
-    **residual_autoencoder.ENCODERS,
-    **beats.ENCODERS,
-    **dasheng.ENCODERS,
-    **eat.ENCODERS,
-    **sslam.ENCODERS,
-  },
+  "encoder": zoo.ENCODERS,
   "tta": crops.TTA,
   "pooling": pooling.POOLINGS,
   "view": views.VIEWS,

@@ -60,7 +60,7 @@ def digest(family: str, settings: Mapping[str, Any], values: str) -> str:
   """A number of a network with its parameters.
 
   Args:
-    family: key of `weight_map.FAMILIES`.
+    family: its name.
     settings: of the network.
     values: what `checksum` returns.
 

@@ -4,7 +4,7 @@
 files. The kind is told from the content. PyTorch is not needed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,6 @@ __all__ = [
   "Weights",
   "WeightsFileError",
   "read",
-  "read_all",
   "scan",
 ]
 
@@ -260,26 +259,3 @@ def read(path: str | Path, *, placeholders: Iterable[str] = ()) -> Weights:
     others=others,
     beside=found.beside,
   )
-
-
-def read_all(
-  path: str | Path, *, placeholders: Iterable[str] = ()
-) -> Mapping[str, np.ndarray]:
-  """Reads every tensor of a file, nested ones and second copies too.
-
-  Args:
-    path: the file.
-    placeholders: see `scan`.
-
-  Returns:
-    Arrays by place, such as `model/norm.weight` or `nested/list/0`.
-
-  Raises:
-    WeightsFileError: see `scan`.
-  """
-  try:
-    with Source(path) as source:
-      found = _scan(source, placeholders).tensors
-      return {n: stored_tensor.load(source, t) for n, t in found.items()}
-  except WeightsFileError as error:
-    raise WeightsFileError(f"{path}: {error}") from None

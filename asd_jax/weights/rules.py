@@ -1,10 +1,10 @@
 """Official weights to our parameters: rules on names, in NumPy.
 
-Three steps, each a pure function. `official` brings the layouts in which a
+Two steps, each a pure function. `official` brings the layouts in which a
 family is published (hub, training code, fine-tuned) to one set of names and
 drops what an encoder does not use. `to_tree` moves each name to its place in
 the parameter tree by a rule of the encoder. What is left over on either side
-is an error. `shapes_only` runs both without any weights.
+is an error.
 """
 
 import re
@@ -32,20 +32,21 @@ class Layout(NamedTuple):
   renames: tuple[tuple[str, str], ...]
 
 
-class Family(NamedTuple):
-  """What is known of the published files of a family.
+class Names(NamedTuple):
+  """How the published files of a family name their weights.
 
   Attributes:
-    title: its name in messages.
     mark: pattern of a name that every file of the family has.
+    look: pattern of a name, in any layout, by which to tell the family; other
+      families may look alike.
     layouts: tried in order; the first whose mark is found is used.
     ignore: patterns of names that features do not need.
     refuse: (pattern, what such a file is).
     tied: (pattern of copies, name of the one that is kept).
   """
 
-  title: str
   mark: str
+  look: str
   layouts: tuple[Layout, ...] = ()
   ignore: tuple[str, ...] = ()
   refuse: tuple[tuple[str, str], ...] = ()
@@ -87,79 +88,19 @@ TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
   "conv_2d": _conv_2d,
 }
 
-_BAND = "modality_encoders.IMAGE."
-_DATA2VEC = Family(
-  title="EAT or SSLAM",
-  mark=r"modality_encoders\.IMAGE\.fixed_positional_encoder\.positions",
-  layouts=(
-    # Fine-tuned training-code files have both `model.` and this name.
-    Layout(r"(model\.)?modality_encoders\..*", ((r"model\.", ""),)),
-    Layout(
-      r"model\.pre_norm\..*",
-      (
-        (r"model\.pre_norm\.", _BAND + "context_encoder.norm."),
-        (r"model\.(?=(blocks|fc_norm|head)\.)", ""),
-        (r"model\.", _BAND),
-      ),
-    ),
-  ),
-  ignore=(
-    r"_ema",
-    r"modality_encoders\.IMAGE\.decoder\..*",
-    r"(fc_norm|head)\..*",
-  ),
-)
-FAMILIES: dict[str, Family] = {
-  "beats": Family(
-    title="BEATs",
-    mark=r"encoder\.layers\.0\.self_attn\.grep_linear\.weight",
-    ignore=(r"predictor\.(weight|bias)",),
-    refuse=((r"quantize.*", "a BEATs tokenizer, not an encoder"),),
-    tied=(
-      (
-        r"encoder\.layers\.\d+\.self_attn\.relative_attention_bias\.weight",
-        "encoder.layers.0.self_attn.relative_attention_bias.weight",
-      ),
-    ),
-  ),
-  "eat": _DATA2VEC._replace(title="EAT"),
-  "sslam": _DATA2VEC._replace(title="SSLAM"),
-  "dasheng": Family(
-    title="DaSheng",
-    mark=r"time_pos_embed",
-    layouts=(Layout(r"encoder\.time_pos_embed", ((r"encoder\.", ""),)),),
-    refuse=((r"init_bn\.(weight|bias)", "a CED encoder"),),
-    ignore=(
-      r"front_end\..*",
-      r"init_bn\.1\.num_batches_tracked",
-      r"decoder\..*",
-      r"outputlayer\..*",
-    ),
-  ),
-}
 
-# What a file is by its names, most telling first.
-_LOOKS: tuple[tuple[str, str], ...] = (
-  (r"quantize.*", "a BEATs tokenizer"),
-  (r"encoder\.layers\.0\.self_attn\.grep_linear\.weight", "BEATs"),
-  (r"(.*\.)?fixed_positional_encoder\.positions", "EAT, SSLAM or FISHER"),
-  (r"(encoder\.)?init_bn\.(weight|bias)", "CED"),
-  (r"(encoder\.)?time_pos_embed", "DaSheng or CED"),
-  (r"(.*\.)?pos_embed", "AudioMAE, AudioMAE++, M2D-CLAP or another ViT"),
-)
-
-
-def identify(names: Iterable[str]) -> str:
+def identify(names: Iterable[str], looks: Iterable[tuple[str, str]]) -> str:
   """What weights look like, told from their names.
 
   Args:
     names: official names, in any layout.
+    looks: (pattern of a name, what has it), most telling first.
 
   Returns:
-    A family, several that name their weights alike, or "an unknown model".
+    The first that fits, or "an unknown model".
   """
   names = list(names)
-  for pattern, title in _LOOKS:
+  for pattern, title in looks:
     if any(re.fullmatch(pattern, name) for name in names):
       return title
   return "an unknown model"
@@ -185,16 +126,20 @@ def _matches(patterns: Iterable[str], name: str) -> bool:
 
 def official(
   tensors: Mapping[str, np.ndarray],
-  family: Family,
+  known: Names,
   *,
+  title: str,
   others: Iterable[str] = (),
+  looks: Iterable[tuple[str, str]] = (),
 ) -> dict[str, np.ndarray]:
   """Weights of a family by their official names, without what is not used.
 
   Args:
     tensors: arrays by the names of the file.
-    family: what is expected.
+    known: how they may be named.
+    title: what is expected, for messages.
     others: names in the file that hold no tensor.
+    looks: what else it may be, see `identify`.
 
   Returns:
     Arrays by official name; of tied copies one.
@@ -205,34 +150,34 @@ def official(
   """
   names = [*tensors, *others]
   renames: tuple[tuple[str, str], ...] = ()
-  for layout in family.layouts:
+  for layout in known.layouts:
     if any(re.fullmatch(layout.mark, name) for name in names):
       renames = layout.renames
       break
   new = {name: _renamed(name, renames) for name in names}
-  for pattern, what in family.refuse:
+  for pattern, what in known.refuse:
     if told := [n for n in names if re.fullmatch(pattern, new[n])]:
       raise errors.InputError(
-        f"found {what} ({_listed(told)}), expected {family.title} weights."
+        f"found {what} ({_listed(told)}), expected {title} weights."
       )
-  if not any(re.fullmatch(family.mark, name) for name in new.values()):
+  if not any(re.fullmatch(known.mark, name) for name in new.values()):
     raise errors.InputError(
-      f"found {identify(names)} ({_listed(names)}), expected {family.title}"
+      f"found {identify(names, looks)} ({_listed(names)}), expected {title}"
       " weights."
     )
-  bare = [n for n in others if not _matches(family.ignore, new[n])]
+  bare = [n for n in others if not _matches(known.ignore, new[n])]
   if bare:
     raise errors.InputError(
       f"found no tensor under {_listed(bare)}, expected one."
     )
   found: dict[str, np.ndarray] = {}
   for name, value in tensors.items():
-    if _matches(family.ignore, new[name]):
+    if _matches(known.ignore, new[name]):
       continue
     if new[name] in found:
       raise errors.InputError(f"found {new[name]} twice, expected it once.")
     found[new[name]] = value
-  return _untied(found, family.tied)
+  return _untied(found, known.tied)
 
 
 def _untied(
@@ -377,18 +322,3 @@ def in_float32(tree: dict[str, Any]) -> dict[str, Any]:
     for _ in pool.map(one, leaves(tree)):
       pass
   return tree
-
-
-def shapes_only(
-  shapes: Mapping[str, Iterable[int]],
-) -> dict[str, np.ndarray]:
-  """Stand-ins that have a shape but no memory, to try rules on a list of names.
-
-  Args:
-    shapes: shape by name.
-
-  Returns:
-    Read-only arrays of zeros.
-  """
-  zero = np.zeros((), np.float32)
-  return {name: np.broadcast_to(zero, tuple(s)) for name, s in shapes.items()}

@@ -11,11 +11,12 @@ from asd_jax.ops import pooling, signal
 from asd_jax.scores import threshold
 from asd_jax.training import reconstruction
 from asd_jax.training import state as train_state
+from tests.encoders import official_autoencoder
 
 OURS = {
   f"{p}.{i}": (p, n)
   for p in ("encoder", "decoder")
-  for n, i in enumerate(autoencoder.OFFICIAL_INDEX)
+  for n, i in enumerate(official_autoencoder.OFFICIAL_INDEX)
 }
 
 
@@ -26,7 +27,7 @@ def part(z, prefix):
 @pytest.fixture(scope="module")
 def official(golden):
   z = golden("baseline_ae")
-  variables, covariance = autoencoder.from_official(part(z, "param/"))
+  variables, covariance = official_autoencoder.from_official(part(z, "param/"))
   return z, jax.tree.map(jnp.asarray, variables), jnp.asarray(covariance)
 
 
@@ -105,7 +106,7 @@ def test_training_steps_equal_the_official_ones(official):
     *split(variables)
   )
   zero = jnp.zeros((2, 1, 1))
-  gradient = autoencoder.to_official(
+  gradient = official_autoencoder.to_official(
     {"params": grads, "batch_stats": variables["batch_stats"]}, zero
   )
   wanted_grads = part(z, "train/grad_step1/")
@@ -121,7 +122,8 @@ def test_training_steps_equal_the_official_ones(official):
   for number, want_loss in enumerate(z["train/losses"], 1):
     state, metrics = step(state, x)
     np.testing.assert_allclose(metrics["loss"], want_loss, rtol=1e-4)
-    got = autoencoder.to_official({"params": state.params, **state.extra}, zero)
+    found = {"params": state.params, **state.extra}
+    got = official_autoencoder.to_official(found, zero)
     for key, want in part(z, f"train/after_step{number}/").items():
       if key.endswith("num_batches_tracked"):
         continue
@@ -144,7 +146,7 @@ def test_gamma_threshold_equals_the_official_one(official):
 @pytest.mark.golden
 def test_official_weights_survive_a_round_trip(official):
   z, variables, covariance = official
-  back = autoencoder.to_official(variables, covariance)
+  back = official_autoencoder.to_official(variables, covariance)
   want = part(z, "param/")
   for key, value in back.items():
     np.testing.assert_array_equal(value, want[key], err_msg=key)
@@ -158,9 +160,9 @@ def test_a_missing_or_unknown_key_is_named(official):
   one = dict(state)
   del one["decoder.3.weight"]
   with pytest.raises(ValueError, match=r"decoder\.3\.weight"):
-    autoencoder.from_official(one)
+    official_autoencoder.from_official(one)
   with pytest.raises(ValueError, match="surplus"):
-    autoencoder.from_official({**state, "surplus": np.zeros(1)})
+    official_autoencoder.from_official({**state, "surplus": np.zeros(1)})
 
 
 def test_windows_of_a_clip_are_time_major(key):

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.encoders import beats, beats_positions
+from asd_jax.encoders import beats, family
 from asd_jax.frontends import kaldi
 from asd_jax.weights import rules
 
 pytestmark = pytest.mark.golden
+
+FAMILY = beats.FAMILY
 
 FRONTEND, TOKENS = 5e-4, 3e-4
 
@@ -25,9 +27,11 @@ class Case:
     weights = {
       k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
     }
-    found = rules.official(weights, rules.FAMILIES["beats"])
-    self.params, self.settings = beats.port(found, {"cfg": self.config})
-    self.encoder = beats.of_settings(self.settings)
+    found = rules.official(weights, FAMILY.names, title=FAMILY.title)
+    self.params, self.settings = family.port(
+      FAMILY, found, {"cfg": self.config}
+    )
+    self.encoder = family.make(FAMILY, self.settings)
     self.module = beats.Beats(**self.settings)
 
   def frontend(self, wave):
@@ -110,18 +114,40 @@ def test_buckets_of_relative_positions(case, name):
   settings = {k: case.settings[k] for k in ("num_buckets", "max_distance")}
   if name == "rel_bucket_320_800":
     settings = {}
-  found = beats_positions.relative_buckets(
-    np.arange(-most, most + 1), **settings
-  )
+  found = beats.relative_buckets(np.arange(-most, most + 1), **settings)
   np.testing.assert_array_equal(found, want)
+
+
+def groups_all(mask, num):
+  """Cuts `[N]` into `num` equal groups, True where all of a group is."""
+  size = mask.shape[0] // num
+  return jnp.all(mask[: size * num].reshape(num, size), axis=1)
+
+
+def token_padding(padding, num_frames, num_tokens):
+  """Brings a mask of samples to frames and tokens, as the published code does.
+
+  A token takes those of neighbouring frames, whatever its time and band.
+  """
+  frames = groups_all(padding, num_frames)
+  return frames, groups_all(frames, num_tokens)
+
+
+def class_probabilities(tokens, weight, bias, padding=None):
+  """Sigmoids of the mean logits of the tokens that count, `[K]`."""
+  logits = tokens @ weight + bias[None]
+  if padding is None:
+    return jax.nn.sigmoid(jnp.mean(logits, axis=0))
+  total = jnp.sum(jnp.where(padding[:, None], 0.0, logits), axis=0)
+  return jax.nn.sigmoid(total / jnp.sum(~padding))
 
 
 def padded(case):
   frames = case.z["frontend"].shape[1]
   tokens = np.prod(case.encoder.about.num_patches(frames))
-  return jax.vmap(
-    lambda p: beats.token_padding(p, num_frames=frames, num_tokens=int(tokens))
-  )(case.z["padding_mask"])
+  return jax.vmap(lambda p: token_padding(p, frames, int(tokens)))(
+    case.z["padding_mask"]
+  )
 
 
 def test_masks_of_samples_reach_the_tokens(case):
@@ -141,7 +167,7 @@ def test_an_empty_mask_changes_nothing(case):
 def test_the_classes_of_a_fine_tuned_file(case):
   weight = case.z["param_finetuned/predictor.weight"].T
   bias = case.z["param_finetuned/predictor.bias"]
-  head = lambda x, pad: beats.class_probabilities(x, weight, bias, padding=pad)
+  head = lambda x, pad: class_probabilities(x, weight, bias, pad)
   out = jax.vmap(lambda x: head(x, None))(case.tokens(case.z["frontend"]))
   case.close(out, "probs_finetuned")
   fbank, (_, mask) = case.frontend("waveform_padded"), padded(case)
@@ -150,7 +176,7 @@ def test_the_classes_of_a_fine_tuned_file(case):
 
 
 def test_bfloat16_is_near(case):
-  fast = beats.of_settings(case.settings, dtype="bfloat16")
+  fast = family.make(FAMILY, case.settings, dtype="bfloat16")
   one = lambda x: fast.apply(case.params, x[None], ("output",))["output"]
   found = jax.jit(jax.vmap(one))(case.z["frontend"]).grid
   gap = np.abs(found.reshape(case.z["output"].shape) - case.z["output"])
@@ -163,7 +189,7 @@ def test_bfloat16_is_near(case):
 )
 def test_other_networks_are_refused(case, key, value):
   with pytest.raises(ValueError, match=f"{key}={value}"):
-    beats.settings_of({}, {"cfg": {**case.config, key: value}})
+    beats.sizes_from({}, {"cfg": {**case.config, key: value}})
 
 
 def test_a_clip_shorter_than_a_patch_is_refused(case):

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.encoders import dasheng
+from asd_jax.encoders import dasheng, family
 from asd_jax.frontends import htk_mel
 from asd_jax.ops import filterbank
 from asd_jax.weights import rules
 
 pytestmark = pytest.mark.golden
+
+FAMILY = dasheng.FAMILY
 
 TOLERANCE = 1e-4  # of the standard deviation of the reference
 DECIBEL = 0.05
@@ -28,10 +30,10 @@ class Case:
     weights = {
       k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
     }
-    found = rules.official(weights, rules.FAMILIES["dasheng"])
+    found = rules.official(weights, FAMILY.names, title=FAMILY.title)
     beside = {"config": self.config["model"]}
-    self.params, self.settings = dasheng.port(found, beside)
-    self.encoder = dasheng.of_settings(self.settings)
+    self.params, self.settings = family.port(FAMILY, found, beside)
+    self.encoder = family.make(FAMILY, self.settings)
 
   def frontend(self, wave):
     front = htk_mel.dasheng_mel()
@@ -162,7 +164,7 @@ def test_ten_seconds(case):
 
 
 def test_bfloat16_is_near(case, mel):
-  fast = dasheng.of_settings(case.settings, dtype="bfloat16")
+  fast = family.make(FAMILY, case.settings, dtype="bfloat16")
   one = lambda x: fast.apply(case.params, x, ("output",))["output"].grid
   gap = np.abs(jax.jit(one)(mel)[:, :, 0] - case.z["output"])
   assert TOLERANCE < gap.mean() / case.z["output"].std() < 0.05
@@ -170,6 +172,6 @@ def test_bfloat16_is_near(case, mel):
 
 def test_groups_beyond_the_table_are_refused(case):
   with pytest.raises(ValueError, match="target_frames 1012, expected 4 to"):
-    dasheng.of_settings({**case.settings, "target_frames": 1012})
+    family.make(FAMILY, {**case.settings, "target_frames": 1012})
   with pytest.raises(ValueError, match="DaSheng: found 3 frames, expected 4"):
     case.encoder.about.num_patches(3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from asd_jax.encoders import eat, sslam
+from asd_jax.encoders import eat, family
 from asd_jax.frontends import kaldi
 from asd_jax.ops import filterbank, pooling
 from asd_jax.weights import rules
@@ -16,7 +16,7 @@ from asd_jax.weights import rules
 pytestmark = pytest.mark.golden
 
 FRONTEND, TOKENS, WHOLE = 2e-4, 5e-5, 1e-4
-FAMILIES = {"eat": eat, "sslam": sslam}
+FAMILIES = {f.name: f for f in (eat.FAMILY, eat.SSLAM)}
 
 
 class Case:
@@ -28,10 +28,11 @@ class Case:
     weights = {
       k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
     }
-    found = rules.official(weights, rules.FAMILIES[name])
+    known = FAMILIES[name]
+    found = rules.official(weights, known.names, title=known.title)
     beside = {"cfg": {"model": self.config}}
-    self.params, self.settings = FAMILIES[name].port(found, beside)
-    self.encoder = FAMILIES[name].of_settings(self.settings)
+    self.params, self.settings = family.port(known, found, beside)
+    self.encoder = family.make(known, self.settings)
     self.module = eat.Eat(**self.settings)
     self.last = f"layer_{self.module.depth}"
 
@@ -139,7 +140,7 @@ def test_the_table_of_positions(case):
 
 
 def test_bfloat16_is_near(case):
-  fast = FAMILIES[case.name].of_settings(case.settings, dtype="bfloat16")
+  fast = FAMILIES[case.name](size=case.settings, dtype="bfloat16")
   one = lambda x: fast.apply(case.params, x, ("output",))  # clips as channels
   found = whole(jax.jit(one)(case.z["frontend"]))
   gap = np.abs(found - case.z["output"])

@@ -9,23 +9,20 @@ import pytest
 from flax import traverse_util
 from jax.extend import core
 
-from asd_jax.encoders import beats, dasheng, eat, sslam
+from asd_jax.encoders import family, zoo
 
 TINY = dict(width=16, depth=2, num_heads=2, hidden=24)
 TABLE = dict(num_positions=32)
-MODULES = {"eat": eat, "sslam": sslam, "beats": beats, "dasheng": dasheng}
-ENCODERS = {
-  "eat": eat.of_settings(TINY | TABLE),
-  "sslam": sslam.of_settings(TINY | TABLE),
-  "beats": beats.of_settings(
-    TINY
-    | dict(embed_width=8, num_taps=4, num_groups=2)
-    | dict(num_buckets=16, max_distance=20)
-  ),
-  "dasheng": dasheng.of_settings(
-    TINY | dict(num_positions=6, target_frames=24)
-  ),
+# Smaller than "tiny", and with the shortest tables of positions.
+SETTINGS = {
+  "eat": TINY | TABLE,
+  "sslam": TINY | TABLE,
+  "beats": TINY
+  | dict(embed_width=8, num_taps=4, num_groups=2)
+  | dict(num_buckets=16, max_distance=20),
+  "dasheng": TINY | dict(num_positions=6, target_frames=24),
 }
+ENCODERS = {n: zoo.FAMILIES[n](size=s) for n, s in SETTINGS.items()}
 FRAMES, BATCH = 50, 3
 BLOCKS = 2
 
@@ -56,6 +53,10 @@ def clips(encoder):
   return jax.random.normal(jax.random.key(1), shape)
 
 
+def test_all_families_are_here():
+  assert set(SETTINGS) == set(zoo.FAMILIES)
+
+
 def batched(encoder, layers):
   one = lambda params, x: encoder.apply(params, x, layers)
   return jax.vmap(one, in_axes=(None, 0))
@@ -80,8 +81,7 @@ def test_random_parameters_have_the_promised_shapes(encoder, params):
 def test_an_encoder_tells_what_it_is(name, encoder):
   assert encoder.about.family.name == name
   assert encoder.scope == "file"
-  (make,) = MODULES[name].ENCODERS.values()
-  again = make(size=encoder.about.settings, dtype="bfloat16")
+  again = zoo.ENCODERS[name](size=encoder.about.settings, dtype="bfloat16")
   assert again.about.settings == encoder.about.settings
   assert again.about.shapes() == encoder.about.shapes()
 
@@ -166,3 +166,13 @@ def test_the_longest_clip_of_a_position_table():
     encoder.about.num_patches(80)
   assert ENCODERS["beats"].about.num_patches(10**6) == (62_500, 8)
   assert ENCODERS["dasheng"].about.num_patches(10**6) == (250_000, 1)
+
+
+def test_no_encoder_hands_on_what_it_hears():
+  x = jnp.arange(12.0).reshape(2, 3, 2)
+  encoder = family.IDENTITY
+  assert encoder.scope == "none"
+  assert encoder.init(jax.random.key(0)) == {}
+  out = encoder.apply({}, x, encoder.about.layers)["output"]
+  np.testing.assert_array_equal(out.grid, x)
+  assert out.cls is None

@@ -11,15 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from asd_jax.encoders import (
-  beats,
-  convert,
-  dasheng,
-  eat,
-  load,
-  published,
-  sslam,
-)
+from asd_jax.encoders import beats, convert, eat, load
+from asd_jax.encoders.zoo import FAMILIES
 from asd_jax.weights import folder as weight_folder
 from asd_jax.weights import hub, rules
 from asd_jax.weights import read as weights_file
@@ -27,7 +20,6 @@ from tests.conftest import GOLDENS
 
 FOLDER = GOLDENS / "checkpoints"
 HOSTILE = sorted(p.name for p in (FOLDER / "hostile").iterdir())
-FAMILIES = {"eat": eat, "sslam": sslam, "beats": beats, "dasheng": dasheng}
 # Two files of one network, with and without its configuration.
 PAIRS = {
   "eat": ("eat.pt", "eat.safetensors"),
@@ -35,7 +27,7 @@ PAIRS = {
   "beats": ("beats.pt", "beats_finetuned.pt"),
   "dasheng": ("dasheng.pt", "dasheng.safetensors"),
 }
-TINY = eat.eat(
+TINY = eat.FAMILY(
   size=dict(width=16, depth=2, num_heads=2, hidden=24, num_positions=32)
 )
 
@@ -48,7 +40,9 @@ def inside(tmp_path, monkeypatch):
 
 
 def one(encoder, checkpoint, folder="weights"):
-  return load.load({"a": (encoder, str(checkpoint))}, folder=Path(folder))["a"]
+  return load.from_files(
+    {"a": (encoder, str(checkpoint))}, folder=Path(folder)
+  )["a"]
 
 
 def refused(encoder, checkpoint, folder="weights"):
@@ -60,17 +54,23 @@ def refused(encoder, checkpoint, folder="weights"):
 
 
 def random(encoder=TINY, **settings):
-  return load.random({"a": (encoder, "")}, **settings)["a"]
+  return load.at_random({"a": (encoder, "")}, **settings)["a"]
 
 
 def published_encoder(family, size):
-  return FAMILIES[family].ENCODERS[family](size=size)
+  return FAMILIES[family](size=size)
 
 
 def official(name, family):
   """A golden file's encoder."""
-  _, settings, _ = convert.read_official(FOLDER / name, family)
+  _, settings, _ = convert.read_official(FOLDER / name, FAMILIES[family])
   return published_encoder(family, settings)
+
+
+def of_size(encoder, size):
+  """The same encoder where its settings are those of a published size."""
+  known, settings = encoder.about.family, encoder.about.settings
+  return known._replace(sizes={**known.sizes, size: settings})(size=size)
 
 
 def same(one, other):
@@ -99,7 +99,7 @@ def test_a_file_and_what_is_made_of_it_are_the_same(family, tmp_path):
   again = one(encoder, second)
   assert again.digest == loaded.digest
   same(again.params, loaded.params)
-  out = convert.convert(first, family, tmp_path / "out")
+  out = convert.convert(first, FAMILIES[family], tmp_path / "out")
   converted = one(encoder, out)
   assert converted.digest == loaded.digest
   assert converted.origin == str(out)
@@ -122,16 +122,16 @@ def test_heads_that_nothing_tells_are_those_of_the_encoder():
   encoder = official("eat.pt", "eat")
   heads = encoder.about.settings["num_heads"]
   another = 1 if heads > 1 else 2
-  other = eat.eat(size={**encoder.about.settings, "num_heads": another})
+  other = eat.FAMILY(size={**encoder.about.settings, "num_heads": another})
   free, told = one(other, FOLDER / "eat.safetensors"), FOLDER / "eat.pt"
   assert free.digest != one(encoder, FOLDER / "eat.safetensors").digest
   assert f"num_heads {heads} for {another}" in refused(other, told)
-  out = convert.convert(FOLDER / "eat.safetensors", "eat", Path("out"))
+  out = convert.convert(FOLDER / "eat.safetensors", eat.FAMILY, Path("out"))
   assert one(other, out).digest == free.digest
   # BEATs' weights tell their number.
   gated = official("beats.pt", "beats").about.settings
   another = 1 if gated["num_heads"] > 1 else 2
-  wrong = beats.beats(size={**gated, "num_heads": another})
+  wrong = beats.FAMILY(size={**gated, "num_heads": another})
   assert f"for {another}." in refused(wrong, FOLDER / "beats.pt")
 
 
@@ -146,10 +146,10 @@ def test_what_is_converted_from_the_hub(monkeypatch, tmp_path):
     return tmp_path / "model.safetensors"
 
   monkeypatch.setattr(hub, "cached", cached)
-  port = lambda tensors, beside: ({"norm": dict(tensors)}, {"depth": 1})
-  monkeypatch.setitem(convert.PORTS, "dasheng", port)
+  port = lambda known, tensors, beside: ({"norm": dict(tensors)}, {"depth": 1})
+  monkeypatch.setattr(convert.family_lib, "port", port)
   for i, name in enumerate(("me/own", "hub:mispeech/dasheng-base")):
-    out = convert.convert(name, "dasheng", Path(f"out{i}"))
+    out = convert.convert(name, FAMILIES["dasheng"], Path(f"out{i}"))
     about = weight_folder.read_about(out)
     repo = name.removeprefix("hub:")
     assert about["source"] == f"hub {repo}"
@@ -162,21 +162,19 @@ def test_what_is_converted_from_the_hub(monkeypatch, tmp_path):
 @pytest.mark.golden
 @pytest.mark.parametrize("family", PAIRS)
 @pytest.mark.parametrize("kind", ["converted", "official", "file"])
-def test_weights_without_a_name_are_found(family, kind, monkeypatch):
+def test_weights_without_a_name_are_found(family, kind):
   name = FOLDER / PAIRS[family][0]
-  encoder = official(name, family)
-  sizes = {**published.SIZES[family], "base": encoder.about.settings}
-  monkeypatch.setitem(published.SIZES, family, sizes)
+  encoder = of_size(official(name, family), "base")
   place = Path("weights") / f"{family}_base"
   if kind == "converted":
-    convert.convert(name, family, place)
+    convert.convert(name, FAMILIES[family], place)
   elif kind == "file":
     place.parent.mkdir()
     place = place.with_name(place.name + name.suffix)
     shutil.copy(name, place)
   else:
     place.mkdir(parents=True)
-    file = published.source_of(family, "base").files[0]
+    file = load.source_of(encoder).files[0]
     # The content of the pair that its name stands for.
     both = {p.rpartition(".")[2]: FOLDER / p for p in PAIRS[family]}
     shutil.copy(both[file.rpartition(".")[2]], place / file)
@@ -186,10 +184,8 @@ def test_weights_without_a_name_are_found(family, kind, monkeypatch):
 
 
 @pytest.mark.golden
-def test_a_telling_name_is_found_and_a_plain_one_is_not(monkeypatch):
-  encoder = official("dasheng.pt", "dasheng")
-  sizes = {"1.2B": encoder.about.settings}
-  monkeypatch.setitem(published.SIZES, "dasheng", sizes)
+def test_a_telling_name_is_found_and_a_plain_one_is_not():
+  encoder = of_size(official("dasheng.pt", "dasheng"), "1.2B")
   Path("weights").mkdir()
   shutil.copy(FOLDER / "dasheng.safetensors", "weights/model.safetensors")
   told = refused(encoder, "")
@@ -201,10 +197,7 @@ def test_a_telling_name_is_found_and_a_plain_one_is_not(monkeypatch):
 
 @pytest.mark.golden
 def test_the_hubs_folder_is_looked_at_last(monkeypatch, tmp_path):
-  encoder = official("sslam.pt", "sslam")
-  monkeypatch.setitem(
-    published.SIZES, "sslam", {"base": encoder.about.settings}
-  )
+  encoder = of_size(official("sslam.pt", "sslam"), "base")
   asked = []
 
   def cached(repo, file, *, local_only):
@@ -229,7 +222,7 @@ def test_everything_that_is_missing_is_told_at_once():
     "d": (TINY, ""),
   }
   with pytest.raises(ValueError, match="weights: 4 not found") as error:
-    load.load(wanted, folder=Path("place"))
+    load.from_files(wanted, folder=Path("place"))
   told = str(error.value)
   assert len(told.splitlines()) == 1
   for part in (
@@ -295,21 +288,21 @@ def test_another_family(name, family, told):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("family", PAIRS)
-def test_another_size(family, monkeypatch):
+def test_another_size(family):
   small = official(PAIRS[family][0], family).about.settings
   width, depth = small["width"], small["depth"]
   base = published_encoder(family, "base")
   told = f"({width} wide, {depth} blocks), expected base (768 wide, 12 blocks)"
   for path in (
     FOLDER / PAIRS[family][0],
-    convert.convert(FOLDER / PAIRS[family][0], family, Path("out")),
+    convert.convert(FOLDER / PAIRS[family][0], FAMILIES[family], Path("out")),
   ):
     message = refused(base, path)
-    assert f"{path}: found {rules.FAMILIES[family].title} of no" in message
+    assert f"{path}: found {FAMILIES[family].title} of no" in message
     assert told in message
-  sizes = {**published.SIZES[family], "large": small}
-  monkeypatch.setitem(published.SIZES, family, sizes)
-  assert f"large {told}" in refused(base, "out")
+  sizes = {**FAMILIES[family].sizes, "large": small}
+  other = FAMILIES[family]._replace(sizes=sizes)(size="base")
+  assert f"large {told}" in refused(other, "out")
 
 
 def rewritten(path, change):
@@ -353,7 +346,7 @@ def test_folders_that_are_not_converted(tmp_path):
 
 def test_a_folder_of_another_family():
   folder = kept()
-  other = sslam.sslam(size=TINY.about.settings)
+  other = eat.SSLAM(size=TINY.about.settings)
   message = refused(other, folder)
   assert message == (f"{folder}: found EAT weights, expected those of SSLAM.")
 
@@ -381,7 +374,7 @@ def test_a_damaged_folder(damage, capfd):
 
 
 def test_parameters_that_are_not_those_of_the_digest():
-  folder, other = kept(), random(stream=1)
+  folder, other = kept(), random(seed=1)
   about = json.loads((folder / "encoder.json").read_text())
   swapped = Path("swapped")
   weight_folder.write(swapped, other.params, about)
@@ -389,7 +382,7 @@ def test_parameters_that_are_not_those_of_the_digest():
 
 
 def test_arrays_of_other_shapes_in_a_folder():
-  wide = eat.eat(size={**TINY.about.settings, "hidden": 48})
+  wide = eat.FAMILY(size={**TINY.about.settings, "hidden": 48})
   about = {"family": "eat", "encoder": dict(TINY.about.settings)}
   weight_folder.write(Path("wide"), random(wide).params, about)
   assert "cannot be read" in refused(TINY, "wide")
@@ -442,13 +435,13 @@ def test_random_weights_are_like_fresh_ones(family):
 
 
 def test_random_weights_are_the_same_in_each_run():
-  first, again, other = random(), random(), random(stream=1)
+  first, again, other = random(), random(), random(seed=1)
   assert first.digest == again.digest != other.digest
   same(first.params, again.params)
   # Numbers of a leaf do not depend on what else there is.
-  deeper = random(eat.eat(size={**TINY.about.settings, "depth": 3}))
+  deeper = random(eat.FAMILY(size={**TINY.about.settings, "depth": 3}))
   same(deeper.params["blocks_1"], first.params["blocks_1"])
-  both = load.random({"x": (tiny("beats"), ""), "y": (TINY, "")})
+  both = load.at_random({"x": (tiny("beats"), ""), "y": (TINY, "")})
   assert both["y"].digest == first.digest
 
 
@@ -488,8 +481,8 @@ from pathlib import Path
 import orbax.checkpoint
 from asd_jax.encoders import eat
 from asd_jax.encoders import load
-encoder = eat.eat(size=eval(sys.argv[1]))
-made = load.random({"a": (encoder, "")})["a"]
+encoder = eat.FAMILY(size=eval(sys.argv[1]))
+made = load.at_random({"a": (encoder, "")})["a"]
 Path(f"ready{sys.argv[2]}").touch()
 while len(list(Path().glob("ready*"))) < 3:
   time.sleep(0.01)
@@ -528,7 +521,7 @@ def test_kept_weights_that_are_not_there():
   for text in ("../kept", "", "A" * 32):
     with pytest.raises(ValueError, match="expected 32 hex digits"):
       get(text, TINY)
-  deeper = eat.eat(size={**TINY.about.settings, "depth": 3})
+  deeper = eat.FAMILY(size={**TINY.about.settings, "depth": 3})
   with pytest.raises(ValueError, match="depth 2 for 3"):
     get(made.digest, deeper)
   folder.rename(Path("kept") / ("1" * 32))

@@ -8,11 +8,12 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import traverse_util
 
-from asd_jax.encoders import beats, convert, dasheng, eat, published, sslam
+from asd_jax.encoders import beats, convert, dasheng, eat, family, load
+from asd_jax.encoders.zoo import FAMILIES
 from asd_jax.weights import rules
 from tests.conftest import GOLDENS
+from tests.weights import stand_ins
 
-MODULES = {"beats": beats, "eat": eat, "sslam": sslam, "dasheng": dasheng}
 # Name patterns (`#` is the block) and shapes of the published files.
 PUBLISHED = json.loads(
   Path(__file__).with_name("published_weights.json").read_text()
@@ -37,8 +38,8 @@ def expanded(patterns, depth):
   }
 
 
-def names_and_shapes(family, size, *, hub=False):
-  about = PUBLISHED[family][size]
+def names_and_shapes(name, size, *, hub=False):
+  about = PUBLISHED[name][size]
   shapes = expanded(about["weights"], about["depth"])
   if hub:
     renamed = expanded(about["hub"], about["depth"])
@@ -46,9 +47,10 @@ def names_and_shapes(family, size, *, hub=False):
   return {**about["ignored"], **shapes}
 
 
-def ported(family, shapes, beside=None):
-  found = rules.official(rules.shapes_only(shapes), rules.FAMILIES[family])
-  return MODULES[family].port(found, beside or {})
+def ported(name, arrays):
+  known = FAMILIES[name]
+  found = rules.official(arrays, known.names, title=known.title)
+  return family.port(known, found, {})
 
 
 def flat(tree, place=""):
@@ -67,49 +69,48 @@ def same(one, other):
 
 
 def test_all_families_are_here():
-  assert set(PUBLISHED) == set(convert.PORTS) == set(rules.FAMILIES)
-  assert set(PUBLISHED) == set(published.SIZES)
-  sources = {(s.family, s.size) for s in published.SOURCES}
-  assert sources == set(SIZES)
-  for family, module in MODULES.items():
-    assert set(PUBLISHED[family]) == set(module.SIZES)
+  assert set(PUBLISHED) == set(FAMILIES)
+  for name, known in FAMILIES.items():
+    assert name == known.name
+    assert {s.size for s in known.sources} == set(PUBLISHED[name])
+    assert {*PUBLISHED[name], "tiny"} == set(known.sizes)
 
 
-@pytest.mark.parametrize(("family", "size"), SIZES)
-def test_every_name_is_used_once(family, size):
-  about = PUBLISHED[family][size]
-  tree, settings = ported(family, names_and_shapes(family, size))
+@pytest.mark.parametrize(("name", "size"), SIZES)
+def test_every_name_is_used_once(name, size):
+  about, known = PUBLISHED[name][size], FAMILIES[name]
+  arrays = stand_ins.shapes_only(names_and_shapes(name, size))
+  tree, settings = ported(name, arrays)
   config = about["config"]
   beside = {
     "beats": {"cfg": config},
     "dasheng": {"config": config},
-  }.get(family, {"cfg": {"model": config}})
-  weights = rules.shapes_only(expanded(about["weights"], about["depth"]))
-  assert MODULES[family].settings_of(weights, beside) == settings
-  encoder = MODULES[family].of_settings(settings)
+  }.get(name, {"cfg": {"model": config}})
+  weights = stand_ins.shapes_only(expanded(about["weights"], about["depth"]))
+  assert known.sizes_from(weights, beside) == settings
+  encoder = family.make(known, settings)
   found = {path: value.shape for path, value in flat(tree)}
   assert found == encoder.about.shapes()
   count = sum(np.prod(s) for p, s in found.items() if p not in STATISTICS)
   assert count == about["parameters"]
-  tied = about["depth"] - 1 if family == "beats" else 0
+  tied = about["depth"] - 1 if name == "beats" else 0
   assert len(found) == len(expanded(about["weights"], about["depth"])) - tied
   # What `size` builds is what the file says.
-  (make,) = MODULES[family].ENCODERS.values()
-  assert make(size=size).about.settings == encoder.about.settings == settings
-  about = make(size=settings).about
-  assert about.family.name == encoder.about.family.name == family
-  assert published.size_of(family, settings) == size
-  assert published.source_of(family, size).size == size
+  assert known(size=size).about.settings == encoder.about.settings == settings
+  assert known(size=settings).about.family is known
+  assert family.size_of(known, settings) == size
+  assert load.source_of(encoder).size == size
 
 
 @pytest.mark.parametrize(
-  ("family", "size"), [s for s in SIZES if s[0] != "beats"]
+  ("name", "size"), [s for s in SIZES if s[0] != "beats"]
 )
-def test_the_names_of_the_hub_lead_to_the_same_places(family, size):
+def test_the_names_of_the_hub_lead_to_the_same_places(name, size):
   both = [
     rules.official(
-      rules.shapes_only(names_and_shapes(family, size, hub=hub)),
-      rules.FAMILIES[family],
+      stand_ins.shapes_only(names_and_shapes(name, size, hub=hub)),
+      FAMILIES[name].names,
+      title=name,
     )
     for hub in (True, False)
   ]
@@ -117,54 +118,48 @@ def test_the_names_of_the_hub_lead_to_the_same_places(family, size):
   assert shapes[0] == shapes[1]
 
 
-@pytest.mark.parametrize("family", MODULES)
-def test_missing_and_extra_weights_are_listed(family):
-  shapes = names_and_shapes(family, "base")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_missing_and_extra_weights_are_listed(name):
+  shapes = names_and_shapes(name, "base")
   some = [n for n in shapes if n.endswith("fc1.weight")]
-  for name in some[:-1]:
-    del shapes[name]
+  for weight in some[:-1]:
+    del shapes[weight]
   with pytest.raises(ValueError, match=r"fc1/kernel.* and 6 more; expected"):
-    ported(family, shapes)
-  shapes = names_and_shapes(family, "base")
+    ported(name, stand_ins.shapes_only(shapes))
+  shapes = names_and_shapes(name, "base")
   with pytest.raises(ValueError, match="without a place: extra"):
-    ported(family, {**shapes, "extra": (1,)})
+    ported(name, stand_ins.shapes_only({**shapes, "extra": (1,)}))
   shapes[some[0]] = (7, 7)
   with pytest.raises(ValueError, match=r"other shapes: .*fc1.* \[7, 7\]"):
-    ported(family, shapes)
+    ported(name, stand_ins.shapes_only(shapes))
 
 
-@pytest.mark.parametrize("family", MODULES)
-def test_a_file_of_few_weights_lists_what_is_missing(family):
-  first = names_and_shapes(family, "base")
-  marks = [
-    n for n in first if rules.re.fullmatch(rules.FAMILIES[family].mark, n)
-  ]
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_file_of_few_weights_lists_what_is_missing(name):
+  first = names_and_shapes(name, "base")
+  marks = [n for n in first if rules.re.fullmatch(FAMILIES[name].names.mark, n)]
   with pytest.raises(ValueError, match="found no weights for .* more; expect"):
-    ported(family, {n: first[n] for n in marks})
+    ported(name, stand_ins.shapes_only({n: first[n] for n in marks}))
 
 
-@pytest.mark.parametrize("module", [eat, sslam, dasheng, beats])
-def test_sizes_and_heads_that_do_not_fit_are_refused(module):
-  (make,) = module.ENCODERS.values()
+@pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
+def test_sizes_and_heads_that_do_not_fit_are_refused(make):
   with pytest.raises(ValueError, match="found size 'giant', expected one of"):
     make(size="giant")
   with pytest.raises(ValueError, match="found dtype 'int8'"):
     make(dtype="int8")
   with pytest.raises(ValueError, match="found size None, expected one of"):
     make(size=None)
-  base = module.SIZES["base"]
+  base = make.sizes["base"]
   for heads in (None, 0, 7, "12"):
     with pytest.raises(ValueError, match=f"{heads!r} heads for the width 768"):
       make(size={**base, "num_heads": heads})
   wrong = {**base, "heads": 12}
   del wrong["num_heads"], wrong["width"]
-  for build in (module.of_settings, lambda settings: make(size=settings)):
-    with pytest.raises(
-      ValueError, match=r"missing \[.*width.*\], unknown"
-    ) as e:
-      build(wrong)
-    assert "num_heads" in str(e.value).split("unknown")[0]
-    assert "unknown ['heads']" in str(e.value)
+  with pytest.raises(ValueError, match=r"missing \[.*width.*\], unknown") as e:
+    make(size=wrong)
+  assert "num_heads" in str(e.value).split("unknown")[0]
+  assert "unknown ['heads']" in str(e.value)
   for value in (0, 1.0, "3", True, None):
     with pytest.raises(ValueError, match="found {'depth': .*}, expected posi"):
       make(size={**base, "depth": value})
@@ -172,13 +167,22 @@ def test_sizes_and_heads_that_do_not_fit_are_refused(module):
 
 def test_a_network_without_a_published_size():
   settings = {**eat.SIZES["base"], "depth": 3}
-  assert published.size_of("eat", settings) is None
-  assert published.source_of("eat", None) is None
-  assert published.size_of("another", settings) is None
+  assert family.size_of(eat.FAMILY, settings) is None
+  for size in (settings, "tiny"):
+    assert load.source_of(eat.FAMILY(size=size)) is None
+
+
+def test_no_file_has_the_heads_of_a_tiny_network():
+  assert eat.FAMILY.sizes["tiny"]["width"] == 48
+  narrow = {"blocks.0.attn.qkv.weight": (144, 48)}
+  narrow |= {"modality_encoders.IMAGE.local_encoder.proj.bias": (48,)}
+  found = eat.sizes_from(stand_ins.shapes_only(narrow), {})
+  assert (found["width"], found["num_heads"]) == (48, None)
 
 
 def test_a_name_that_many_files_have_tells_nothing():
-  names = [n for s in published.SOURCES for n in published.own_names(s)]
+  sources = [s for f in FAMILIES.values() for s in f.sources]
+  names = [n for s in sources for n in load.telling_names(s)]
   assert len(names) == len(set(names))
   assert not {"model.safetensors", "checkpoint_last.pt"} & set(names)
   assert {"BEATs_iter3.pt", "dasheng_06b.pt"} <= set(names)
@@ -194,13 +198,14 @@ def test_the_page_about_weights_lists_the_same():
   assert rows == [
     [
       s.title,
-      f"`{s.family}`, `{s.size}`",
+      f"`{f.name}`, `{s.size}`",
       ", ".join(f"`{name}`" for name in s.files),
       f"`{s.hub}`" if s.hub else "",
       s.where,
       s.licence,
     ]
-    for s in published.SOURCES
+    for f in FAMILIES.values()
+    for s in f.sources
   ]
 
 
@@ -215,38 +220,37 @@ def test_the_page_about_weights_lists_the_same():
 )
 def test_odd_configurations_are_refused(module, beside, told):
   with pytest.raises(ValueError, match=told):
-    module.settings_of({}, beside)
+    module.sizes_from({}, beside)
 
 
 def test_groups_of_channels_must_divide_the_width():
   name = "encoder.pos_conv.0.weight_v"
-  odd = rules.shapes_only({name: (768, 50, 128)})
+  odd = stand_ins.shapes_only({name: (768, 50, 128)})
   with pytest.raises(ValueError, match="found 50 channels a group"):
-    beats.settings_of(odd, {})
+    beats.sizes_from(odd, {})
 
 
-def read(name, family):
-  tensors, beside = convert.official(GOLDENS / "checkpoints" / name, family)
-  return convert.PORTS[family](tensors, beside)
+def read(file, known):
+  tensors, beside = convert.official(GOLDENS / "checkpoints" / file, known)
+  return family.port(known, tensors, beside)
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("family", FILES)
-def test_files_of_one_encoder_give_one_tree(family, golden, tmp_path):
-  one, other = FILES[family]
-  tree, settings = read(one, family)
-  same(tree, read(other, family)[0])
-  z = golden(f"encoders/{family}")
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_one_encoder_give_one_tree(name, golden, tmp_path):
+  (one, other), known = FILES[name], FAMILIES[name]
+  tree, settings = read(one, known)
+  same(tree, read(other, known)[0])
+  z = golden(f"encoders/{name}")
   weights = {
     k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
   }
-  found = rules.official(weights, rules.FAMILIES[family])
-  same(tree, MODULES[family].port(found, {})[0])
-  out = convert.convert(GOLDENS / "checkpoints" / one, family, tmp_path / "out")
+  same(tree, ported(name, weights)[0])
+  out = convert.convert(GOLDENS / "checkpoints" / one, known, tmp_path / "out")
   about = json.loads((out / "encoder.json").read_text())
   assert about["encoder"] == settings
   assert settings["num_heads"]
-  shapes = MODULES[family].of_settings(about["encoder"]).about.shapes()
+  shapes = family.make(known, about["encoder"]).about.shapes()
   target = traverse_util.unflatten_dict(
     {path: np.zeros(s, np.float32) for path, s in shapes.items()}, sep="/"
   )
@@ -257,9 +261,9 @@ def test_files_of_one_encoder_give_one_tree(family, golden, tmp_path):
 
 @pytest.mark.golden
 def test_half_precision_is_widened():
-  tree, _ = read("eat_fp16.pt", "eat")
+  tree, _ = read("eat_fp16.pt", eat.FAMILY)
   wide = rules.in_float32(tree)
-  exact, _ = read("eat.pt", "eat")
+  exact, _ = read("eat.pt", eat.FAMILY)
   for (path, found), (_, want) in zip(flat(wide), flat(exact), strict=True):
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.float16(want), path)
@@ -267,7 +271,7 @@ def test_half_precision_is_widened():
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-  ("name", "family"),
+  ("file", "name"),
   [
     ("ced.pt", "dasheng"),
     ("fisher.pt", "eat"),
@@ -276,8 +280,8 @@ def test_half_precision_is_widened():
     ("fairseq_omegaconf.pt", "eat"),
   ],
 )
-def test_models_with_like_names_and_parts_are_refused(name, family):
+def test_models_with_like_names_and_parts_are_refused(file, name):
   with pytest.raises(
     ValueError, match="found (other shapes|a FISHER|an unknown model)"
   ):
-    read(name, family)
+    read(file, FAMILIES[name])

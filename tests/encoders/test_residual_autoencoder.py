@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.encoders import residual_autoencoder
+from asd_jax.encoders import autoencoder
 from asd_jax.training import reconstruction, windows
 
 
 def network(z):
   spec = json.loads(str(z["config_json"]))["ae"]
-  net = residual_autoencoder.ResidualAutoencoder(
+  net = autoencoder.ResidualAutoencoder(
     spec["input"], spec["width"], spec["bottleneck"], spec["blocks"]
   )
   variables = {"params": {}, "batch_stats": {}}
@@ -50,7 +50,7 @@ def test_a_training_step_equals_the_reference(golden):
 
 
 def test_the_full_size_has_the_published_number_of_parameters():
-  encoder = residual_autoencoder.residual_autoencoder()
+  encoder = autoencoder.residual_autoencoder()
   one = jax.ShapeDtypeStruct((640,), jnp.float32)
   params, extra = jax.eval_shape(encoder.init, jax.random.key(0), one, one)
   assert sum(x.size for x in jax.tree.leaves(params)) == 4_894_352
@@ -59,7 +59,7 @@ def test_the_full_size_has_the_published_number_of_parameters():
 
 
 def test_windows_are_standardised_with_the_training_statistics():
-  encoder = residual_autoencoder.residual_autoencoder(num_hidden=8)
+  encoder = autoencoder.residual_autoencoder(num_hidden=8)
   rng = np.random.default_rng(0)
   clips = [rng.normal(-40, 9, (n, 6)).astype(np.float32) for n in (30, 17)]
   data = windows.from_clips(clips, np.array([False, True]), num_context=5)
@@ -81,7 +81,7 @@ def test_windows_are_standardised_with_the_training_statistics():
 
 
 def test_a_constant_dimension_stays_finite():
-  encoder = residual_autoencoder.residual_autoencoder(num_hidden=8)
+  encoder = autoencoder.residual_autoencoder(num_hidden=8)
   clips = [np.full((30, 6), -156.5, np.float32)]
   data = windows.from_clips(clips, np.array([False]), num_context=5)
   stats = reconstruction.mean_and_std(data, batch_size=16)

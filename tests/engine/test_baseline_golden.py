@@ -24,6 +24,7 @@ from asd_jax.scores import threshold
 from asd_jax.training import reconstruction, windows
 from asd_jax.training import state as train_state
 from tests.conftest import GOLDENS
+from tests.encoders import official_autoencoder
 from tests.metrics import official_files
 
 pytestmark = pytest.mark.golden
@@ -52,7 +53,7 @@ def network_of(z, prefix="param/"):
   state = {k[len(prefix) :]: v for k, v in z.items() if k.startswith(prefix)}
   zero = np.zeros((1, 1), np.float32)
   state = {"cov_source": zero, "cov_target": zero, **state}
-  variables, covariance = autoencoder.from_official(state)
+  variables, covariance = official_autoencoder.from_official(state)
   variables = jax.tree.map(jnp.asarray, variables)
   params, extra = variables["params"], {"batch_stats": variables["batch_stats"]}
   return params, extra, jnp.asarray(covariance)

@@ -133,7 +133,7 @@ def test_branches_of_one_network_share_weights_and_passes(monkeypatch, some):
     )
   params = {
     n: w.params
-    for n, w in load.random(encode.encoders(system.branches)).items()
+    for n, w in load.at_random(encode.encoders(system.branches)).items()
   }
   one = jnp.zeros((2, 6000))
   front = encode.unfitted(system.branches)

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from asd_jax.data import audio
-from asd_jax.encoders import beats, dasheng, sslam
+from asd_jax.encoders import family as family_lib
+from asd_jax.encoders import zoo
 from asd_jax.frontends import htk_mel, kaldi
 from asd_jax.ops import pooling
 from asd_jax.weights import rules
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
 EMBEDDING, SCORE = 2e-5, 5e-5
 BATCH = 8
-FAMILIES = {"sslam": sslam, "beats": beats, "dasheng": dasheng}
+FAMILIES = {n: zoo.FAMILIES[n] for n in ("sslam", "beats", "dasheng")}
 # Where a family's reference file has what its official file has beside the
 # weights.
 BESIDE = {
@@ -80,10 +81,11 @@ def encoder_of(family):
   z = np.load(GOLDENS / f"encoders/{family}.npz")
   mark = "param/"
   weights = {k[len(mark) :]: z[k] for k in z.files if k.startswith(mark)}
-  found = rules.official(weights, rules.FAMILIES[family])
+  known = FAMILIES[family]
+  found = rules.official(weights, known.names, title=known.title)
   beside = BESIDE[family](json.loads(str(z["config_json"])))
-  params, settings = FAMILIES[family].port(found, beside)
-  return FAMILIES[family].of_settings(settings), params
+  params, settings = family_lib.port(known, found, beside)
+  return family_lib.make(known, settings), params
 
 
 def layer_of(run, member):

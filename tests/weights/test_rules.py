@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from asd_jax.encoders.zoo import FAMILIES, LOOKS
 from asd_jax.weights import read as weights_file
 from asd_jax.weights import rules
-from asd_jax.weights.rules import FAMILIES, Rule
+from asd_jax.weights.rules import Rule
 from tests.conftest import GOLDENS
+from tests.weights import stand_ins
 
 FOLDER = GOLDENS / "checkpoints"
 FILES = json.loads((FOLDER / "expected.json").read_text())["files"]
@@ -39,11 +41,16 @@ EXPECTED = {
 }
 
 
+def named(tensors, family, others=()):
+  known = FAMILIES[family]
+  return rules.official(
+    tensors, known.names, title=known.title, others=others, looks=LOOKS
+  )
+
+
 def official(name, family):
   weights = weights_file.read(FOLDER / name)
-  return rules.official(
-    weights.tensors, FAMILIES[family], others=weights.others
-  )
+  return named(weights.tensors, family, weights.others)
 
 
 @pytest.mark.golden
@@ -57,10 +64,10 @@ def test_every_layout_gives_the_golden_parameters(name, golden):
   ignored = {
     k
     for k in want - set(found)
-    if any(rules.re.fullmatch(p, k) for p in FAMILIES[family].ignore)
+    if any(rules.re.fullmatch(p, k) for p in FAMILIES[family].names.ignore)
   }
   assert set(found) == want - tied - ignored
-  assert bool(tied) == bool(FAMILIES[family].tied)
+  assert bool(tied) == bool(FAMILIES[family].names.tied)
   for key, array in found.items():
     expected = z[f"param/{key}"].astype(array.dtype)
     np.testing.assert_array_equal(array, expected, err_msg=key, strict=True)
@@ -95,7 +102,7 @@ def data2vec(prefix, *, norm="modality_encoders.IMAGE.context_encoder.norm"):
     f"{norm}.weight",
     "blocks.0.attn.qkv.weight",
   ]
-  return rules.shapes_only({prefix + n: (1,) for n in names})
+  return stand_ins.shapes_only({prefix + n: (1,) for n in names})
 
 
 @pytest.mark.parametrize(
@@ -104,22 +111,20 @@ def data2vec(prefix, *, norm="modality_encoders.IMAGE.context_encoder.norm"):
   ids=["training", "fine-tuned", "hub"],
 )
 def test_the_layouts_of_eat(tensors):
-  assert set(rules.official(tensors, FAMILIES["eat"])) == set(data2vec(""))
+  assert set(named(tensors, "eat")) == set(data2vec(""))
 
 
 def test_heads_and_second_copies_are_left_out():
   head = {"model.fc_norm.bias": np.zeros(1), "model.head.weight": np.zeros(1)}
   hub = data2vec("model.", norm="pre_norm")
   for tensors, others in ((data2vec("model."), ["model._ema"]), (hub, [])):
-    found = rules.official(
-      {**tensors, **head}, FAMILIES["sslam"], others=others
-    )
+    found = named({**tensors, **head}, "sslam", others)
     assert set(found) == set(data2vec(""))
 
 
 def test_an_entry_that_is_no_tensor_is_an_error():
   with pytest.raises(ValueError, match=r"no tensor under blocks\.1\.x"):
-    rules.official(data2vec(""), FAMILIES["eat"], others=["_ema", "blocks.1.x"])
+    named(data2vec(""), "eat", ["_ema", "blocks.1.x"])
 
 
 def test_tied_tables_must_be_equal():
@@ -130,21 +135,21 @@ def test_tied_tables_must_be_equal():
     layer(0, "relative_attention_bias"): table,
     layer(1, "relative_attention_bias"): table.copy(),
   }
-  found = rules.official(tensors, FAMILIES["beats"])
+  found = named(tensors, "beats")
   assert layer(0, "relative_attention_bias") in found
   assert layer(1, "relative_attention_bias") not in found
   tensors[layer(1, "relative_attention_bias")][2] = 7.0
   with pytest.raises(ValueError, match="unlike"):
-    rules.official(tensors, FAMILIES["beats"])
+    named(tensors, "beats")
   del tensors[layer(0, "relative_attention_bias")]
   with pytest.raises(ValueError, match="unlike"):
-    rules.official(tensors, FAMILIES["beats"])
+    named(tensors, "beats")
 
 
 def test_a_name_that_comes_twice_is_an_error():
   tensors = {**data2vec("model."), **data2vec("")}
   with pytest.raises(ValueError, match="twice"):
-    rules.official(tensors, FAMILIES["eat"])
+    named(tensors, "eat")
 
 
 def random(shapes):
@@ -177,7 +182,7 @@ def test_convolution_axes_are_those_of_flax():
 def test_rules_can_be_tried_without_weights():
   big = {"blocks.0.fc.weight": (10**6, 10**6)}
   tree = rules.to_tree(
-    rules.shapes_only(big), RULES, {"blocks_0/fc/kernel": (10**6, 10**6)}
+    stand_ins.shapes_only(big), RULES, {"blocks_0/fc/kernel": (10**6, 10**6)}
   )
   assert tree["blocks_0"]["fc"]["kernel"].shape == (10**6, 10**6)
 
@@ -215,6 +220,11 @@ def test_two_rules_or_two_names_for_one_place_are_errors():
 
 
 def test_a_model_is_told_from_its_names():
-  assert rules.identify(["quantize.embedding.weight"]).startswith("a BEA")
-  assert rules.identify(data2vec("model.")) == "EAT, SSLAM or FISHER"
-  assert rules.identify(["conv.weight"]) == "an unknown model"
+  told = lambda *names: rules.identify(names, LOOKS)
+  assert told("quantize.embedding.weight") == "a BEATs tokenizer"
+  assert told(*data2vec("model.")) == "EAT, SSLAM or FISHER"
+  assert told("encoder.layers.0.self_attn.grep_linear.weight") == "BEATs"
+  assert told("encoder.init_bn.bias", "encoder.time_pos_embed") == "CED"
+  assert told("time_pos_embed") == "DaSheng or CED"
+  assert told("x.pos_embed") == "AudioMAE, AudioMAE++, M2D-CLAP or another ViT"
+  assert told("conv.weight") == "an unknown model"

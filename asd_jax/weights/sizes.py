@@ -1,0 +1,108 @@
+"""Sizes of a network, told from its official weights and their configuration.
+
+Files differ in what they say: some have a configuration beside the weights,
+all have shapes, and none tells the number of heads where one matrix holds all
+of them. So a size is read off the weights where it can be, then off the
+configuration, then taken from the published sizes.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from asd_jax import errors
+
+# A size for trials, of which no weights are published.
+TINY = "tiny"
+
+
+def shape_of(
+  tensors: Mapping[str, np.ndarray], name: str, *, default: tuple[int, ...]
+) -> tuple[int, ...]:
+  """Shape of an official weight.
+
+  Args:
+    tensors: arrays by official name.
+    name: the weight.
+    default: taken where it is missing or has another number of axes, so that
+      the parameters that are not there can be listed.
+
+  Returns:
+    The shape.
+  """
+  shape = tensors[name].shape if name in tensors else ()
+  return shape if len(shape) == len(default) else default
+
+
+def count_blocks(names: Iterable[str], pattern: str, *, default: int) -> int:
+  r"""Counts blocks by the largest number in their names.
+
+  Args:
+    names: official names.
+    pattern: matches the start of a name; its group is the number.
+    default: taken where there is none.
+
+  Returns:
+    The number of blocks.
+  """
+  found = [m for name in names if (m := re.match(pattern, name))]
+  return 1 + max((int(m.group(1)) for m in found), default=default - 1)
+
+
+def count_in(
+  config: Mapping[str, Any], entry: str, *, default: int | None
+) -> int | None:
+  """Reads a positive number from the configuration of a file.
+
+  Args:
+    config: the configuration.
+    entry: of the configuration.
+    default: taken where there is no such entry.
+
+  Returns:
+    The number.
+
+  Raises:
+    InputError: for anything else.
+  """
+  value = config.get(entry, default)
+  if value is not None and (type(value) is not int or value < 1):
+    raise errors.InputError(
+      f"found {entry}={str(value)[:50]!r} in the configuration of the file,"
+      " expected a positive integer."
+    )
+  return value
+
+
+def heads_of(sizes: Mapping[str, Mapping[str, Any]], width: int) -> int | None:
+  """Heads of the published size of a width, which no weight tells.
+
+  Args:
+    sizes: settings by size.
+    width: D.
+
+  Returns:
+    Their number, or None if no such size is published.
+  """
+  known = {s["width"]: s["num_heads"] for n, s in sizes.items() if n != TINY}
+  return known.get(width)
+
+
+def check_heads(title: str, settings: Mapping[str, Any]) -> None:
+  """Checks that the number of heads is known and fits.
+
+  Args:
+    title: of the family, for messages.
+    settings: with `width` and `num_heads`.
+
+  Raises:
+    InputError: if it is not, or does not.
+  """
+  heads, width = settings["num_heads"], settings["width"]
+  if type(heads) is not int or heads < 1 or width % heads:
+    raise errors.InputError(
+      f"{title}: found {heads!r} heads for the width {width}, expected a"
+      " divisor of it (no weight tells it; give num_heads)."
+    )

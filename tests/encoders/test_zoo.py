@@ -1,0 +1,139 @@
+"""One table of families: all else agrees with it, and a new one is data."""
+
+import re
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from asd_jax import errors
+from asd_jax.encoders import convert, load, zoo
+from asd_jax.engine import stages
+from tests.encoders import tenth_family
+
+ROOT = Path(__file__).parents[2]
+FAMILIES = zoo.FAMILIES
+# Frames of 10 s, by front end.
+FRAMES = {"eat_fbank": 1024, "beats_fbank": 998, "dasheng_mel": 1001}
+# Of random weights: families, sizes, places and values behind one number.
+DIGESTS = {
+  "beats": "345f924634c89fbe976b6780d4ed024c",
+  "eat": "ed7686b0be508bb39d5dbd8300b229b8",
+  "sslam": "125734e89223a85294e9639eff6063ea",
+  "dasheng": "da205f19b5cb3ae2c24529e6ed1a63fe",
+}
+
+
+def cells_of_page():
+  """Rows of the table of `docs/encoders.md`, as cells."""
+  page = (ROOT / "docs/encoders.md").read_text()
+  table = next(p for p in page.split("\n\n") if p.startswith("| encoder"))
+  head, _, *rows = [
+    [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+    for line in table.splitlines()
+  ]
+  return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def test_the_page_about_encoders_lists_the_same():
+  rows = cells_of_page()
+  sizes = [(f.name, s) for f in FAMILIES.values() for s in f.sizes]
+  assert sorted((r["encoder"], r["size"]) for r in rows) == sorted(
+    (name, size) for name, size in sizes if size != "tiny"
+  )
+  for row in rows:
+    encoder = FAMILIES[row["encoder"]](size=row["size"])
+    about = encoder.about
+    s, shapes = about.settings, about.shapes()
+    # Running statistics of a norm are nothing that is learned.
+    learned = [p for p in shapes if not p.endswith(("/mean", "/var"))]
+    assert row["parameters"] == f"{sum(np.prod(shapes[p]) for p in learned):,}"
+    assert row["blocks x width (heads)"] == (
+      f"{s['depth']} x {s['width']} ({s['num_heads']})"
+    )
+    grid = "{} x {}".format(*about.num_patches(FRAMES[row["front end"]]))
+    has_cls = bool(about.family.input.num_extra)
+    tokens = row["tokens of 10 s, time x frequency"]
+    assert tokens == grid + " and CLS" * has_cls
+    source = load.source_of(encoder)
+    assert source.licence == row["licence of the weights"]
+
+
+def test_every_family_has_a_tiny_network():
+  for name, family in FAMILIES.items():
+    encoder = family(size="tiny")
+    assert sum(np.prod(s) for s in encoder.about.shapes().values()) < 1e6
+    made = load.at_random({"a": (encoder, "")})["a"]
+    assert made.digest == DIGESTS[name]
+
+
+def test_a_family_is_its_own_file_and_a_line_of_the_zoo():
+  quoted = re.compile(r"""["'](\w+)["']""")
+  own = {
+    n: f.network.__module__.rpartition(".")[2] for n, f in FAMILIES.items()
+  }
+  files = [p for d in ("asd_jax", "scripts") for p in (ROOT / d).rglob("*.py")]
+  assert len(files) > 100
+  for path in files:
+    for name in set(quoted.findall(path.read_text())) & FAMILIES.keys():
+      assert path.stem == own[name], f"{path} knows {name}"
+  table = (ROOT / "asd_jax/encoders/zoo.py").read_text()
+  table = table[table.index("FAMILIES:") : table.index("# The stage")]
+  lines = re.findall(r"^    (\w+\.\w+),$", table, re.MULTILINE)
+  assert len(lines) == len(FAMILIES)
+
+
+# A family that is in no table.
+
+SPEC = dict(name="tests.encoders.tenth_family:FAMILY", size="tiny")
+
+
+def official_tenth():
+  rng = np.random.default_rng(0)
+  shapes = {"cls": (1, 4), "embed.weight": (4, 8), "embed.bias": (4,)}
+  for i in range(2):
+    shapes |= {f"layers.{i}.weight": (4, 4), f"layers.{i}.bias": (4,)}
+  return {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
+
+
+def test_a_config_names_a_family_of_ones_own():
+  fn, floats = stages.resolve("encoder", SPEC, stages.TABLES["encoder"])
+  encoder = fn()
+  assert floats == {}
+  assert encoder.about.family is sys.modules[tenth_family.__name__].FAMILY
+  assert encoder.about.layers == ("layer_0", "layer_1", "layer_2", "output")
+  x = np.ones((2, 7, 4), np.float32)
+  params = encoder.init(jax.random.key(0))
+  tokens = encoder.apply(params, x, ("layer_1",))["layer_1"]
+  assert tokens.grid.shape == (2, 3, 1, 4)
+  assert tokens.cls.shape == (2, 4)
+  with pytest.raises(errors.InputError, match=r"\['tiny'\]"):
+    tenth_family.FAMILY(size="large")
+
+
+def test_weights_of_a_family_of_ones_own(tmp_path):
+  tensors, family = official_tenth(), tenth_family.FAMILY
+  file = tmp_path / "tenth.safetensors"
+  save_file(tensors, file)
+  encoder = family(size="tiny")
+  read = lambda path: load.from_files({"a": (encoder, str(path))}, folder=path)
+  found = read(file)["a"]
+  kernel = found.params["layer_1"]["kernel"]
+  np.testing.assert_array_equal(kernel, tensors["layers.1.weight"].T)
+  out = convert.convert(file, family, tmp_path / "out")
+  assert read(out)["a"].digest == found.digest
+  kept = load.keep(tmp_path / "kept", encoder, found)
+  again = load.read_kept(tmp_path / "kept", kept.name, encoder)
+  assert again.digest == found.digest
+
+
+def test_unknown_families_are_told_what_there_is():
+  with pytest.raises(errors.InputError, match="found the family 'mine'") as e:
+    zoo.find("mine")
+  for name in FAMILIES:
+    assert name in str(e.value)
+  assert zoo.title_of("sslam") == "SSLAM"
+  assert zoo.title_of("mine") == "mine"
