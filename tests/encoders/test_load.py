@@ -461,6 +461,22 @@ def test_kept_weights_come_back():
   assert one(TINY, folder).digest == made.digest
 
 
+class OnDevice:
+  """A parameter that must not be copied to the host."""
+
+  def __array__(self, *_, **__):
+    raise AssertionError("copied")
+
+
+def test_what_is_kept_already_is_not_copied_from_the_device():
+  made = random()
+  load.keep(Path("kept"), TINY, made)
+  there = made._replace(params={"cls": OnDevice()})
+  assert load.keep(Path("kept"), TINY, there) == Path("kept") / made.digest
+  with pytest.raises(AssertionError, match="copied"):
+    load.keep(Path("other"), TINY, there)
+
+
 def test_a_damaged_folder_is_written_again():
   made, folder = random(), kept()
   for damage in (lambda path: path.write_bytes(b""), Path.unlink):
