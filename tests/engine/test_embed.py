@@ -192,8 +192,8 @@ def test_another_setting_finds_nothing(some, change, monkeypatch):
   config = config_of(**({} if "sample_rate" not in change else change))
   (branch,) = config["branches"].values()
   if "random" in change:
-    random = load.random
-    monkeypatch.setattr(load, "random", lambda w: random(w, stream=1))
+    random = load.at_random
+    monkeypatch.setattr(load, "at_random", lambda w: random(w, seed=1))
   elif "layer" in change:
     branch["encoder"]["layer"] = change["layer"]
   elif "sample_rate" not in change:
