@@ -80,12 +80,14 @@ class BatchNorm(nn.Module):
     shift = self.param("bias", nn.initializers.zeros, (width,))
     mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
     var = self.variable("batch_stats", "var", jnp.ones, (width,))
+    # One product a value: the statistics are folded into gain and shift.
     if not train:
       gain = scale * jax.lax.rsqrt(var.value + self.epsilon)
       return x * gain[None] + (shift - mean.value * gain)[None]
     batch_mean = jnp.mean(x, axis=0)
     centred = x - batch_mean[None]
     batch_var = jnp.mean(jnp.square(centred), axis=0)
+    # The blank input of `init` must leave no trace in the statistics.
     if not self.is_initializing():
       keep = 1.0 - self.momentum
       stored = batch_var * (num / (num - self.correction))
@@ -123,6 +125,7 @@ class Autoencoder(nn.Module):
         x = Dense(width, name=f"{part}_{i}")(x)
         norm = BatchNorm(0.01, 1e-3, name=f"{part}_{i}_norm")
         x = nn.relu(norm(x, train=train))
+      # The bottleneck is normalised and rectified like any other layer.
       if part == "encoder":
         code = x
     out = Dense(self.num_inputs, name=f"decoder_{self.num_layers}")

@@ -14,6 +14,7 @@ from asd_jax.typing import Array
 from asd_jax.weights import rules, sizes
 from asd_jax.weights.rules import Rule
 
+# As published; no file tells any of these.
 _NUM_MELS, _PATCH = 128, (16, 16)
 SIZES = {
   "base": dict(
@@ -45,6 +46,7 @@ NAMES = rules.Names(
   look=_GATE,
   ignore=(r"predictor\.(weight|bias)",),
   refuse=((r"quantize.*", "a BEATs tokenizer, not an encoder"),),
+  # Every block of a file holds the table that all share.
   tied=(
     (
       r"encoder\.layers\.\d+\.self_attn\.relative_attention_bias\.weight",
@@ -99,7 +101,7 @@ def relative_buckets(
   Source: [BEATs23].
   """
   half = num_buckets // 2
-  exact = half // 2
+  exact = half // 2  # so many nearest offsets have a bucket of their own
   distance = np.abs(offsets)
   far = np.log(np.maximum(distance, exact) / exact)
   far = exact + np.trunc(far / np.log(max_distance / exact) * (half - exact))
@@ -130,6 +132,8 @@ class PositionConv(nn.Module):
     init = nn.initializers.normal(0.02)
     direction = self.param("weight_v", init, shape)
     bias = self.param("bias", nn.initializers.zeros, (width,))
+    # Weight norm over all but the taps, kept as the files have it so that a
+    # converted file can be compared with the official one.
     norm = jnp.sqrt(jnp.sum(jnp.square(direction), (0, 1), keepdims=True))
     out = jax.lax.conv_general_dilated(
       x[None].astype(self.dtype),
@@ -164,6 +168,7 @@ class GatedAttention(nn.Module):
       nn.Dense(width, dtype=self.dtype, name=f"{n}_proj")(inner).reshape(heads)
       for n in "qkv"
     )
+    # The bias is one for all clips; only its gate depends on the query.
     gate = self._gate(query)  # [H, L]
     out = transformer.attend(
       query, key_rows, value, bias=bias, gate=gate, keep=keep
@@ -264,6 +269,7 @@ class Beats(nn.Module):
     x += out["pos_conv"]
     x = out["layer_0"] = transformer.layer_norm(1e-5, "input_norm")(x)
     bias = out["position_bias"] = self._position_bias(len(x))
+    # Deep norm: the residual outweighs what a block adds, more so in depth.
     gain = (2 * self.depth) ** 0.25
     for i in range(self.depth):
       block = Block(
@@ -283,6 +289,7 @@ class Beats(nn.Module):
       num_buckets=self.num_buckets,
       max_distance=self.max_distance,
     )
+    # By offset first: the buckets of all pairs would be looked up L times.
     by_offset = jnp.asarray(table)[bucket].T  # [H, 2 L - 1]
     place = jnp.arange(length)
     return by_offset[:, place[None] - place[:, None] + length - 1]
@@ -319,6 +326,7 @@ def sizes_from(
   table = layer + "self_attn.relative_attention_bias.weight"
   width = shape("encoder.layer_norm.bias", base["width"])[0]
   wide = (width, width // base["num_groups"], base["num_taps"])
+  # The kernel of a grouped convolution has the channels of one group.
   _, group, num_taps = shape("encoder.pos_conv.0.weight_v", *wide)
   if not group or width % group:
     raise errors.InputError(

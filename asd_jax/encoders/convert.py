@@ -95,6 +95,7 @@ def locate(checkpoint: str | Path, family: Family) -> tuple[Path, str]:
       f"{text}: found no such file or folder, expected official weights, a"
       " converted folder, or owner/name on the hub."
     )
+  # Families that name their weights alike would load without a word.
   others = (f for f in zoo.FAMILIES.values() if f.name != family.name)
   wrong = [s for f in others for s in f.sources if s.hub == name]
   if wrong:
@@ -191,6 +192,7 @@ def convert(
       is there already. Then nothing is written.
   """
   output = Path(output).absolute()
+  # Before the file is read, which takes long.
   if output.exists():
     raise errors.InputError(
       f"{output}: found already there, expected a new folder."

@@ -14,6 +14,7 @@ from asd_jax.typing import Array
 from asd_jax.weights import rules, sizes
 from asd_jax.weights.rules import Rule
 
+# A patch holds all bands, so there is one token for four frames.
 _NUM_MELS, _PATCH = 64, (4, 64)
 _POSITIONS = dict(num_positions=252, target_frames=1008)
 SIZES = {
@@ -26,6 +27,7 @@ NAMES = rules.Names(
   mark=r"time_pos_embed",
   look=r"(encoder\.)?time_pos_embed",
   layouts=(rules.Layout(r"encoder\.time_pos_embed", ((r"encoder\.", ""),)),),
+  # CED has a norm without the index; else the two share their names.
   refuse=((r"init_bn\.(weight|bias)", "a CED encoder"),),
   ignore=(
     r"front_end\..*",
@@ -111,6 +113,8 @@ class Dasheng(nn.Module):
       )
       for i in range(self.depth)
     ]
+    # The network was trained on ten seconds: what is longer goes through in
+    # groups that start at the first position and do not see each other.
     size = self.target_frames // _PATCH[0]
     for i, block in enumerate(blocks):
       groups = []

@@ -16,6 +16,8 @@ from asd_jax.typing import Array
 from asd_jax.weights import rules, sizes
 from asd_jax.weights.rules import Rule
 
+# The table of positions goes through bands first, then time patches, so the
+# number of bands decides how long a clip may be.
 _NUM_MELS, _PATCH = 128, (16, 16)
 _NUM_BANDS = _NUM_MELS // _PATCH[1]
 SIZES = {
@@ -28,6 +30,7 @@ SIZES = {
   "tiny": dict(width=48, depth=2, num_heads=4, hidden=96, num_positions=6144),
 }
 _BAND = r"modality_encoders\.IMAGE\."
+# The same as plain text, for replacements.
 _PLAIN = _BAND.replace("\\", "")
 NAMES = rules.Names(
   mark=_BAND + r"fixed_positional_encoder\.positions",
@@ -44,6 +47,7 @@ NAMES = rules.Names(
       ),
     ),
   ),
+  # The teacher's copy, the decoder of pre-training, heads of fine-tuning.
   ignore=(r"_ema", _BAND + r"decoder\..*", r"(fc_norm|head)\..*"),
 )
 RULES = (
@@ -130,6 +134,7 @@ def _heads(beside: Mapping[str, Any], width: int) -> int | None:
   model = cfg.get("model") if isinstance(cfg, Mapping) else None
   if not isinstance(model, Mapping):
     return sizes.heads_of(SIZES, width)
+  # FISHER names its weights as EAT does; only its settings tell it.
   if "band_width" in model:
     raise errors.InputError(
       "found a FISHER encoder, expected EAT or SSLAM weights."

@@ -254,6 +254,7 @@ def make(
     num_mels=family.input.num_mels,
     patch_frames=family.input.patch[0],
     num_patches=lambda num: _num_patches(family, settings, num),
+    # Tracing a large network takes a second: only who needs it pays.
     shapes=lambda: _shapes(family, module),
   )
 
@@ -325,6 +326,7 @@ def _num_patches(
 
 def _check_settings(family: Family, settings: Settings) -> None:
   """Refuses settings that are missing, unknown, or do not fit."""
+  # What stands before `dtype` is told by a file; the rest is how it is run.
   known = [f.name for f in dataclasses.fields(family.network)]
   known = known[: known.index("dtype")]
   missing = [k for k in known if k not in settings]

@@ -64,6 +64,8 @@ def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
   Raises:
     InputError: if some are not found (all are named), or do not fit.
   """
+  # All places are sought before anything is read: who must download three
+  # files wants to be told so once.
   places: dict[str, tuple[Path, str]] = {}
   missing: list[str] = []
   for name, (encoder, checkpoint) in wanted.items():
@@ -134,6 +136,7 @@ def keep(folder: Path, encoder: family.Encoder, loaded: Loaded) -> Path:
     return place
   _set_aside(place, about)
   params = jax.tree.map(np.asarray, loaded.params)
+  # Another run may have written the same in the meantime.
   try:
     weight_folder.write(place, params, about)
   except ValueError:
@@ -332,6 +335,7 @@ def _check(
   No weight tells the number of heads, so a guess of it does not count.
   """
   want = encoder.about.settings
+  # Only the number that the config gives is left then.
   if not told:
     found = {**found, "num_heads": want["num_heads"]}
   if dict(found) == want:

@@ -58,6 +58,7 @@ def _one_head(
   )
   if bias is not None:
     logits += bias if gate is None else gate[:, None] * bias
+  # Logits and softmax stay in float32: bfloat16 has three digits.
   weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
   return weights @ value
 
@@ -86,6 +87,7 @@ def attend(
   """
   length, num_heads, width = query.shape
   if keep is not None:
+    # Not -inf: a row of nothing but hidden keys would become NaN.
     out_of_sight = jnp.where(keep, 0.0, jnp.finfo(jnp.float32).min)[None, None]
     hidden = jnp.broadcast_to(out_of_sight, (num_heads, length, length))
     bias = hidden if bias is None else _gated(bias, gate) + hidden
@@ -132,6 +134,8 @@ class PatchEmbed(nn.Module):
     init = nn.initializers.lecun_normal()
     kernel = self.param("kernel", init, (rows, columns, 1, self.width))
     down, across = picture.shape[0] // rows, picture.shape[1] // columns
+    # Strides equal kernels, so the patches do not overlap and the convolution
+    # is one matrix product.
     x = picture[: down * rows, : across * columns]
     x = x.reshape(down, rows, across, columns)
     x = x.transpose(0, 2, 1, 3).reshape(down, across, rows * columns)

@@ -149,12 +149,14 @@ def official(
       names become one, or copies that should be equal differ.
   """
   names = [*tensors, *others]
+  # One layout for all names of a file: its mark decides, not each name.
   renames: tuple[tuple[str, str], ...] = ()
   for layout in known.layouts:
     if any(re.fullmatch(layout.mark, name) for name in names):
       renames = layout.renames
       break
   new = {name: _renamed(name, renames) for name in names}
+  # Refused before the mark is sought: such files may have it too.
   for pattern, what in known.refuse:
     if told := [n for n in names if re.fullmatch(pattern, new[n])]:
       raise errors.InputError(
@@ -165,6 +167,7 @@ def official(
       f"found {identify(names, looks)} ({_listed(names)}), expected {title}"
       " weights."
     )
+  # A name without a tensor is an error only where its weight is needed.
   bare = [n for n in others if not _matches(known.ignore, new[n])]
   if bare:
     raise errors.InputError(
@@ -206,6 +209,7 @@ def _placed(
     if not fits:
       unknown.append(name)
       continue
+    # The order of rules must not matter.
     if len(fits) > 1:
       raise errors.InputError(f"found two rules for {name}, expected one.")
     rule, match = fits[0]
@@ -250,6 +254,7 @@ def to_tree(
       shapes; the first five are listed.
   """
   placed = _placed(tensors, rules)
+  # Missing first, then extra, then shapes: each explains the next.
   missing = [path for path in expected if path not in placed]
   if missing:
     raise errors.InputError(
@@ -272,6 +277,7 @@ def to_tree(
       f"found other shapes: {_listed(wrong)}; expected those of the encoder"
       " (is it another size?)."
     )
+  # In the order of the network, so that two files give one tree.
   tree: dict[str, Any] = {}
   for path in expected:
     *folders, leaf = path.split("/")
