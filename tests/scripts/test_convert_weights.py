@@ -6,7 +6,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from asd_jax.encoders import convert
+from asd_jax import errors
+from asd_jax.encoders import family
 from tests.conftest import GOLDENS
 from tests.weights import torch_bytes as made
 
@@ -93,13 +94,14 @@ def test_another_model_is_told(run, name, family, told, tmp_path):
   assert not left(tmp_path)
 
 
-def port(tensors, beside):
+def port(known, tensors, beside):
+  assert known.name == "dasheng"
   tree = {"embed": {"time": tensors["time_pos_embed"].astype(np.float16)}}
   return tree, {"depth": beside["depth"]}
 
 
 def test_a_conversion_writes_parameters(run, tmp_path, monkeypatch):
-  monkeypatch.setitem(convert.PORTS, "dasheng", port)
+  monkeypatch.setattr(family, "port", port)
   path = write(tmp_path / "a.pt", depth=made.number(12))
   out = tmp_path / "new" / "out"
   arguments = ["--encoder=dasheng", f"--output={out}", f"--checkpoint={path}"]
@@ -117,10 +119,10 @@ def test_a_conversion_writes_parameters(run, tmp_path, monkeypatch):
 
 
 def test_a_port_that_fails_writes_nothing(run, tmp_path, monkeypatch):
-  def fails(tensors, beside):
-    raise ValueError("found no depth, expected one.")
+  def fails(known, tensors, beside):
+    raise errors.InputError("found no depth, expected one.")
 
-  monkeypatch.setitem(convert.PORTS, "dasheng", fails)
+  monkeypatch.setattr(family, "port", fails)
   path = write(tmp_path / "a.pt")
   out = tmp_path / "new" / "out"
   end = run(SCRIPT, "--encoder=dasheng", f"--output={out}", path)
@@ -129,7 +131,7 @@ def test_a_port_that_fails_writes_nothing(run, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_made(run, tmp_path, monkeypatch):
-  monkeypatch.setitem(convert.PORTS, "dasheng", port)
+  monkeypatch.setattr(family, "port", port)
   path = write(tmp_path / "a.pt", depth=made.number(12))
   end = run(SCRIPT, "--encoder=dasheng", f"--output={path}/out", path)
   assert "cannot be written" in end.refused()
