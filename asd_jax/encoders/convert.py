@@ -105,7 +105,7 @@ def locate(checkpoint: str | Path, family: Family) -> tuple[Path, str]:
     )
   try:
     found = hub.cached(name, family_lib.HUB_FILE, local_only=False)
-  except ValueError as error:
+  except errors.InputError as error:
     raise errors.InputError(f"{text}: {error}") from None
   return cast(Path, found), f"hub {name}"
 
@@ -135,7 +135,7 @@ def official(
       others=weights.others,
       looks=zoo.LOOKS,
     )
-  except ValueError as error:
+  except errors.InputError as error:
     raise errors.InputError(f"{path}: {error}") from None
   return tensors, weights.beside
 
@@ -162,6 +162,7 @@ def read_official(
   tensors, beside = official(path, family, placeholders=placeholders)
   try:
     tree, settings = family_lib.port(family, tensors, beside)
+  # The file decides the sizes; those that make no network raise no InputError.
   except ValueError as error:
     raise errors.InputError(f"{path}: {error}") from None
   del tensors  # so that each array goes when its copy is there

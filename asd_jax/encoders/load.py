@@ -74,7 +74,7 @@ def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
         places[name] = convert.locate(checkpoint, encoder.about.family)
       else:
         places[name] = _find(encoder, folder)
-    except ValueError as error:
+    except errors.InputError as error:
       if str(error) not in missing:
         missing.append(str(error))
   if missing:
@@ -139,7 +139,7 @@ def keep(folder: Path, encoder: family.Encoder, loaded: Loaded) -> Path:
   # Another run may have written the same in the meantime.
   try:
     weight_folder.write(place, params, about)
-  except ValueError:
+  except errors.InputError:
     if not weight_folder.is_whole(place, about):
       raise
   return place
