@@ -47,6 +47,8 @@ def mix_far(wave: Array, share: Array) -> Array:
 
   Source: [KonicaMinolta26] eq. 2.
   """
+  # The near channel stays as it is, so features of it alone do not change, and
+  # neither does the level that both channels are divided by.
   return jnp.stack([wave[0], (1.0 - share) * wave[0] + share * wave[1]])
 
 
@@ -99,11 +101,14 @@ def residual(
     return {"correlation": sums["sum"] / jnp.maximum(sums["count"], 1.0)}
 
   def count(state: Tree, num_source: int) -> int:
+    # A number of the host: how many clips there are decides shapes.
     found = float(state["correlation"])
     return round(ratio(found, edges=edges, ratios=ratios) * num_source)
 
   def draw(num: int) -> Array:
     key = jax.random.key(seed)
+    # Each clip has a share of its own; above one it is further from the near
+    # channel than anything that was recorded.
     return jax.random.uniform(key, (num,), minval=low, maxval=high)
 
   return Augment(

@@ -27,7 +27,10 @@ def measure_floors(spectra: Array, *, percentile: float = 20.0) -> Tree:
   Source: [KATECH26]; interpolating linearly is our choice.
   """
   power = signal.power(spectra)
+  # The quietest frames stand for noise alone, as no clip says when its machine
+  # is at rest.
   floors = signal.percentile_over_time(power, percentile)  # [2, F]
+  # A clip counts once, whatever its length.
   count = jnp.ones((), floors.dtype)
   return {"near": floors[0], "far": floors[1], "count": count}
 
@@ -45,6 +48,8 @@ def fit_transfer(sums: Tree, *, eps: float = 1e-12) -> dict[str, Array]:
   Source: [KATECH26] eq. 2.
   """
   near, far = sums["near"] / sums["count"], sums["far"] / sums["count"]
+  # The ratio of means. In a mean of ratios, the one clip whose far floor is
+  # near zero would decide.
   return {"transfer": (near + eps) / (far + eps)}
 
 
@@ -86,6 +91,8 @@ def ref_sub(
   """
 
   def rule(near: Array, noise: Array, _: Array) -> Array:
+    # A share always stays: bins at zero would be the deepest of the
+    # spectrogram, in random places.
     return jnp.maximum(near - oversubtraction * noise, floor * near)
 
   return _with_transfer(rule, percentile, eps)
@@ -159,6 +166,7 @@ def coh_gate(
     gain, _ = coherence.coherence_gain(
       spectra, smoothing=smoothing, floor=floor, eps=eps
     )
+    # The report does not say which it is; the power gain is milder.
     gain = jnp.square(gain) if gate_domain == "amplitude" else gain
     return gain * signal.power(spectra[0])
 
@@ -192,6 +200,8 @@ def coh_sub(
     gain, _ = coherence.coherence_gain(
       spectra, smoothing=smoothing, floor=floor, eps=eps
     )
+    # Negative where the noise is overestimated; the floor below takes care of
+    # it.
     cut = gain * (near - oversubtraction * noise)
     return jnp.maximum(cut, floor * near)
 
@@ -229,6 +239,8 @@ def decision_directed(
     out = coherence.decision_directed(
       post, gain, memory=memory, lowest_db=lowest_db
     )
+    # The floor comes after the recursion, which goes on with the gains before
+    # it.
     return jnp.maximum(jnp.square(out), floor) * near
 
   return _with_transfer(rule, percentile, eps)
@@ -274,6 +286,7 @@ def coherence_mask(
       eps=eps,
       initial=initial,
     )
+    # The mask is of the amplitude: its floor of 0.2 is 14 dB down.
     return jnp.square(mask) * signal.power(spectra[0])
 
   return Frontend(None, None, power)
@@ -310,9 +323,11 @@ def spectral(
   def apply(state: Tree, wave: Array) -> Array:
     spectra = spectra_of(wave)  # [2, T, F]
     near = signal.power(spectra[0])
+    # A denoiser says how much power stays; the phase is that of the near
+    # channel.
     gain = coherence.amplitude_gain(denoiser.apply(state, spectra), near)
     return signal.istft(
-      gain[None] * spectra[:1],
+      gain[None] * spectra[:1],  # [1, T, F]
       num_samples=wave.shape[-1],
       hop_samples=hop_samples,
     )

@@ -28,7 +28,7 @@ GROUPS = (
   ("shape", 8, False, range(8)),
   ("impulse", 8, False, range(8)),
   ("stereo", 7, True, range(7)),
-  ("lr_band", 11, True, range(1, 10)),
+  ("lr_band", 11, True, range(1, 10)),  # the report has 9
   ("mfcc_diff", 13, True, range(13)),
   ("coherence", 11, True, range(11)),
   ("mfcc_std", 13, False, ()),
@@ -50,6 +50,7 @@ def _mean_and_deviation(frames: Array) -> list[Array]:
 
 def _cepstral(cepstra: Array) -> dict[str, Array]:
   """Groups of the cepstra `[2, T, 14]` of both channels."""
+  # The zeroth coefficient is the level, and goes to the group of that name.
   near = cepstra[0, :, 1:]
   slopes = [spectral_shape.delta(near, order=order) for order in (1, 2)]
   mean = jnp.mean(cepstra[:, :, 1:], axis=1)
@@ -95,9 +96,11 @@ def _bands(spectra: Array, power: Array, sample_rate: int) -> dict[str, Array]:
   of = lambda x, matrix: jnp.matmul(
     x, jnp.asarray(matrix, x.dtype), precision="highest"
   )
+  # Averaged over frames before any ratio, so that silent frames do not decide.
   energy, split = of(mean, bands), of(mean, halves)
   share = split[:, 1] / (jnp.sum(split, axis=1) + TINY)
   coherence = spectral_shape.magnitude_squared_coherence(spectra)
+  # The mean over the bins of a band, where energies above are sums.
   coherence = of(coherence, bands / np.maximum(bands.sum(0), 1.0))
   lag, peak = spectral_shape.gcc_phat(spectra)
   return {
@@ -122,6 +125,7 @@ def _samples(
   side = waveform.mean(jnp.square(0.5 * (near - far)))
   level = waveform.frame_power(scaled, **sizes)  # [2, T]
   level = waveform.level_difference(level[0], level[1])
+  # Only these are of the waveform as recorded: they follow the gain.
   square = jnp.square(wave)
   loudness = jnp.concatenate([waveform.mean(square), jnp.max(square, axis=1)])
   crossing = waveform.zero_crossing_rate(near, **sizes)
@@ -160,6 +164,7 @@ def candidates(
   Source: [KonicaMinolta26] Sec. 2.1.2 names groups and sizes; their members
   are our choice.
   """
+  # One gain for both, or their difference in level would be lost.
   gain = waveform.root(waveform.mean(jnp.square(wave[0]))) + 1e-8
   scaled = wave[:2] / gain
   spectra = signal.stft(
@@ -180,6 +185,7 @@ def candidates(
       found["correlation"],
       found["level_gap"],
       found["middle_side"],
+      # Of the centroid; 2 and 3 are of rolloff and flatness.
       gap[0],
       found["high_gap"],
       gap[2],
@@ -221,6 +227,8 @@ def chosen(features: str | tuple[str, ...]) -> np.ndarray:
       f"dif: features: found {unknown[0] if unknown else 'a name twice'!r},"
       f" expected different names such as {NAMES[0]!r} and {NAMES[-1]!r}."
     )
+  # In the order of `NAMES`, whatever the order of the setting: two configs
+  # with the same features give the same vectors.
   return np.flatnonzero(np.isin(NAMES, features))
 
 
@@ -264,7 +272,7 @@ def dif(
   return Frontend(
     None,
     None,
-    lambda state, wave: compute(wave)[index][None, None],
+    lambda state, wave: compute(wave)[index][None, None],  # [1, 1, D]
     lambda num: 1,
     lambda num: min_samples(**sizes),
     2,

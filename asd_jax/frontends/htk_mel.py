@@ -21,6 +21,8 @@ def mel_power(wave: Array, *, num_mels: int = 64) -> Array:
   Returns:
     `[..., 1 + floor(S / 160), M]` power.
   """
+  # Reflected edges, as torchaudio has them: the encoders were trained on
+  # these, while librosa's zeros are right for the baseline's log-mel.
   spectra = signal.stft(
     wave, fft_samples=_FFT, hop_samples=_HOP, pad_mode="reflect"
   )
@@ -57,6 +59,8 @@ def dasheng_mel(*, num_samples: int | None = None) -> Frontend:
     return signal.num_centred_frames(num, _HOP)
 
   def min_samples(num: int) -> int:
+    # Half a frame is reflected at each edge, and the edge sample itself is
+    # not.
     shortest = max(_FFT // 2 + 1, (num - 1) * _HOP)
     return shortest if num_samples is None else 1
 

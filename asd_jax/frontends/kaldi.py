@@ -58,17 +58,21 @@ def eat_fbank(
   """
 
   def frames_of(num: int) -> int:
+    # The encoder cuts the frames into patches of 16.
     whole = _whole_frames(num if num_samples is None else num_samples)
     return num_frames or -(-whole // multiple) * multiple
 
   def apply(state: object, wave: Array) -> Array:
     wave = fit_samples(wave, num_samples)
+    # Bands are filled with zeros and then normalised, as in the published
+    # code: the encoder knows missing frames by that value, not by zero.
     num = frames_of(wave.shape[-1])
     return filterbank.eat_fbank(wave, num_frames=num)
 
   def min_samples(num: int) -> int:
     if num_samples is not None:
       return 1
+    # The fewest frames that are filled up to `num`.
     filled = 1 if num_frames else multiple * ((num - 1) // multiple) + 1
     return _samples_for(filled)
 

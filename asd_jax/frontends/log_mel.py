@@ -41,6 +41,7 @@ def log_mel(
   Source: [DCASE26base]; 128 bands of 0-8 kHz are the official features.
   [KATECH26]: denoised power goes to the bands as it is.
   """
+  # Once and in double precision, not in every program that uses them.
   filters = signal.slaney_filters(
     num_mels,
     fft_samples=fft_samples,
@@ -55,11 +56,13 @@ def log_mel(
   def power_of(state: Tree, wave: Array) -> Array:
     if denoiser is None:
       return signal.power(spectra_of(wave))
-    return denoiser.apply(state, spectra_of(wave[:2]))[None]
+    return denoiser.apply(state, spectra_of(wave[:2]))[None]  # [1, T, F]
 
   def apply(state: Tree, wave: Array) -> Array:
     power = power_of(state, wave)
     bank = jnp.asarray(filters, power.dtype)
+    # The few digits that accelerators multiply with by default would show in
+    # decibels, above all where a band is quiet.
     mel = jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
     return signal.decibel(mel)
 
@@ -69,6 +72,8 @@ def log_mel(
     denoiser.fit if denoiser else None,
     apply,
     lambda num: signal.num_centred_frames(num, hop_samples),
+    # Centred frames exist for any length; one that is mostly padding says
+    # little.
     lambda num: max(fft_samples, (num - 1) * hop_samples),
     2 if denoiser else 1,
   )

@@ -31,6 +31,7 @@ def _reserve(folder: Path, num_bytes: int) -> None:
   probe = folder / ".room"
   try:
     with open(probe, "wb") as file:
+      # macOS has no such call: there only an unwritable folder is noticed.
       if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, 2 * num_bytes + 2**16)
   except OSError as e:
@@ -56,6 +57,8 @@ class OrbaxCheckpoints:
   ) -> None:
     self._num_units, self._every = num_units, every
     self._folder = Path(folder).absolute()
+    # Saved before the call returns, so that an error is raised by the unit
+    # that it belongs to.
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep, enable_async_checkpointing=False, create=True
     )
@@ -77,6 +80,7 @@ class OrbaxCheckpoints:
     if unit is None:
       return None
     shapes = like()
+    # Keys were stored as their data, and are expected as such.
     abstract = jax.eval_shape(_raw, shapes)
     tree = self._manager.restore(unit, args=ocp.args.StandardRestore(abstract))
     wrap = lambda x, old: (

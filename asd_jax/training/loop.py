@@ -74,11 +74,16 @@ def run(
     done, (state, metrics) = found
   for i in range(done, num_units):
     state, new = unit(i, state)
+    # The unit just started runs on the device while the host reads the numbers
+    # of the one before. Those of a checkpoint are an earlier run's.
     if metrics is not None and i > done:
       _report(i, metrics, on_unit)
     metrics = new
     if checkpoints:
+      # Waits for this unit: a state that is not finite must never be saved, or
+      # every run that goes on from it would fail.
       _check(i + 1, metrics)
+      # With the metrics, since the run that finds all units done returns them.
       checkpoints.save(i + 1, (state, metrics))
   if metrics is None:
     raise errors.InputError(

@@ -65,11 +65,14 @@ def make_train(
     return TrainState(step, params, extra, tx.init(params), key)
 
   def step(state: TrainState, batch: Tree) -> tuple[TrainState, dict]:
+    # The key itself never changes: a run that goes on at a step draws the
+    # same.
     key = jax.random.fold_in(state.key, state.step)
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
     (loss, (extra, metrics)), grads = grad_fn(
       state.params, state.extra, key, batch
     )
+    # The parameters too, which weight decay looks at.
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     state = state.replace(
       step=state.step + 1,
@@ -100,6 +103,7 @@ def scan_order(
   """
   num_full = order.shape[0] // batch_size
   full = order[: num_full * batch_size].reshape(num_full, batch_size)
+  # A shape of its own, so it is a step after the scan.
   tail = order[num_full * batch_size :]
   outs = []
   if num_full:
@@ -107,5 +111,5 @@ def scan_order(
     outs.append(out)
   if tail.shape[0] > 1:
     state, out = step(state, take(tail))
-    outs.append(jax.tree.map(lambda x: x[None], out))
+    outs.append(jax.tree.map(lambda x: x[None], out))  # [1, ...]
   return state, jax.tree.map(lambda *x: jnp.concatenate(x), *outs)

@@ -30,7 +30,7 @@ class Windows(flax.struct.PyTreeNode):
   def take(self, index: Array) -> Array:
     """Gathers windows: `[B]` numbers to `[B, num_context * M]`."""
     rows = self.start[index][:, None] + jnp.arange(self.num_context)[None]
-    return self.frames[rows].reshape(index.shape[0], -1)
+    return self.frames[rows].reshape(index.shape[0], -1)  # oldest first
 
 
 def from_clips(
@@ -48,6 +48,7 @@ def from_clips(
   """
   num_frames = np.array([len(c) for c in clips])
   first = np.cumsum(num_frames) - num_frames
+  # A clip shorter than a window has none; less than none stops `repeat`.
   num = np.maximum(num_frames - num_context + 1, 0)
   start = np.concatenate(
     [f + np.arange(n) for f, n in zip(first, num, strict=True)]
