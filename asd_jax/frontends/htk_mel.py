@@ -27,8 +27,8 @@ def mel_power(wave: Array, *, num_mels: int = 64) -> Array:
     wave, fft_samples=_FFT, hop_samples=_HOP, pad_mode="reflect"
   )
   power = signal.power(spectra)
-  weights = filterbank.htk_filters(
-    num_mels, fft_samples=_FFT, sample_rate=_RATE
+  weights = filterbank.mel_filters(
+    "htk", num_mels, fft_samples=_FFT, sample_rate=_RATE
   )
   bank = jnp.asarray(weights, power.dtype)
   return jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from asd_jax.frontends.base import Frontend
-from asd_jax.ops import filterbank
+from asd_jax.ops import filterbank, signal
 from asd_jax.typing import Array
 
 _FRAME, _HOP = 400, 160
@@ -27,7 +27,7 @@ def fit_samples(wave: Array, num_samples: int | None) -> Array:
 
 
 def _whole_frames(num_samples: int) -> int:
-  return filterbank.num_whole_frames(
+  return signal.num_whole_frames(
     num_samples, frame_samples=_FRAME, hop_samples=_HOP
   )
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax.frontends import base
-from asd_jax.ops import signal
+from asd_jax.ops import filterbank, signal
 from asd_jax.typing import Array
 
 Tree = Any
@@ -42,7 +42,8 @@ def log_mel(
   [KATECH26]: denoised power goes to the bands as it is.
   """
   # Once and in double precision, not in every program that uses them.
-  filters = signal.slaney_filters(
+  filters = filterbank.mel_filters(
+    "slaney",
     num_mels,
     fft_samples=fft_samples,
     sample_rate=sample_rate,

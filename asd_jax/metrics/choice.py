@@ -101,6 +101,7 @@ def harmonic(values: np.ndarray) -> np.ndarray:
     `[points]`; NaN where a value is missing that others have.
   """
   flat = values.reshape(len(values), -1)
+  # A metric that no setting has is not held against any.
   there = np.isfinite(flat).any(axis=0)
   if not there.any():
     return np.full(len(values), np.nan)
@@ -159,6 +160,7 @@ def left_out(table: Table) -> dict[str, Any] | None:
     return None
   chosen, picked = {}, np.empty_like(table.values[:1])
   for name in names:
+    # The machine itself has no vote in its own setting.
     others = harmonic(
       table.values[:, table.rows_of([n for n in names if n != name])]
     )
@@ -203,6 +205,7 @@ def bootstrap(
     ],
     axis=1,
   )  # [R, S, 3]
+  # The same values as in its score, so that the interval is of that number.
   there = np.isfinite(table.values[point]).reshape(-1)
   kept = samples.reshape(len(samples), -1)[:, there]
   ends = uncertainty.interval_of_score(kept)

@@ -73,6 +73,7 @@ def _decision_metrics(
   """Precision, recall and F1 of the clips of one domain."""
   if is_anomaly.all() or not is_anomaly.any():
     return None, None, None
+  # As the evaluator has it: epsilon keeps zero alarms from dividing by zero.
   hits = float(np.sum(decision & is_anomaly))
   precision = hits / max(float(np.sum(decision)), EPS)
   recall = hits / max(float(np.sum(is_anomaly)), EPS)
@@ -130,6 +131,7 @@ def clip_metrics(
   out["pauc"] = _area(score, anomaly, slice(None), MAX_FPR)
   if target is None:
     return out
+  # The AUC of a domain takes the anomalies of both, the others its own.
   for suffix, inside in zip(_SUFFIXES, (~target, target), strict=True):
     out[f"auc{suffix}"] = _area(score, anomaly, inside | anomaly)
     out[f"pauc{suffix}"] = _area(score, anomaly, inside, MAX_FPR)
@@ -142,6 +144,7 @@ def clip_metrics(
 
 def _present(values: Iterable[float | None]) -> np.ndarray:
   """Flattens and drops None."""
+  # As objects, or None would become NaN, which is an error of ours.
   flat = np.array(list(values), dtype=object).ravel()
   kept = np.array([v for v in flat if v is not None], np.float64)
   if np.isnan(kept).any():

@@ -63,6 +63,19 @@ def _record(
   )
 
 
+def _drawn(section: Section, seed: int, num_resamples: int) -> np.ndarray:
+  """`[R, 2, 3]` ranked values of A and B on drawn sets of clips."""
+  flags = section.is_anomaly, section.is_target
+  # The same seed and labels draw the same clips for both.
+  both = [
+    uncertainty.resampled_metrics(
+      scores, *flags, seed=seed, num_resamples=num_resamples
+    )
+    for scores in (section.a, section.b)
+  ]
+  return np.stack(both, axis=1)
+
+
 def by_clip(
   machines: Sequence[Sequence[Section]],
   *,
@@ -92,18 +105,7 @@ def by_clip(
     values, samples = [], []
     for section in sections:
       seed += 1
-      # The same seed and labels draw the same clips for both.
-      both = [
-        uncertainty.resampled_metrics(
-          scores,
-          section.is_anomaly,
-          section.is_target,
-          seed=seed,
-          num_resamples=num_resamples,
-        )
-        for scores in (section.a, section.b)
-      ]
-      samples.append(np.stack(both, axis=1))  # [R, 2, 3]
+      samples.append(_drawn(section, seed, num_resamples))
       values.append(_points(section))
     points.append(np.concatenate(values, axis=1))
     drawn.append(np.concatenate(samples, axis=2))

@@ -39,6 +39,7 @@ def console_rows(
     "arithmetic mean": official.arithmetic_mean,
     "harmonic mean": official.official_score,
   }
+  # Means of one machine would repeat it.
   if len(machines) > 1:
     for name, mean in means.items():
       columns = ([m.get(key) for m in machines.values()] for key in keys)

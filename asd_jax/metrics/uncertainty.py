@@ -90,6 +90,7 @@ def resampled_metrics(
     target = official.as_flags("is_target", is_target, num)
   rng = np.random.default_rng(seed)
   drawn = np.zeros((num_resamples, num), np.int32)
+  # Within (domain, label), or a set could lose a class.
   for stratum in range(4):
     members = np.flatnonzero(2 * target + anomaly == stratum)
     if len(members):
@@ -115,6 +116,7 @@ def interval(samples: ArrayLike, *, level: float = 0.95) -> Interval | None:
   array = official.as_vector("samples", samples)
   if not 0 < level < 1:
     raise errors.InputError(f"level is {level}, expected 0 < level < 1")
+  # A value that some sets lack has no distribution.
   if np.isnan(array).any():
     return None
   low, high = np.quantile(array, ((1 - level) / 2, (1 + level) / 2))

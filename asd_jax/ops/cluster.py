@@ -93,6 +93,19 @@ def spread_centres(key: Key, x: Array, num: int) -> Array:
   return jax.lax.scan(step, start, jax.random.split(key, num))[1]
 
 
+def _centres(x: Array, label: Array, centre: Array) -> Array:
+  """Means of the groups; an empty one starts again at a far row."""
+  member = jax.nn.one_hot(label, len(centre), dtype=x.dtype)  # [N, K]
+  size = jnp.sum(member, axis=0)
+  total = jnp.matmul(member.T, x, precision=jax.lax.Precision.HIGHEST)
+  gap = jnp.sum(jnp.square(x - centre[label]), axis=1)
+  # The first empty group takes the farthest row, the next one the next.
+  far = jnp.argsort(-gap, stable=True)
+  rank = jnp.clip(jnp.cumsum(size == 0) - 1, 0, len(x) - 1)
+  mean = total / jnp.maximum(size, 1.0)[:, None]
+  return jnp.where(size[:, None] > 0, mean, x[far[rank]])
+
+
 def k_means(key: Key, x: Array, num: int, *, num_steps: int = 100) -> Clusters:
   """Groups rows by Lloyd's algorithm, from a k-means++ start.
 
@@ -121,23 +134,13 @@ def k_means(key: Key, x: Array, num: int, *, num_steps: int = 100) -> Clusters:
   def assign(centre: Array) -> Array:
     return jnp.argmin(_gaps(x, centre), axis=1).astype(jnp.int32)
 
-  def update(label: Array, centre: Array) -> Array:
-    member = jax.nn.one_hot(label, num, dtype=x.dtype)  # [N, K]
-    size = jnp.sum(member, axis=0)
-    total = jnp.matmul(member.T, x, precision=jax.lax.Precision.HIGHEST)
-    gap = jnp.sum(jnp.square(x - centre[label]), axis=1)
-    far = jnp.argsort(-gap, stable=True)
-    rank = jnp.clip(jnp.cumsum(size == 0) - 1, 0, len(x) - 1)
-    mean = total / jnp.maximum(size, 1.0)[:, None]
-    return jnp.where(size[:, None] > 0, mean, x[far[rank]])
-
   def more(carry: tuple) -> Array:
     step, changed, _, _ = carry
     return changed & (step < num_steps)
 
   def step(carry: tuple) -> tuple:
     count, _, label, centre = carry
-    centre = update(label, centre)
+    centre = _centres(x, label, centre)
     new = assign(centre)
     return count + 1, jnp.any(new != label), new, centre
 

@@ -38,6 +38,7 @@ def recursive_mean(
   elif initial == "zero":
     start = jnp.zeros_like(values[0])
   else:
+    # About as many frames as the average remembers.
     start = jnp.mean(values[: max(round(1.0 / (1.0 - smoothing)), 1)], axis=0)
 
   def step(mean: Array, value: Array) -> tuple[Array, Array]:
@@ -63,6 +64,7 @@ def smoothed_spectra(
   """
   near, far = spectra
   cross = near * jnp.conj(far)
+  # Real and imaginary parts apart: one scan of real numbers serves all.
   parts = [signal.power(near), signal.power(far), cross.real, cross.imag]
   mean = recursive_mean(
     jnp.stack(parts, axis=1), smoothing=smoothing, initial=initial
@@ -87,6 +89,7 @@ def squared_coherence(
   """
   root = jnp.sqrt(near_power * far_power + eps)
   parts = jnp.square(cross.real / root) + jnp.square(cross.imag / root)
+  # Rounding may lift full coherence above one.
   return jnp.clip(parts, 0.0, 1.0)
 
 
@@ -121,6 +124,7 @@ def coherence_mask(
   )
   gamma = squared_coherence(near, far, cross, eps=eps)
   ratio = jnp.log(near + eps) - jnp.log(far + eps)
+  # Louder near than far is kept; what both hear alike is noise.
   mask = jax.nn.sigmoid(slope * ratio) * (1.0 - weight * gamma)
   return jnp.maximum(mask, floor), gamma
 
@@ -192,6 +196,8 @@ def exponential_integral(x: Array) -> Array:
   Returns:
     `[...]` E1.
   """
+  # Each fit sees its own range only, so that neither side of the choice is
+  # infinite, nor its gradient.
   small = jnp.minimum(x, 1.0)
   head = (0.00107857, -0.00976004, 0.05519968, -0.24991055, 0.99999193)
   series = jnp.polyval(jnp.array([*head, -0.57721566], x.dtype), small)
@@ -232,6 +238,7 @@ def wiener_gain(prior: Array, posterior: Array) -> Array:
   Returns:
     `[...]` amplitude gain.
   """
+  # The same signature as the other gain, which needs both.
   del posterior
   return prior / (1.0 + prior)
 
@@ -272,6 +279,7 @@ def decision_directed(
   lowest = 10.0 ** (lowest_db / 10.0)
 
   def step(last: Array, post: Array) -> tuple[Array, Array]:
+    # The last frame is trusted far more than this one, or musical noise rings.
     prior = memory * last + (1.0 - memory) * jnp.maximum(post - 1.0, 0.0)
     out = gain(jnp.clip(prior, lowest, SNR_RANGE[1]), post)
     return jnp.square(out) * post, out
@@ -290,6 +298,7 @@ def amplitude_gain(denoised: Array, near: Array) -> Array:
     `[...]` gain; 1 where the near power is below 1e-18, 0 where less than
     1e-12 of it is left.
   """
+  # Silence has no gain; one leaves it as it is.
   loud = near > 1e-18
   ratio = jnp.where(loud, denoised / jnp.where(loud, near, 1.0), 1.0)
   left = ratio > 1e-12

@@ -1,4 +1,11 @@
-"""Mel bands of other toolkits: torchaudio's MelSpectrogram and Kaldi."""
+"""Mel bands as librosa, torchaudio and Kaldi lay them out.
+
+An encoder hears what its own front end made of the sound while it was trained,
+so each toolkit's bands are kept to the last digit.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +22,84 @@ POVEY_POWER = 0.85
 INT16_SCALE = 2.0**15
 
 
-def htk_filters(
+def slaney_mel(freq: np.ndarray) -> np.ndarray:
+  """Converts Hz to Slaney mel: linear below 1 kHz, logarithmic above."""
+  step = np.log(6.4) / 27.0
+  log = 15.0 + np.log(np.maximum(freq, 1000.0) / 1000.0) / step
+  return np.where(freq < 1000.0, 3.0 * freq / 200.0, log)
+
+
+def slaney_hz(mel: np.ndarray) -> np.ndarray:
+  """Converts Slaney mel to Hz, the inverse of `slaney_mel`."""
+  step = np.log(6.4) / 27.0
+  log = 1000.0 * np.exp(step * (np.maximum(mel, 15.0) - 15.0))
+  return np.where(mel < 15.0, 200.0 * mel / 3.0, log)
+
+
+def triangles(points: np.ndarray, edge: np.ndarray) -> np.ndarray:
+  """Triangles from each edge over the next, where they are one, to the third.
+
+  Args:
+    points: `[F]` where they are evaluated.
+    edge: `[M + 2]` edges, ascending, in the unit of the points.
+
+  Returns:
+    `[F, M]` weights.
+  """
+  rise = (points[:, None] - edge[None, :-2]) / np.diff(edge)[None, :-1]
+  fall = (edge[None, 2:] - points[:, None]) / np.diff(edge)[None, 1:]
+  return np.maximum(0.0, np.minimum(rise, fall))
+
+
+class Layout(NamedTuple):
+  """How a toolkit lays out its mel bands.
+
+  Attributes:
+    mel: Hz to mel.
+    hertz: mel to Hz, where the sides of a triangle are straight in Hz; None
+      where they are straight in mel.
+    finish: (`[F, M]` triangles, `[M + 2]` edges in the unit of the triangles)
+      to `[F, M]` weights.
+  """
+
+  mel: Callable[[np.ndarray], np.ndarray]
+  hertz: Callable[[np.ndarray], np.ndarray] | None
+  finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _equal_height(weights: np.ndarray, edge: np.ndarray) -> np.ndarray:
+  return weights
+
+
+def _equal_area(weights: np.ndarray, edge: np.ndarray) -> np.ndarray:
+  return weights * (2.0 / (edge[2:] - edge[:-2]))[None]
+
+
+def _without_last_bin(weights: np.ndarray, edge: np.ndarray) -> np.ndarray:
+  # Kaldi leaves the bin at half the sample rate out of every band.
+  weights[-1] = 0.0
+  return weights
+
+
+# The encoders were trained on the bands of these; they differ in every digit.
+LAYOUTS = {
+  # librosa's `mel` with its defaults: the official baseline's [DCASE26base].
+  "slaney": Layout(slaney_mel, slaney_hz, _equal_area),
+  # torchaudio's MelSpectrogram with its defaults.
+  "htk": Layout(
+    lambda hz: 2595.0 * np.log10(1.0 + hz / 700.0),
+    lambda mel: 700.0 * (10.0 ** (mel / 2595.0) - 1.0),
+    _equal_height,
+  ),
+  # Kaldi's fbank; narrow bands may hold no bin at all and stay empty.
+  "kaldi": Layout(
+    lambda hz: 1127.0 * np.log1p(hz / 700.0), None, _without_last_bin
+  ),
+}
+
+
+def mel_filters(
+  layout: str,
   num_mels: int,
   *,
   fft_samples: int,
@@ -23,9 +107,10 @@ def htk_filters(
   low_hz: float = 0.0,
   high_hz: float | None = None,
 ) -> np.ndarray:
-  """Triangular filters of equal height, straight in Hz, on the HTK scale.
+  """Triangular filters whose edges are at equal steps of a mel scale.
 
   Args:
+    layout: a key of `LAYOUTS`.
     num_mels: number of filters M.
     fft_samples: transform length.
     sample_rate: Hz.
@@ -33,46 +118,18 @@ def htk_filters(
     high_hz: highest edge, Hz; half the sample rate if None.
 
   Returns:
-    `[fft_samples // 2 + 1, M]` float64 weights, as torchaudio's
-    MelSpectrogram has them by default.
+    `[fft_samples // 2 + 1, M]` float64 weights.
   """
+  kind = LAYOUTS[layout]
   high_hz = sample_rate / 2 if high_hz is None else high_hz
-  ends = 2595.0 * np.log10(1.0 + np.array([low_hz, high_hz]) / 700.0)
-  mel = np.linspace(ends[0], ends[1], num_mels + 2)
-  edge = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
-  freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
-  return signal.triangles(freq, edge)
-
-
-def kaldi_filters(
-  num_mels: int,
-  *,
-  fft_samples: int,
-  sample_rate: int,
-  low_hz: float = 20.0,
-  high_hz: float | None = None,
-) -> np.ndarray:
-  """Triangular filters of equal height, straight in mel.
-
-  Narrow filters may hold no bin at all; they stay empty.
-
-  Args:
-    num_mels: number of filters M.
-    fft_samples: transform length.
-    sample_rate: Hz.
-    low_hz: lowest edge, Hz.
-    high_hz: highest edge, Hz; half the sample rate if None.
-
-  Returns:
-    `[fft_samples // 2 + 1, M]` float64 weights; the last bin's are zero.
-  """
-  high_hz = sample_rate / 2 if high_hz is None else high_hz
-  mel_of = lambda hz: 1127.0 * np.log1p(hz / 700.0)
-  edge = np.linspace(mel_of(low_hz), mel_of(high_hz), num_mels + 2)
-  freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
-  weights = signal.triangles(mel_of(freq), edge)
-  weights[-1] = 0.0
-  return weights
+  low, high = kind.mel(np.array([low_hz, high_hz]))
+  edge = np.linspace(low, high, num_mels + 2)
+  points = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
+  if kind.hertz is None:
+    points = kind.mel(points)
+  else:
+    edge = kind.hertz(edge)
+  return kind.finish(triangles(points, edge), edge)
 
 
 def decibel_in_range(
@@ -91,29 +148,6 @@ def decibel_in_range(
   level = 10.0 * jnp.log10(jnp.maximum(power, floor))
   top = jnp.max(level, axis=(-2, -1), keepdims=True)
   return jnp.maximum(level, top - top_db)
-
-
-def num_whole_frames(
-  num_samples: int, *, frame_samples: int = 400, hop_samples: int = 160
-) -> int:
-  """Counts the frames of `kaldi_fbank`: `1 + floor((S - frame) / hop)`.
-
-  Args:
-    num_samples: samples S of a clip.
-    frame_samples: length of a frame.
-    hop_samples: from one frame to the next, samples.
-
-  Returns:
-    The number of frames.
-
-  Raises:
-    InputError: for a clip shorter than one frame.
-  """
-  if num_samples < frame_samples:
-    raise errors.InputError(
-      f"found {num_samples} samples, one frame needs {frame_samples}."
-    )
-  return 1 + (num_samples - frame_samples) // hop_samples
 
 
 def kaldi_window(num_samples: int, *, window: str = "povey") -> np.ndarray:
@@ -159,7 +193,9 @@ def kaldi_fbank(
   """
   size, hop = sample_rate * 25 // 1000, sample_rate // 100
   fft_samples = 1 << (size - 1).bit_length()
-  num = num_whole_frames(wave.shape[-1], frame_samples=size, hop_samples=hop)
+  num = signal.num_whole_frames(
+    wave.shape[-1], frame_samples=size, hop_samples=hop
+  )
   x = signal.frame(wave, num, frame_samples=size, hop_samples=hop)
   x -= jnp.mean(x, axis=-1, keepdims=True)
   before = jnp.concatenate([x[..., :1], x[..., :-1]], axis=-1)
@@ -167,7 +203,8 @@ def kaldi_fbank(
   taper = jnp.asarray(kaldi_window(size, window=window), x.dtype)
   x *= taper.reshape((1,) * (x.ndim - 1) + (-1,))
   power = signal.power(jnp.fft.rfft(x, fft_samples))  # [..., T, F]
-  weights = kaldi_filters(
+  weights = mel_filters(
+    "kaldi",
     num_mels,
     fft_samples=fft_samples,
     sample_rate=sample_rate,

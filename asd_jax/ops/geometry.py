@@ -9,7 +9,7 @@ References: [MERL26] Sec. 2.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -53,6 +53,7 @@ class Room(struct.PyTreeNode):
 
 def _full_absorption_rt60(x: Any, y: Any, z: Any) -> Any:
   """Reverberation time at absorption 1 of an x by y by z m room."""
+  # Sabine at absorption one: no wall can make a room drier.
   surface = 2 * (x * y + y * z + z * x)
   return 24 * math.log(10) / SPEED_OF_SOUND * x * y * z / surface
 
@@ -143,11 +144,38 @@ class Ranges:
         f"a room {self.height[0]:g} m high is too small for sources at "
         f"{self.level:g} m"
       )
+    # The largest room is the hardest to damp.
     largest = (self.side[1], self.side[1], self.height[1])
     check_rt60(largest, self.rt60[1])
 
 
 REPORT = Ranges()
+
+
+def _check_inside(
+  sides: tuple[float, float, float],
+  points: Mapping[str, np.ndarray],
+  *,
+  corner: float,
+) -> None:
+  """Refuses a room that does not hold its points and noise sources."""
+  x, y, z = sides
+  size = f"{x:.4g} x {y:.4g} x {z:.4g} m"
+  if min(x, y) <= 2 * corner:
+    raise errors.InputError(
+      f"a room of {size} is too small for noise sources {corner:g} m from "
+      f"the walls: a side needs more than {2 * corner:g} m"
+    )
+  for name, point in points.items():
+    if not np.all((point > 0) & (point < np.array(sides))):
+      raise errors.InputError(
+        f"a room of {size} is too small: {name} at "
+        f"{point.round(3).tolist()} lies outside"
+      )
+    if name != "target" and np.array_equal(point, points["target"]):
+      raise errors.InputError(
+        f"{name} microphone stands in the target: {point}"
+      )
 
 
 def place(
@@ -184,22 +212,8 @@ def place(
   )
   x, y, z = sides.tolist()
   check_rt60((x, y, z), rt60)
-  size = f"{x:.4g} x {y:.4g} x {z:.4g} m"
-  if min(x, y) <= 2 * corner:
-    raise errors.InputError(
-      f"a room of {size} is too small for noise sources {corner:g} m from "
-      f"the walls: a side needs more than {2 * corner:g} m"
-    )
-  for name, point in {"target": machine, "near": near, "far": far}.items():
-    if not np.all((point > 0) & (point < sides)):
-      raise errors.InputError(
-        f"a room of {size} is too small: {name} at "
-        f"{point.round(3).tolist()} lies outside"
-      )
-    if name != "target" and np.array_equal(point, machine):
-      raise errors.InputError(
-        f"{name} microphone stands in the target: {point}"
-      )
+  points = {"target": machine, "near": near, "far": far}
+  _check_inside((x, y, z), points, corner=corner)
   size_m = jnp.asarray(sides, jnp.float32)
   absorption, order = sabine(size_m, jnp.float32(rt60))
   return Room(

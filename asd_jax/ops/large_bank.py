@@ -269,10 +269,9 @@ def nearest_rows(
 ) -> Nearest:
   """Finds the k nearest rows of a bank too large for all distances at once.
 
-  Matrix products of chunks propose `k + 16` rows a query; those are measured
-  again by difference, so near-copies come out right. Besides the bank, a
-  device holds about `q * r + r * D + q * (k + 16) * D` floats, with q queries
-  and r rows at a time. Call it inside `jit`.
+  Products of chunks propose `k + 16` rows a query, measured again by
+  difference. Besides the bank, a device holds about `q * r + r * D +
+  q * (k + 16) * D` floats, q queries and r rows at a time. Call it in `jit`.
 
   Args:
     queries: `[Q, D]` embeddings.

@@ -1,4 +1,4 @@
-"""Frames, spectra and mel filter banks."""
+"""Frames, spectra and levels; mel bands are in `filterbank`."""
 
 import math
 
@@ -16,6 +16,29 @@ POWER_FLOOR = float(np.finfo(np.float64).eps)
 def num_centred_frames(num_samples: int, hop_samples: int) -> int:
   """Counts the frames of `stft`: `1 + floor(S / hop)`."""
   return 1 + num_samples // hop_samples
+
+
+def num_whole_frames(
+  num_samples: int, *, frame_samples: int, hop_samples: int
+) -> int:
+  """Counts frames without padding: `1 + floor((S - frame) / hop)`.
+
+  Args:
+    num_samples: samples S of a clip.
+    frame_samples: length of a frame.
+    hop_samples: from one frame to the next, samples.
+
+  Returns:
+    The number of frames.
+
+  Raises:
+    InputError: for a clip shorter than one frame.
+  """
+  if num_samples < frame_samples:
+    raise errors.InputError(
+      f"found {num_samples} samples, one frame needs {frame_samples}."
+    )
+  return 1 + (num_samples - frame_samples) // hop_samples
 
 
 def periodic_hann(num_samples: int) -> np.ndarray:
@@ -62,6 +85,7 @@ def frame(
     `[..., T, frame_samples]` frames.
   """
   *lead, num = wave.shape
+  # A frame is so many hops long, the last perhaps in part.
   parts = -(-frame_samples // hop_samples)
   blocks = num_frames + parts - 1
   wave = wave[..., : blocks * hop_samples]
@@ -171,6 +195,7 @@ def istft(
   shape = (1,) * (frames.ndim - 1) + (-1,)
   frames *= jnp.asarray(window, frames.dtype).reshape(shape)
   wave = overlap_add(frames, hop_samples=hop_samples)
+  # On the host: it depends on sizes alone and is a constant of the program.
   weight = np.zeros(wave.shape[-1])
   for t in range(num_frames):
     weight[t * hop_samples : t * hop_samples + size] += window**2
@@ -250,65 +275,6 @@ def percentile_over_time(power: Array, percent: float) -> Array:
   above = jnp.min(jnp.where(bits > found, power, jnp.inf), axis=-2)
   high = jnp.where((num_up_to > below + 1) | (place == below), low, above)
   return low + (place - below) * (high - low)
-
-
-def slaney_mel(freq: np.ndarray) -> np.ndarray:
-  """Converts Hz to Slaney mel: linear below 1 kHz, logarithmic above."""
-  step = np.log(6.4) / 27.0
-  log = 15.0 + np.log(np.maximum(freq, 1000.0) / 1000.0) / step
-  return np.where(freq < 1000.0, 3.0 * freq / 200.0, log)
-
-
-def slaney_hz(mel: np.ndarray) -> np.ndarray:
-  """Converts Slaney mel to Hz, the inverse of `slaney_mel`."""
-  step = np.log(6.4) / 27.0
-  log = 1000.0 * np.exp(step * (np.maximum(mel, 15.0) - 15.0))
-  return np.where(mel < 15.0, 200.0 * mel / 3.0, log)
-
-
-def triangles(points: np.ndarray, edge: np.ndarray) -> np.ndarray:
-  """Triangles from each edge over the next, where they are one, to the third.
-
-  Args:
-    points: `[F]` where they are evaluated.
-    edge: `[M + 2]` edges, ascending, in the unit of the points.
-
-  Returns:
-    `[F, M]` weights.
-  """
-  rise = (points[:, None] - edge[None, :-2]) / np.diff(edge)[None, :-1]
-  fall = (edge[None, 2:] - points[:, None]) / np.diff(edge)[None, 1:]
-  return np.maximum(0.0, np.minimum(rise, fall))
-
-
-def slaney_filters(
-  num_mels: int,
-  *,
-  fft_samples: int,
-  sample_rate: int,
-  low_hz: float = 0.0,
-  high_hz: float | None = None,
-) -> np.ndarray:
-  """Triangular filters of equal area on the Slaney mel scale.
-
-  Args:
-    num_mels: number of filters M.
-    fft_samples: transform length.
-    sample_rate: Hz.
-    low_hz: lowest edge, Hz.
-    high_hz: highest edge, Hz; half the sample rate if None.
-
-  Returns:
-    `[fft_samples // 2 + 1, M]` float64 weights, each triangle divided by half
-    its width in Hz.
-
-  Source: [DCASE26base]; librosa's `mel` with its defaults.
-  """
-  high_hz = sample_rate / 2 if high_hz is None else high_hz
-  ends = slaney_mel(np.array([low_hz, high_hz]))
-  edge = slaney_hz(np.linspace(ends[0], ends[1], num_mels + 2))
-  freq = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
-  return triangles(freq, edge) * (2.0 / (edge[2:] - edge[:-2]))[None]
 
 
 def decibel(power: Array) -> Array:

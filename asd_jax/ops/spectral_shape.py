@@ -42,8 +42,11 @@ def mfcc(
   Returns:
     `[..., T, num_coefficients]`, equal to librosa's.
   """
-  weights = signal.slaney_filters(
-    num_mels, fft_samples=2 * (power.shape[-1] - 1), sample_rate=sample_rate
+  weights = filterbank.mel_filters(
+    "slaney",
+    num_mels,
+    fft_samples=2 * (power.shape[-1] - 1),
+    sample_rate=sample_rate,
   )
   highest = jax.lax.Precision.HIGHEST
   bank = jnp.asarray(weights, power.dtype)
@@ -86,6 +89,7 @@ def _mean_of_smallest(x: Array, num: int) -> Array:
   left = jnp.full(x.shape[:1], num)
   total = jnp.zeros(x.shape[:1], x.dtype)
   for _ in range(num):
+    # Equal values leave together, as many as are still wanted.
     least = jnp.min(x, axis=1)
     same = x <= least[:, None]
     count = jnp.minimum(jnp.sum(same, axis=1), left)
@@ -114,6 +118,8 @@ def contrast_bands(
     last = i == len(edges) - 1
     inside = (freq >= low) & (last | (freq <= 2.0 * max(low, 100.0)))
     where = np.flatnonzero(inside)
+    # librosa lets each band but the first begin a bin early, and all but the
+    # last leave out their last bin.
     start, end = int(where[0]) - (i > 0), int(where[-1]) + 1
     num = max(int(np.rint(0.02 * (end - start))), 1)
     out.append((start, end - (not last), num))
@@ -156,6 +162,7 @@ def rolloff(magnitude: Array, *, share: float = 0.85) -> Array:
     `[...]` float, the number of bins below it; 0 for silence.
   """
   num = magnitude.shape[-1]
+  # Sums over blocks keep their digits where one long sum loses them.
   size = math.isqrt(num - 1) + 1
   pad = [(0, 0)] * (magnitude.ndim - 1) + [(0, -num % size)]
   x = jnp.pad(magnitude, pad).reshape(*magnitude.shape[:-1], -1, size)
@@ -243,6 +250,7 @@ def band_matrix(
   """
   freq = np.linspace(0.0, sample_rate / 2, num_bins)
   band = np.searchsorted(edges, freq, side="right") - 1
+  # The last band is open: it takes what lies above its upper edge.
   band = np.minimum(band, len(edges) - 2)
   return (band[:, None] == np.arange(len(edges) - 1)[None]).astype(np.float64)
 
@@ -275,6 +283,7 @@ def gcc_phat(spectra: Array, *, max_lag: int = 32) -> tuple[Array, Array]:
   cross = jnp.mean(spectra[0] * jnp.conj(spectra[1]), axis=0)
   size = waveform.root(signal.power(cross))
   found = jnp.fft.irfft(cross / jnp.maximum(size, TINY))
+  # Negative lags stand at the end of the transform.
   near_zero = jnp.concatenate([found[-max_lag:], found[: max_lag + 1]])
   place = jnp.argmax(near_zero)
   return (place - max_lag).astype(found.dtype), near_zero[place]

@@ -36,6 +36,7 @@ def moments(x: Array) -> Moments:
     Moments, scatter `[D, D]`.
   """
   num, mean, centred = _centred(x)
+  # Full precision: accelerators would round the products to bfloat16.
   scatter = jnp.matmul(centred.T, centred, precision="highest")
   return Moments(num, mean, scatter)
 
@@ -79,6 +80,7 @@ def merge(a: Moments, b: Moments) -> Moments:
   Source: [Chan83].
   """
   num = a.num + b.num
+  # Nothing merged with nothing is nothing, and not 0 / 0.
   share = b.num / jnp.maximum(num, 1.0)
   delta = b.mean - a.mean
   cross = delta * delta
@@ -127,6 +129,7 @@ def ledoit_wolf(x: Array, weight: Array) -> tuple[Array, Array, Array]:
   fourth = jnp.sum(jnp.square(jnp.sum(jnp.square(centred), axis=1))) / num
   beta = (fourth - jnp.sum(jnp.square(cov))) / (num * dim)
   beta = jnp.clip(beta, 0.0, delta)
+  # Equal rows, or one dimension, leave nothing to shrink.
   tiny = (delta <= 0.0) | (dim == 1)
   shrinkage = jnp.where(tiny, 0.0, beta / jnp.where(tiny, 1.0, delta))
   return mean, (1.0 - shrinkage) * cov + shrinkage * mu * eye, shrinkage

@@ -112,13 +112,6 @@ def pearson(near: Array, far: Array) -> Array:
   return jnp.where(jnp.any(constant), 0.0, found)
 
 
-def num_frames(
-  num_samples: int, *, frame_samples: int, hop_samples: int
-) -> int:
-  """Counts whole frames: `1 + floor((S - frame) / hop)`."""
-  return 1 + (num_samples - frame_samples) // hop_samples
-
-
 def frames(
   wave: Array, *, frame_samples: int = 1024, hop_samples: int = 512
 ) -> Array:
@@ -133,7 +126,7 @@ def frames(
     `[..., T, frame_samples]` frames.
   """
   sizes = dict(frame_samples=frame_samples, hop_samples=hop_samples)
-  num = num_frames(wave.shape[-1], **sizes)
+  num = signal.num_whole_frames(wave.shape[-1], **sizes)
   return signal.frame(wave, num, **sizes)
 
 
@@ -150,9 +143,10 @@ def frame_power(
   Returns:
     `[..., T]` powers.
   """
+  # Frames overlap by whole blocks of this size, so each is summed once.
   size = math.gcd(frame_samples, hop_samples)
   step, width = hop_samples // size, frame_samples // size
-  num = num_frames(
+  num = signal.num_whole_frames(
     wave.shape[-1], frame_samples=frame_samples, hop_samples=hop_samples
   )
   blocks = (num - 1) * step + width
@@ -200,6 +194,7 @@ def impulsiveness(
   sizes = dict(frame_samples=frame_samples, hop_samples=hop_samples)
   level = root(frame_power(wave, **sizes))
   rows = frames(wave, **sizes)
+  # Each frame has its own mean: slow drifts are no impulses.
   rest = rows - jnp.mean(rows, axis=-1, keepdims=True)
   kurtosis = excess_kurtosis(rest)
   return jnp.stack(
@@ -230,7 +225,7 @@ def zero_crossing_rate(
     `[T]` a frame.
   """
   sizes = dict(frame_samples=frame_samples, hop_samples=hop_samples)
-  num = num_frames(wave.shape[-1], **sizes)
+  num = signal.num_whole_frames(wave.shape[-1], **sizes)
   positive = wave >= 0.0
   crossing = (positive[1:] != positive[:-1]).astype(wave.dtype)
   rows = signal.frame(

@@ -11,8 +11,11 @@ from asd_jax.report import record, spectrogram, text
 
 TITLE = "Suspicious clips"
 AUDIO_SECONDS = 10.0
+# All sounds of a page together: a page of 10 MB still opens on a phone.
 _AUDIO_BYTES = 3_400_000
+# A part that makes less of the excess than this is not worth a word.
 _MIN_SHARE = 0.1
+# Machines are often recorded far below full scale, too soft to hear.
 _PEAK = 0.7
 
 METHOD = (
@@ -30,6 +33,7 @@ def _start_seconds(
   """Where the sound starts: a long clip is cut around its oddest segment."""
   if suspect.reason is None or length <= seconds:
     return 0.0
+  # The middle of the oddest segment becomes the middle of what is heard.
   i = int(np.argmax(suspect.reason.time))
   middle = float(np.mean(suspect.reason.seconds[i : i + 2]))
   return float(np.clip(middle - seconds / 2, 0, length - seconds))
@@ -47,12 +51,14 @@ def _player(suspect: record.Suspect, wave: np.ndarray, seconds: float) -> str:
   near, rate = wave[0], suspect.rate
   start = _start_seconds(suspect, len(near) / rate, seconds)
   part = near[int(start * rate) :][: int(seconds * rate)]
+  # The gain is told beside the player: loudness may itself be the fault.
   peak = float(np.max(np.abs(part)))
   gain = _PEAK / peak if peak > 0 else 1.0
   remarks = ["near channel"] if len(wave) > 1 else []
   if len(part) < len(near):
     end = start + len(part) / rate
     remarks.append(f"{start:.1f} to {end:.1f} s")
+  # Below 1 dB nobody hears a difference.
   if abs(20 * np.log10(gain)) >= 1:
     remarks.append(
       f"level {20 * np.log10(gain):+.0f} dB".replace("-", "&minus;")
@@ -69,6 +75,8 @@ def _top(
   edges: np.ndarray, drop: np.ndarray, excess: float
 ) -> list[tuple[float, float, float]]:
   """The parts that count most: low edge, high edge, share of the excess."""
+  # Of what stands out, not of the score: scores of different systems start at
+  # any number.
   share = drop / excess
   order = [int(i) for i in np.argsort(-share)[:3] if share[i] >= _MIN_SHARE]
   return [(edges[i], edges[i + 1], float(share[i])) for i in order]
@@ -78,6 +86,7 @@ def _reason_items(suspect: record.Suspect) -> list[str]:
   reason, excess = suspect.reason, suspect.score - suspect.typical
   if reason is None:
     return []
+  # Shares of nothing would be noise.
   if excess <= 0:
     return ["The score is not above that of a typical training clip."]
   bands = [
@@ -97,6 +106,7 @@ def _reason_items(suspect: record.Suspect) -> list[str]:
 
 
 def _neighbour_item(suspect: record.Suspect) -> list[str]:
+  # A bank knows its nearest rows; other systems are compared by spectrum.
   if suspect.neighbours:
     names = ", ".join(
       f"<span class=file>{text.escape(n)}</span> ({text.number(s)})"
@@ -118,6 +128,7 @@ def _facts(suspect: record.Suspect) -> str:
     f"threshold {text.number(suspect.threshold)}: <b>{decision}</b>",
     f"above {100 * suspect.share_below:.0f}&nbsp;% of the training clips",
   ]
+  # On labelled data the truth belongs beside the decision.
   known = [suspect.domain, suspect.label]
   label = ", ".join(k for k in known if k)
   facts.append(f"truth: {label}" if label else "no label")
@@ -174,6 +185,7 @@ def section(run: record.Run) -> str:
   if not suspects:
     return ""
   several = len({s.section for s in suspects}) > 1
+  # One limit for all cards: they are meant to be compared.
   limit = _sound_seconds(suspects)
   parts = []
   for suspect in suspects:

@@ -79,16 +79,19 @@ class Compared(NamedTuple):
 def _remarks(found: Compared) -> list[str]:
   """Sentences to read with the numbers, the verdict first."""
   first, *machines = found.rows
+  # Seeds are compared by their mean; the ensembles may lie otherwise.
   fused = None
   if first.fused_a is not None and first.fused_b is not None:
     fused = first.fused_b - first.fused_a
   lines = [verdict.verdict(first.record, fused=fused)]
   if details := verdict.details(first.record):
     lines.append(f"Official score: {details}.")
+  # What a test does not say is said each time, or it will be read into it.
   if first.record.kind == "clips":
     lines.append(OVER_CLIPS)
   elif first.record.kind != "none":
     lines.append(OVER_SEEDS)
+  # One side has seeds, the other does not: both questions can be asked.
   if found.clips:
     a, b = (text.plural(r.num_seeds, "seed") for r in (found.a, found.b))
     lines.append(
@@ -96,6 +99,7 @@ def _remarks(found: Compared) -> list[str]:
       f" {verdict.verdict(found.clips)} {OVER_CLIPS}"
     )
   tested = [r for r in machines if r.p_holm is not None]
+  # With many machines some p is small by chance alone.
   if len(tested) > 1:
     kept = [
       f"{text.visible(r.name)} ({100 * r.record.difference:+.2f})"
@@ -129,6 +133,7 @@ def _cells(row: Row) -> list[str]:
     f"{100 * ends.low:+.2f} to {100 * ends.high:+.2f}" if ends else "-"
   )
   out += [verdict.p_value(record.p_t), verdict.p_value(row.p_holm)]
+  # Clips are not wins: only seeds come in pairs that one side can win.
   if record.wins is None or record.kind in ("none", "clips"):
     return [*out, "-"]
   return [*out, f"{record.wins}/{max(record.num_a, record.num_b)}"]
@@ -163,6 +168,7 @@ def console(found: Compared) -> list[str]:
 def _drawn(row: Row) -> tuple[seeds.Row, seeds.Row]:
   """Dots of both systems; in the same order of seeds where they are paired."""
   b = row.b
+  # Lines join equal seeds, so both sides are drawn in one order.
   if row.record.kind == "paired":
     b = {seed: b[seed] for seed in row.a}
   return (

@@ -3,6 +3,7 @@
 from asd_jax.report import figures, record, text
 
 TITLE = "Curves and scores"
+# More would make the page large; the table has every machine.
 MAX_SHOWN = 12
 
 
@@ -10,10 +11,12 @@ def _shown(run: record.Run) -> tuple[list[tuple[str, str]], int]:
   """Sections to draw: all, or those of lowest score, else of most alarms."""
   keys = [(m, s) for m, v in run.sections.items() for s in v if len(v[s].score)]
 
+  # Where a choice must be made, trouble is shown and not success.
   def worst_first(key: tuple[str, str]) -> tuple[float, float]:
     entry = run.results["machines"][key[0]]["sections"][key[1]]
     found = [entry[k] for k in ("auc_source", "auc_target", "pauc", "auc")]
     known = [v for v in found if v is not None]
+    # Without labels nothing is known to be wrong, but alarms can be counted.
     alarms = entry["num_anomalous"] / max(entry["n_test"], 1)
     return (min(known) if known else 2.0), -alarms
 
@@ -41,6 +44,7 @@ def section(run: record.Run) -> str:
       name += f" section {number}"
     drawn = [figures.roc(clips, name), figures.histogram(clips, name)]
     inside = "".join(f"<figure>{d}</figure>" for d in drawn if d)
+    # An empty place would look like a failed picture.
     if drawn[0] is None:
       inside += "<p class=soft>No ROC curve: it needs normal and anomalous"
       inside += " labels.</p>"

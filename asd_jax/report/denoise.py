@@ -10,6 +10,7 @@ TITLE = "Denoising"
 def _spectrograms(one: record.Denoised) -> str:
   """A column a clip, a row a stage, one colour scale."""
   num_rows = len(one.clips[0].rows)
+  # One scale for all, or denoising would look like a change of brightness.
   every = [s for heard in one.clips for _, s in heard.rows]
   limits = spectrogram.limits_of(every)
   with figures.drawing():
@@ -38,6 +39,7 @@ def _spectrograms(one: record.Denoised) -> str:
 
 def _curve(one: record.Denoised) -> str:
   """The noise transfer over frequency."""
+  # Branches of one system measure the same room; one curve stands for all.
   (transfer,) = list(one.transfer.values())[:1]
   kilohertz = np.linspace(0, one.rate / 2000, len(transfer))
   with figures.drawing():

@@ -44,11 +44,13 @@ def section(run: record.Run) -> str:
     f" {text.escape(made.get('device', '?'))}",
     "seeds": text.escape(", ".join(map(str, results["seeds"]))) or "none",
     **_encoders(results.get("encoders", {})),
+    # Space that does not break keeps a name and its number together.
     "versions": ", ".join(
       f"{text.escape(k)}&nbsp;{text.escape(v)}" for k, v in versions.items()
     ),
   }
   listed = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in pairs.items() if v)
+  # Line by line: an escape of the whole would lose the line ends.
   config = text.escape_lines(
     json.dumps(results["config"], indent=2, sort_keys=True, default=str)
   )

@@ -35,6 +35,7 @@ def _row(
   published: Mapping[str, Any],
 ) -> list[str]:
   """Cells of a machine or of one of its sections."""
+  # Bootstrap, AUC of all clips and threshold exist for sections only.
   alone = sections[0] if len(sections) == 1 else {}
   interval = alone.get("bootstrap")
   source = {**entry, "auc": entry.get("auc", alone.get("auc"))}
@@ -44,6 +45,7 @@ def _row(
     if old and new is not None:
       cells[i] += text.difference(new - old)
   threshold = "" if not alone else text.number(alone["threshold"])
+  # JSON has no infinity; too few training clips mean no alarm at all.
   if alone and alone["threshold"] is None:
     threshold = "infinite"
   alarms = sum(s["num_anomalous"] for s in sections)
@@ -54,6 +56,7 @@ def _row(
 def _table(results: record.Results) -> str:
   """The table of machines, with a row for each section where there are many."""
   keys = list(_KEYS)
+  # Sets without domains (2020, plain folders) still have an AUC.
   if all(s["auc_source"] is None for s in record.entries_of(results)):
     keys = ["auc", *keys]
   published = record.published_of(results).get("machines", {})
@@ -64,11 +67,13 @@ def _table(results: record.Results) -> str:
     rows.append(
       _row(text.escape(name), entry, list(parts.values()), keys, known)
     )
+    # One section would only repeat its machine.
     if len(parts) > 1:
       for number, part in parts.items():
         head = f'<span class="sub">section {text.escape(number)}</span>'
         part = {**part, "score": official.machine_score([part])}
         rows.append(_row(head, part, [part], keys, {}))
+  # Over one machine a mean is no news.
   foot = [_foot(results, keys)] if len(results["machines"]) > 1 else []
   columns = [
     text.Column("machine"),

@@ -3,6 +3,7 @@
 from asd_jax.report import record, text
 
 TITLE = "Notes"
+# A folder of odd files can bring one note a clip.
 MAX_NOTES = 200
 
 

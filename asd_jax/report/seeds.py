@@ -13,6 +13,7 @@ if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 TITLE = "Seeds"
+# Beyond these a figure or a table is too large to read.
 MAX_SHOWN = 30  # machines
 MAX_LISTED = 30  # seeds
 _MAX_NAME = 24
@@ -82,6 +83,7 @@ def spread(values: Sequence[float | None]) -> tuple[float, float] | None:
   Returns:
     Mean and standard deviation.
   """
+  # A seed without a score must not count as zero.
   known = [v for v in values if v is not None]
   if len(known) < 2:
     return None
@@ -97,6 +99,7 @@ def seed_name(entry: Mapping[str, Any]) -> str:
   Returns:
     The seed, or the branch and the seed.
   """
+  # A member is a branch with its seed: two branches may share a seed.
   branch = entry.get("branch")
   return f"{branch} {entry['seed']}" if branch else str(entry["seed"])
 
@@ -110,6 +113,7 @@ def _canvas(
   names: Sequence[str], inches: float
 ) -> "tuple[Figure, Axes, list[str]]":
   """A figure with a named row every `inches`, the first on top."""
+  # The margin is fixed by the longest name; CJK letters are twice as wide.
   shown = [_short(n) for n in names]
   widths = [
     sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in n) for n in shown
@@ -141,6 +145,7 @@ def _system(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Draws band, mean and dots of one system in one row."""
   points, heights = _places(row.values, y, half)
+  # Many dots are smaller, so that the band behind stays visible.
   few = len(points) <= _FEW
   if both := spread(row.values):
     mean, std = 100 * both[0], 100 * both[1]
@@ -154,6 +159,7 @@ def _system(
 
 def _diamond(axes: "Axes", row: Row, y: float) -> None:
   """Draws the ensemble, beside the dots so that it hides none."""
+  # The ensemble of one seed is that seed.
   if row.ensemble is not None and len(row.values) > 1:
     axes.plot([100 * row.ensemble], [y], "D", ms=4.5, mfc=figures.ACCENT,
               mec=figures.ACCENT, zorder=6)  # fmt: skip
@@ -247,6 +253,7 @@ def _rows(
   results: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Row], list[str]]:
   """Rows to draw, and machines without any score of a seed."""
+  # 0.0 stands for unknown in a config.
   published = (results.get("published") or {}).get("development") or None
   scores = [s["official_score"] for s in runs]
   rows = [Row(ALL, scores, results["official_score"], published)]
@@ -261,6 +268,7 @@ def _rows(
 
 
 def _table(rows: Sequence[Row], seeds: Sequence[Any]) -> str:
+  # A hundred columns are for a program, which reads results.json.
   listed = seeds if len(seeds) <= MAX_LISTED else []
   columns = [
     text.Column("score"),
@@ -312,6 +320,7 @@ def section(run: record.Run) -> str:
   if not runs:
     return ""
   start = '<section id="seeds"><h2>Spread over seeds</h2>'
+  # Saying so is better than a section that silently is not there.
   if len(runs) == 1:
     return (
       f"{start}<p>One seed ({text.escape(runs[0]['seed'])}), or nothing in this"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asd_jax.ops import signal
+from asd_jax.ops import filterbank, signal
 from asd_jax.report import figures, record
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ _TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000)
 
 @functools.lru_cache(maxsize=4)
 def _filters(num_mels: int, size: int, rate: int) -> np.ndarray:
-  return signal.slaney_filters(num_mels, fft_samples=size, sample_rate=rate)
+  return filterbank.mel_filters(
+    "slaney", num_mels, fft_samples=size, sample_rate=rate
+  )
 
 
 def mel_spectrogram(
@@ -34,6 +36,7 @@ def mel_spectrogram(
   Returns:
     `[T, M]` dB.
   """
+  # More frames than pixels would only make the page larger.
   size = 1024
   hop = max(256, -(-len(wave) // max_frames))
   padded = np.pad(wave, (0, max(0, size - len(wave))))
@@ -45,9 +48,9 @@ def mel_spectrogram(
 
 def _mel_ticks(axes: "Axes", rate: int) -> None:
   shown = [f for f in _TICKS_HZ if f <= rate / 2 * 1.01]
-  top = signal.slaney_mel(np.array(rate / 2.0))
+  top = filterbank.slaney_mel(np.array(rate / 2.0))
   axes.set_yticks(
-    signal.slaney_mel(np.array(shown, float)) / top,
+    filterbank.slaney_mel(np.array(shown, float)) / top,
     [f"{f / 1000:g}" for f in shown],
   )
 
@@ -69,6 +72,7 @@ def panel(
     seconds: length of the clip.
     limits: dB of the darkest and the brightest colour.
   """
+  # An image and no shapes: a spectrogram has some 16,000 cells.
   axes.imshow(
     spectrum.T, origin="lower", aspect="auto", interpolation="none",
     cmap="magma", vmin=limits[0], vmax=limits[1], extent=(0, seconds, 0, 1),
@@ -81,6 +85,7 @@ def limits_of(spectra: Sequence[np.ndarray]) -> tuple[float, float]:
   low, high = np.percentile(
     np.concatenate([s.ravel() for s in spectra]), (5, 99.7)
   )
+  # 70 dB is what the eye can tell apart; silence below it is black.
   return max(low, high - 70), high
 
 
@@ -90,6 +95,7 @@ def _bars(
   """Bars of what raises the score (filled) and what lowers it (outline)."""
   middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges) * 0.86
   draw = axes.barh if sideways else axes.bar
+  # A part that lowers the score is as telling as one that raises it.
   look = [figures.ACCENT if d > 0 else "none" for d in drop]
   draw(middle, drop, width, color=look, edgecolor=figures.ACCENT, linewidth=0.6)
   for side in axes.spines.values():
@@ -116,6 +122,7 @@ def clip(
   low, high = limits_of(spectra)
   length = wave.shape[1] / rate
   with figures.drawing():
+    # The bars of time need a row of their own above the spectrograms.
     first = 1 if reason else 0
     height = 0.8 + 1.6 * len(wave) + 0.6 * first
     fig = figures.figure(5.4, height, left=0.75, right=0.05, top=0.25)
@@ -133,6 +140,7 @@ def clip(
       axes = fig.add_subplot(grid[i + first, 0])
       panel(axes, spectrum, rate, seconds=length, limits=(low, high))
       axes.set_ylabel(f"{title}, kHz")
+      # Channels share the time axis; it is labelled once, at the foot.
       if i + 1 < len(wave):
         axes.tick_params(labelbottom=False)
       else:
@@ -142,8 +150,8 @@ def clip(
       _bars(above, reason.seconds, reason.time, sideways=False)
       above.set_xlim(0, length)
       above.set_title("what raises the score: when (above), where (right)")
-      top = signal.slaney_mel(np.array(rate / 2.0))
-      edges = signal.slaney_mel(reason.hertz) / top
+      top = filterbank.slaney_mel(np.array(rate / 2.0))
+      edges = filterbank.slaney_mel(reason.hertz) / top
       beside = fig.add_subplot(grid[1, 1])
       _bars(beside, edges, reason.band, sideways=True)
       beside.set_ylim(0, 1)

@@ -11,6 +11,7 @@ def _score_tile(results: record.Results) -> str:
   score = results["official_score"]
   if score is None:
     return _tile(text.MISSING, "official score: needs labels and domains")
+  # How sure a number is belongs beside it.
   spread = ""
   summary = results.get("seed_summary") or {}
   if summary.get("std") is not None:
@@ -27,6 +28,7 @@ def _score_tile(results: record.Results) -> str:
 
 def _published_tile(results: record.Results) -> str:
   known = record.published_of(results)
+  # A config may know one of the two sets only.
   sets = [k for k in ("development", "evaluation") if k in known]
   if not sets:
     return _tile(text.MISSING, "no published number of this system is known")

@@ -34,6 +34,7 @@ def described(settings: Settings) -> str:
 
 
 def _is_number(value: Any) -> bool:
+  # A bool is an int in Python, and no place on an axis.
   return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -59,6 +60,7 @@ def groups(table: Table, keys: Sequence[str]) -> dict[str, list[int]]:
   """
   out: dict[str, list[int]] = {}
   for point, settings in enumerate(table.settings):
+    # What does not vary inside a group gives the group its name.
     rest = {k: v for k, v in settings.items() if k not in keys}
     out.setdefault(described(rest), []).append(point)
   return out
@@ -68,6 +70,7 @@ def _curve(
   axes: Any, number: int, x: Sequence[float], y: np.ndarray, label: str
 ) -> None:
   order = np.argsort(x)
+  # Marks on every point of a fine grid would hide the curve.
   few = len(order) <= 40
   axes.plot(
     np.asarray(x, float)[order], 100 * y[order],
@@ -80,6 +83,7 @@ def _curve(
 
 def _frame(title: str, num_labels: int) -> tuple[Any, Any]:
   """A figure with room for a legend above it."""
+  # The legend stands above in two columns and hides no curve.
   top = 0.25 + 0.19 * ((num_labels + 1) // 2)
   fig = figures.figure(6.2, 3.1 + top, left=0.65, right=0.2, top=top)
   axes = fig.subplots()
@@ -93,6 +97,7 @@ def _frame(title: str, num_labels: int) -> tuple[Any, Any]:
 
 def _is_geometric(values: Iterable[float]) -> bool:
   found = np.unique(np.asarray(list(values), float))
+  # Few points show nothing of their spacing.
   if len(found) < 4 or found[0] <= 0:
     return False
   return found[-1] / found[0] > 50
@@ -252,6 +257,7 @@ def pictures(table: Table) -> str:
 
 def _top_table(table: Table) -> str:
   score = choice.columns(table, choice.ALL)
+  # Settings that failed come last, and equal ones in the order asked for.
   order = np.argsort(-np.nan_to_num(score[:, 3], nan=-1.0), kind="stable")
   heads = [
     text.Column("rank"),
@@ -313,6 +319,7 @@ def _tiles(found: Mapping[str, Any]) -> str:
     big = text.percent(others["official_score"])
     say = "official score (%), each machine at the choice of the others"
     tiles.append((big, say))
+  # The best of many looks better than it is: its interval stands beside it.
   ends = best["bootstrap"]
   if ends:
     tiles.append(
@@ -320,6 +327,7 @@ def _tiles(found: Mapping[str, Any]) -> str:
        " interval of the best over test clips;"
        f" {text.plural(best['settings_within'], 'setting')} reach into it")
     )  # fmt: skip
+  # A gain below the spread of the seeds is no gain.
   seeds = best["seeds"]
   if seeds and seeds["std"] is not None:
     tiles.append(

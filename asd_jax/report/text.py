@@ -20,6 +20,7 @@ def visible(text: object) -> str:
   stand for bytes of a file name that are not UTF-8.
   """
   return "".join(
+    # isprintable is False for exactly these.
     c if c.isprintable() else c.encode("unicode_escape").decode()
     for c in str(text)
   )
@@ -101,6 +102,7 @@ def table(
   """
 
   def line(cells: Sequence[str]) -> str:
+    # Row heads let a screen reader say which machine a number is of.
     first, *rest = cells
     cells = [f'<th scope="row">{first}</th>', *(f"<td>{c}</td>" for c in rest)]
     return f"<tr>{''.join(cells)}</tr>\n"
@@ -114,6 +116,7 @@ def table(
   end = "".join(map(line, foot))
   end = f"<tfoot>{end}</tfoot>" if end else ""
   return (
+    # Without a tab stop the keyboard could not scroll it.
     f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}">'
     f'<table><caption id="{name}"><span>{caption}</span></caption>'
     f"<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody>{end}</table></div>"
@@ -148,6 +151,7 @@ def warning(results: Mapping[str, Any]) -> str:
   Returns:
     HTML; "" if there is nothing to say.
   """
+  # A number without meaning must not pass for a result.
   if not results.get("encoders", {}).get("random_weights"):
     return ""
   return (

@@ -42,6 +42,7 @@ def verdict(record: paired.Comparison, *, fused: float | None = None) -> str:
   Returns:
     The sentence.
   """
+  # The ensembles are what is submitted, so they end the sentence.
   end = "."
   if fused is not None:
     end = f"; the ensembles differ by {100 * fused:+.2f} points (B - A)."
@@ -53,6 +54,7 @@ def verdict(record: paired.Comparison, *, fused: float | None = None) -> str:
       " seeds is possible, and one over test clips needs the per-clip scores"
       " and labels, which were not found."
     )
+  # No spread, no test; what was seen can still be said.
   if record.interval is None:
     if not round(gap, 8):
       return f"A and B are equal over {_over(record)}{end}"
@@ -62,7 +64,9 @@ def verdict(record: paired.Comparison, *, fused: float | None = None) -> str:
     )
   low, high = (100 * end for end in record.interval)
   p = "p = " + p_value(record.p_t)
+  # "p = <0.001" is no English.
   p = p.replace("= <", "< ")
+  # "Better" is said only where the interval leaves zero out.
   if low > 0 or high < 0:
     low, high = sorted((abs(low), abs(high)))
     return (
@@ -70,6 +74,7 @@ def verdict(record: paired.Comparison, *, fused: float | None = None) -> str:
       f" {_over(record)} (95 % interval {low:.2f} to {high:.2f}, {p},"
       f" {_TESTS[record.kind]}){end}"
     )
+  # What cannot be told apart depends on what varied.
   noise = "the choice of clips" if record.kind == "clips" else "seed noise"
   return (
     f"No difference can be told from {noise}: B - A is {gap:+.2f} points"

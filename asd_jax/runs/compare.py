@@ -49,6 +49,7 @@ def _unfit(file: Path, found: str, expected: str) -> errors.InputError:
 
 
 def _fraction(file: Path, place: str, value: Any) -> Value:
+  # A bool would pass as a number and be plotted.
   number = isinstance(value, int | float) and not isinstance(value, bool)
   if value is None or (number and 0 <= value <= 1):
     return value
@@ -100,6 +101,7 @@ def read(path: str | Path) -> Run:
     missing -= set(entry) if isinstance(entry, dict) else set()
     if missing:
       raise _unfit(file, f"no key {min(missing)!r} in per_seed", _EXPECTED)
+    # A seed that is there twice would be paired with the wrong one.
     seed = report_seeds.seed_name(entry)
     if seed in seeds:
       raise _unfit(file, f"seed {seed} twice in per_seed", "each once")
@@ -124,6 +126,7 @@ def _official(
   value: Value, machines: Machines, places: Sequence[tuple[str, str]]
 ) -> Value:
   """The official score, over `places` alone if there are any."""
+  # Both scored the same machines: their own official scores stand.
   if not places:
     return value
   found = [machines.get(name, {}).get(key) for name, key in places]
@@ -134,6 +137,7 @@ def _machine_rows(a: Run, b: Run) -> tuple[list[Row], list[str]]:
   """Rows of the machines that both runs scored, and the others' names."""
   rows, without = [], []
   for name in a.machines:
+    # What one side lacks is told in a note, not compared.
     if name not in b.machines:
       continue
     first, second = (
@@ -152,6 +156,7 @@ def _machine_rows(a: Run, b: Run) -> tuple[list[Row], list[str]]:
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
   """The rows of machines with their p values corrected."""
+  # The official score is one test and is not corrected with the machines.
   corrected = paired.holm([r.record.p_t for r in rows])
   pairs = zip(rows, corrected, strict=True)
   return [r._replace(p_holm=p) for r, p in pairs]
@@ -206,6 +211,7 @@ def compare(a: Run, b: Run) -> Compared:
     InputError: no machine has scores in both.
   """
   known = [_ranked(r) for r in (a, b)]
+  # By machine and metric: a set without domains has a pAUC only.
   common = sorted(known[0] & known[1])
   if not common:
     first, second = (report_seeds.named(r.machines) or "none" for r in (a, b))

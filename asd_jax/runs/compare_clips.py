@@ -57,6 +57,7 @@ def data_notes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
   notes = []
   one, two = (r["machines"] for r in (a, b))
   for key, what in (("n_train", "training"), ("n_test", "test")):
+    # A difference may come from the clips and not from the system.
     counts = {n: (one[n].get(key), two[n].get(key)) for n in one if n in two}
     if other := [f"{n} {x} and {y}" for n, (x, y) in counts.items() if x != y]:
       notes.append(
@@ -90,6 +91,7 @@ def read_labels(
   Raises:
     InputError: a label is not to be found.
   """
+  # Names say it in development sets; tables are read only where they do not.
   known = {c: truth.from_name(Path(c)) for c in clips}
   if all(t.label for t in known.values()):
     return known
@@ -114,6 +116,7 @@ def _section(
   a: Mapping[str, float],
   b: Mapping[str, float],
 ) -> paired_clips.Section:
+  # One unknown domain leaves none to stratify by.
   domains = [labels[c].domain for c in clips]
   return paired_clips.Section(
     np.array([a[c] for c in clips]),
@@ -144,6 +147,7 @@ def _check(source: Source, machine: str, sections: Sequence[Any]) -> None:
     values = [e[key] for e in entries]
     found = None if None in values else official.official_score(values)
     wrote = source.results["machines"][machine].get(key)
+    # The scores may be of another run than results.json, left in its folder.
     same = found is wrote or None not in (found, wrote)
     if not same or (found is not None and abs(found - wrote) > 1e-6):
       raise errors.InputError(

@@ -43,6 +43,7 @@ def scores_of(entry: Any) -> record.Section:
 
 def _middle(score: np.ndarray, rows: np.ndarray) -> int:
   """The row whose score is the median one."""
+  # A typical clip is shown; the extremes are among the suspects already.
   order = rows[np.argsort(score[rows], kind="stable")]
   return int(order[len(order) // 2])
 
@@ -70,6 +71,7 @@ def _transfers(
   for name in names:
     for stage in encode.stages_of(system.branches):
       state = front[name][stage]
+      # Some denoisers learn one; others work clip by clip.
       if "transfer" in state:
         found[name] = np.asarray(state["transfer"])
   return found
@@ -84,6 +86,7 @@ def _rows(
     ("near", spectrogram.mel_spectrogram(near, rate)),
     ("far", spectrogram.mel_spectrogram(far, rate)),
   ]
+  # With one branch its name says nothing.
   label = lambda n: n if len(denoised) > 1 else "denoised"
   return rows + [(label(n), x) for n, x in denoised.items()]
 

@@ -16,7 +16,7 @@ import numpy as np
 from asd_jax.data import audio
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.system import System
-from asd_jax.ops import signal
+from asd_jax.ops import filterbank
 from asd_jax.report import record
 from asd_jax.report.spectrogram import mel_spectrogram
 from asd_jax.typing import Array
@@ -39,12 +39,13 @@ def edges(num_samples: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
     `[A + 1]` samples, and `[B + 1]` Hz at equal steps of the mel scale.
   """
   samples = np.linspace(0, num_samples, NUM_SEGMENTS + 1).round().astype(int)
-  top = signal.slaney_mel(np.array(rate / 2.0))
-  return samples, signal.slaney_hz(np.linspace(0, top, NUM_BANDS + 1))
+  top = filterbank.slaney_mel(np.array(rate / 2.0))
+  return samples, filterbank.slaney_hz(np.linspace(0, top, NUM_BANDS + 1))
 
 
 def fitted(reference: np.ndarray, num_samples: int) -> np.ndarray:
   """Cuts or repeats `[C, S]` to another length."""
+  # Machine sound is stationary: a short reference may be repeated.
   times = -(-num_samples // reference.shape[1])
   return np.tile(reference, (1, times))[:, :num_samples]
 
@@ -64,6 +65,7 @@ def swap_time(
     `[C, S]`.
   """
   ramp = np.arange(wave.shape[1], dtype=np.float32)
+  # A hard cut would be a click, and a click is an anomaly.
   inside = np.minimum(ramp - start, stop - 1 - ramp) / _FADE_SAMPLES + 0.5
   share = np.clip(inside, 0, 1)[None]
   return wave + share * (reference - wave)
@@ -86,6 +88,7 @@ def swap_band(
   """
   num = wave.shape[1]
   freq = np.fft.rfftfreq(num, 1 / rate)
+  # The last band takes the highest bin, which stands on its edge.
   inside = (freq >= low) & ((freq < high) | (high >= rate / 2))
   change = np.where(inside[None], np.fft.rfft(reference - wave), 0)
   return (wave + np.fft.irfft(change, num)).astype(np.float32)
@@ -135,9 +138,11 @@ def explain(
   scores = []
   for i in range(0, len(swaps), batch_size):
     rows = swaps[i : i + batch_size]
+    # One batch size is one compiled program.
     padding = [wave] * (batch_size - len(rows))
     scores.append(score(np.stack(rows + padding))[: len(rows)])
   found = np.concatenate(scores).astype(np.float64)
+  # An infinite score (no neighbour left) has no finite part.
   drop = np.nan_to_num(found[0] - found[1:], posinf=0.0, neginf=0.0)
   drop = drop.reshape(len(references), -1).mean(axis=0)  # [A + B]
   samples, hertz = edges(wave.shape[1], rate)
@@ -170,6 +175,7 @@ def bank_scorer(system: System) -> Callable[[Tree, Tree, Array], Array]:
       def only(node: Any) -> Any:
         if not _is_bank(node):
           return node
+        # Rows mixed from several clips belong to one group and stay together.
         return node.replace(valid=node.valid & (node.group == n))
 
       alone = jax.tree.map(only, state, is_leaf=_is_bank)
@@ -198,6 +204,7 @@ def nearest_rows(
   """
   number = jnp.arange(num_train, dtype=jnp.int32)
   score = np.asarray(compiled(state, features, number), np.float64)
+  # A clip whose rows are all masked has no score against itself.
   score = np.where(np.isnan(score), np.inf, score)
   order = np.argsort(score, kind="stable")[:num]
   return [(int(i), float(score[i])) for i in order if np.isfinite(score[i])]

@@ -65,6 +65,7 @@ def flags_of(
   """
   labels = [c.label for c in some]
   domains = [c.domain for c in some]
+  # One unknown label leaves no metric: a subset would be another set.
   is_anomaly = None if None in labels else [v == "anomaly" for v in labels]
   is_target = None if None in domains else [v == "target" for v in domains]
   return is_anomaly, is_target
@@ -106,6 +107,7 @@ def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
   for section, scored in sections.items():
     is_anomaly, is_target = flags_of(scored.clips)
     interval = None
+    # A class that is missing leaves nothing to resample.
     if is_anomaly is not None and len(set(is_anomaly)) == 2:
       interval = uncertainty.bootstrap(scored.score, is_anomaly, is_target)
     entry["sections"][section] = {
@@ -173,8 +175,10 @@ def _seed_entries(
     for k, seed in enumerate(seeds)
     if len(system.branches) > 1
   ]
+  # Members chosen by label are what the system is made of.
   if chosen and members:
     return members, members
+  # Branches that draw nothing count as one seed and repeat it.
   seeds = max(system.seeds.values(), key=len)
   by_seed = [
     {"seed": seed, **_entry_of(scored, lambda s: s.seeds[:, k])}  # noqa: B023
@@ -240,12 +244,8 @@ def collect(
   per_seed, per_member = _seed_entries(system, scored, chosen=chosen)
   seed_scores = [s["official_score"] for s in per_seed]
   known = [s for s in seed_scores if s is not None]
-  notes = [f"{m.name}: {note}" for m in machines for note in m.notes]
-  notes += [x for m in scored.values() for s in m.values() for x in s.notes]
-  notes = _collapse(notes)
-  notes += _general_notes(config, scored)
   encoders = encoders or {}
-  notes += encoders.get("notes", [])
+  notes = _notes(config, machines, scored) + encoders.get("notes", [])
   return {
     "system": config["system"],
     "config": config,
@@ -268,6 +268,7 @@ def _collapse(notes: Sequence[str], *, most: int = 5) -> list[str]:
   count: dict[str, int] = {}
   out = []
   for note in notes:
+    # A whole folder with one fault must not bury the other notes.
     text = note.split(": ", 1)[-1]
     count[text] = count.get(text, 0) + 1
     if count[text] <= most:
@@ -293,6 +294,17 @@ def _general_notes(
       f" rate of {config['threshold'].get('false_alarm_rate', 0.1)}"
     )
   return notes
+
+
+def _notes(
+  config: Config,
+  machines: Sequence[clips.Machine],
+  scored: dict[str, dict[str, Scored]],
+) -> list[str]:
+  """What was odd about the input, then what holds for the whole run."""
+  notes = [f"{m.name}: {note}" for m in machines for note in m.notes]
+  notes += [x for m in scored.values() for s in m.values() for x in s.notes]
+  return _collapse(notes) + _general_notes(config, scored)
 
 
 def run_facts(seconds: float) -> dict[str, Any]:
@@ -341,6 +353,7 @@ def _write_submission(
     name: {s: {r[0] for r in rows} for s, rows in sections.items()}
     for name, sections in tables.items()
   }
+  # Our own files are checked as the challenge would, before anyone sends them.
   if problems := submission.check(out / "submission", expected=expected):
     raise errors.InputError(f"{out / 'submission'}: {'; '.join(problems)}")
 
@@ -365,5 +378,6 @@ def write(
     files.atomic_write_text(place, score_table.text(rows))
   _write_submission(out, config, scored, run.results["machines"])
   files.atomic_write_text(out / "report.html", report_page.page(run))
+  # Last, so that a folder with results.json is a whole run.
   text = json.dumps(run.results, indent=2, allow_nan=False)
   files.atomic_write_text(out / "results.json", text + "\n")

@@ -12,11 +12,13 @@ from asd_jax.engine.programs import Programs
 from asd_jax.report import record
 from asd_jax.runs import explain
 
+# A page of a few cards is read; one of two hundred is not.
 PER_MACHINE = 3
 IN_ALL = 12
 _NUM_REFERENCES = 2
 _NUM_NEIGHBOURS = 2
 _NUM_SAMPLED = 24
+# A reason takes dozens of passes: a slow encoder must not double the run.
 _BUDGET_SECONDS = 30.0
 _TOO_SLOW = "No reason: explaining takes too long on this machine."
 
@@ -58,6 +60,8 @@ def choose(
   for machine, sections in scored.items():
     picks = []
     for section, entry in sections.items():
+      # In units of the training spread, so that machines can be ranked
+      # together.
       typical = np.median(entry.train)
       spread = np.subtract(*np.quantile(entry.train, (0.9, 0.1)))
       excess = (np.asarray(entry.score) - typical) / max(spread, 1e-9)
@@ -67,6 +71,7 @@ def choose(
     picks.sort(key=lambda p: -p.excess)
     if picks:
       ranked.append(picks[:per_machine])
+  # Every machine shows its worst clip before any shows its second.
   ranked.sort(key=lambda picks: -picks[0].excess)
   by_place = sorted(
     (place, -pick.excess, m)
@@ -117,6 +122,7 @@ class _Explainer:
 
   def __init__(self, programs: Programs, rate: int) -> None:
     self._programs = programs
+    # Compiled at the first suspect, if there is a bank at all.
     self._bank = explain.bank_scorer(programs.system)
     self._rate = rate
     self._sampled: dict[tuple[str, str], tuple[list, list]] = {}
@@ -128,6 +134,7 @@ class _Explainer:
     self, key: tuple[str, str], wave: np.ndarray, train: Sequence[clips.Clip]
   ) -> list[tuple[str, np.ndarray]]:
     """The training clips of nearest spectrum, from a few spread evenly."""
+    # Only the last section is kept: suspects come machine by machine.
     if key not in self._sampled:
       step = max(1, len(train) // _NUM_SAMPLED)
       some = train[::step][:_NUM_SAMPLED]
@@ -140,9 +147,29 @@ class _Explainer:
     return [known[i] for i in near]
 
   def _score(self, state: Any, wave: np.ndarray, deadline: float) -> np.ndarray:
+    # Looked at batch by batch; a pass of a large encoder takes seconds.
     if time.perf_counter() > deadline:
       raise TimeoutError
     return np.asarray(self._programs.score(state, wave).fused)
+
+  def _references(
+    self,
+    suspect: record.Suspect,
+    state: Any,
+    train: Sequence[clips.Clip],
+    wave: np.ndarray,
+  ) -> tuple[list[tuple[int, float]], list[tuple[str, np.ndarray]]]:
+    """Nearest rows with their scores, and the clips that parts come from."""
+    if not explain.has_bank(state):
+      key = suspect.machine, suspect.section
+      return [], self._by_spectrum(key, wave, train)
+    feats = self._programs.clip_features(state["front"], wave)
+    neighbours = explain.nearest_rows(
+      self._bank, state, feats, len(train), _NUM_NEIGHBOURS
+    )
+    # The nearest clips differ from it in the fault and in little else.
+    near = [train[i] for i, _ in neighbours[:_NUM_REFERENCES]]
+    return neighbours, [(c.name, self._read(c)) for c in near]
 
   def explain(
     self,
@@ -165,17 +192,7 @@ class _Explainer:
       The same with them, without a reason past the deadline.
     """
     wave = self._read(clip)
-    neighbours = []
-    if explain.has_bank(state):
-      feats = self._programs.clip_features(state["front"], wave)
-      neighbours = explain.nearest_rows(
-        self._bank, state, feats, len(train), _NUM_NEIGHBOURS
-      )
-      near = [train[i] for i, _ in neighbours[:_NUM_REFERENCES]]
-      references = [(c.name, self._read(c)) for c in near]
-    else:
-      key = suspect.machine, suspect.section
-      references = self._by_spectrum(key, wave, train)
+    neighbours, references = self._references(suspect, state, train, wave)
     reason, problem = None, ""
     try:
       if references:

@@ -59,16 +59,16 @@ def settings_of(name):
   )
 
 
+LOW_HZ = {"slaney": 0.0, "htk": 0.0, "kaldi": 20.0}
+
+
 def filters_of(name):
   """Filters from a name: mel_KIND_FFT_NUM[_LOW]."""
   kind, fft, num, *low = name.split("_")[1:]
-  make = {
-    "slaney": signal.slaney_filters,
-    "htk": filterbank.htk_filters,
-    "kaldi": filterbank.kaldi_filters,
-  }[kind]
-  edges = dict(low_hz=float(low[0])) if low else {}
-  return make(int(num), fft_samples=int(fft), sample_rate=RATE, **edges)
+  edges = dict(low_hz=float(low[0]) if low else LOW_HZ[kind])
+  return filterbank.mel_filters(
+    kind, int(num), fft_samples=int(fft), sample_rate=RATE, **edges
+  )
 
 
 def spectra_of(part, wave, *, pad_mode):
@@ -194,7 +194,7 @@ def test_torch_mel_and_its_decibels(data, wave):
   spectrum = signal.stft(
     wave[0], fft_samples=fft, hop_samples=160, pad_mode="reflect"
   )
-  bank = filterbank.htk_filters(num, fft_samples=fft, sample_rate=RATE)
+  bank = filterbank.mel_filters("htk", num, fft_samples=fft, sample_rate=RATE)
   mel = jnp.matmul(
     signal.power(spectrum), jnp.float32(bank), precision="highest"
   )
