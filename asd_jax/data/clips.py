@@ -93,6 +93,7 @@ def read_tree(
       names the file or folder, what was found and what was expected.
   """
   root = folders.existing(data_dir)
+  # Walked once: machines and tables both lie anywhere in it.
   below = list(folders.walk(root))
   found = folders.find_machines(root, below, wanted=machines)
   if ground_truth is None:
@@ -100,6 +101,7 @@ def read_tree(
   else:
     tables = _given_tables(ground_truth)
   result = [_read_machine(name, folder, tables) for name, folder in found]
+  # Tables that were found may be of other machines; given ones are meant.
   if ground_truth is not None:
     _check_used(ground_truth, result)
   return result
@@ -127,6 +129,7 @@ def read_plain(
       clip that is named as an anomaly in the folder of normal clips.
   """
   roots = folders.existing(normal_dir), folders.existing(test_dir)
+  # Links resolved: no clip to score may be one to learn from.
   first, second = (pathlib.Path(os.path.realpath(root)) for root in roots)
   if first.is_relative_to(second) or second.is_relative_to(first):
     raise errors.InputError(
@@ -136,6 +139,7 @@ def read_plain(
   clips: list[list[Clip]] = []
   notes = []
   for root, split in zip(roots, ("train", "test"), strict=True):
+    # No name of a folder has a meaning here.
     paths, num_others = folders.wave_files(folders.walk(root, skipped=()))
     if not paths:
       raise errors.InputError(
@@ -146,6 +150,8 @@ def read_plain(
     found = _read_clips(paths, name, split, {})
     if split == "train":
       _check_normal(found)
+    # Names that look official served to refuse anomalies, and for nothing
+    # else.
     unknown = dict(section="00", domain=None, label=None, attributes="")
     clips.append([dataclasses.replace(clip, **unknown) for clip in found])
   train, test = clips
@@ -222,6 +228,8 @@ def _split_files(
     files[split], num_others = folders.wave_files(here)
     if num_others:
       notes.append(f"{num_others} files in {split} are not wav: ignored")
+  # From 2025: the machine's sound without noise, or noise alone. Neither is a
+  # clip to learn the normal state from.
   if "supplemental" in present:
     extra, _ = folders.wave_files([folder / "supplemental"])
     notes.append(f"supplemental folder ignored ({len(extra)} wav files)")
@@ -240,6 +248,7 @@ def _read_clips(
   """Reads headers and names; `attributes` fills in where a name has none."""
   seen: dict[str, pathlib.Path] = {}
   for path in paths:
+    # Scores, ground truth and attributes are all joined by this name.
     if seen.setdefault(path.name, path) is not path:
       raise errors.InputError(
         f"{path}: found the file name of {seen[path.name]} again, expected "
@@ -269,6 +278,7 @@ def _complete(
   if renamed and facts:
     notes.append("test_rename ignored: there is ground truth")
   elif renamed:
+    # By content: the number in a labelled name may be another one.
     facts = truth.match_renamed([clip.path for clip in test], renamed)
     notes.append(
       "labels of the test clips come from equal files in test_rename"
@@ -276,6 +286,7 @@ def _complete(
   result = []
   for clip in test:
     fact = facts.get(clip.name, truth.Truth())
+    # If name and table disagree, the table is of another set.
     fact = truth.merge(clip.path, clip.name, truth.from_name(clip.path), fact)
     text = fact.attributes or clip.attributes
     result.append(
@@ -310,6 +321,8 @@ def _check_rows(
   path: pathlib.Path, rows: dict[str, str], train: Iterable[Clip]
 ) -> None:
   """Refuses an attributes csv that leaves out clips of its section."""
+  # The same machine has other clips in other years: a csv from there shows up
+  # here.
   section = path.stem[-2:]
   clips = [clip for clip in train if clip.section == section]
   missing = [clip.name for clip in clips if clip.name not in rows]

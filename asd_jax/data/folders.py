@@ -10,6 +10,7 @@ from asd_jax import errors
 
 TEST_FOLDERS = ("test", "source_test", "target_test")  # the last two: 2021
 _SPLIT_FOLDERS = ("train", *TEST_FOLDERS)
+# Features that the official code caches, and what archives of a Mac hold.
 _SKIPPED_FOLDERS = ("processed", "__MACOSX")
 
 
@@ -40,6 +41,7 @@ def walk(
   while stack:
     folder = stack.pop()
     real = os.path.realpath(folder)
+    # Links may lead in a circle.
     if real in seen:
       continue
     seen.add(real)
@@ -49,6 +51,7 @@ def walk(
       for entry in _entries(folder)
       if entry.is_dir() and entry.name not in skipped
     ]
+    # The last one is taken first: so folders come in the order of their names.
     stack += sorted(children, reverse=True)
 
 
@@ -69,6 +72,7 @@ def wave_files(
         found.append(folder / entry.name)
       elif not entry.is_dir():
         others += 1
+  # File systems list in orders of their own; results must not depend on one.
   return sorted(found, key=lambda path: (path.name, path)), others
 
 
@@ -142,6 +146,7 @@ def _by_name(
     splits = [folder / s for s in _SPLIT_FOLDERS if folder / s in present]
     train = folder / "train"
     if wave_files(splits)[0] or (train in splits and not _entries(train)):
+      # Of the absolute path, as the folder may be given as `.`.
       found[os.path.basename(os.path.abspath(folder))].append(folder)
   return dict(found)
 
@@ -151,4 +156,5 @@ def _nearest_first(known: Iterable[str], name: str) -> list[str]:
     pair = (other.casefold(), name.casefold())
     return difflib.SequenceMatcher(None, *pair).ratio()
 
+  # Sorted twice: names that are equally near come in alphabetical order.
   return sorted(sorted(known), key=likeness, reverse=True)

@@ -100,7 +100,7 @@ def coloured(rng: np.random.Generator, samples: int, band: Band) -> np.ndarray:
   octaves = np.log2(np.maximum(freq, 20.0) / centre)
   edge = np.square(np.square(octaves * (2 / width)))
   gain = np.exp2(octaves * (slope / 6.02) - 0.8 * edge)
-  gain[0] = 0.0
+  gain[0] = 0.0  # no offset
   parts = rng.random((len(freq), 2), np.float32) - np.float32(0.5)
   spectrum = gain * parts.view(np.complex64)[:, 0]
   return unit_rms(scipy.fft.irfft(spectrum, samples))
@@ -128,6 +128,7 @@ def series(
   order = np.arange(1, len(amplitude) + 1)[:, None]
   part = order * np.arange(_TABLE) / _TABLE + np.asarray(phase)[:, None]
   table = amplitude @ np.cos(2 * np.pi * part)
+  # From a table of one turn: more harmonics cost no more time a sample.
   index = (turns * _TABLE).astype(np.intp) & (_TABLE - 1)
   return np.take(table.astype(np.float32), index, mode="clip")
 

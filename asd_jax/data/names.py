@@ -9,6 +9,9 @@ Source: [DCASE26], data sets of Task 2.
 import re
 from typing import NamedTuple
 
+# Every part but section and index is missing in some set: evaluation clips have
+# no label, a machine of 2024 no split. A grammar copes, a split at `_` does
+# not. Attributes may hold dots (`volt_1.5`): only the last one ends the name.
 _MAIN = re.compile(
   r"section_(?P<section>\d{2})"
   r"(?:_(?P<domain>source|target))?"
@@ -23,6 +26,7 @@ _IDS_2020 = re.compile(
   r"id_(?P<section>\d{2})_(?P<index>\d{8})\.wav",
   re.ASCII,
 )
+# Tried last, as its `kind` would also fit a domain.
 _SUPPLEMENTAL = re.compile(
   r"section_(?P<section>\d{2})_(?P<kind>[a-z]+)"
   r"(?:_(?P<domain>source|target))?"

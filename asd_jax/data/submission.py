@@ -21,6 +21,7 @@ from asd_jax.data import names, submission_meta
 SCORE, DECISION = "anomaly_score", "decision_result"
 MAX_SYSTEMS = 4
 _LABEL = re.compile(r"[^_\s/\\]+(_[^_\s/\\]+)+_task2_[1-4]")
+# The official baseline puts the task before the machine, seed and tag behind.
 _FILE = re.compile(
   rf"({SCORE}|{DECISION})_(?:DCASE\d{{4}}T2)?(.+)_section_(\d\d)_test"
   r"(?:_seed\d+.*)?\.csv",
@@ -41,6 +42,7 @@ def _some(items: Iterable[object], most: int = 5) -> str:
 
 
 def _parse_score(cell: str) -> float:
+  # Python reads `nan` and `inf` as numbers, too.
   value = float(cell)
   if not math.isfinite(value):
     raise errors.InputError
@@ -48,6 +50,7 @@ def _parse_score(cell: str) -> float:
 
 
 def _parse_decision(cell: str) -> float:
+  # Of the text, not of a number: `1.0` is neither of the two values.
   return float(("0", "1").index(cell.strip()))
 
 
@@ -82,6 +85,7 @@ def _read(path: Path, kind: str) -> tuple[Values, list[str]]:
       values[name] = math.nan
       hint = " (a header is not allowed)" if number == 1 else ""
       problems.append(f"row {number}: {cell!r} is not {wanted}{hint}")
+  # A header or another separator makes every row wrong.
   if len(problems) > 5:
     problems = [*problems[:5], f"{len(problems) - 5} more rows like these"]
   if twice:
@@ -112,6 +116,7 @@ def _is_system(place: Path) -> bool:
   """Holds result files, or has a label for a name and no folders inside."""
   if any(any(place.glob(f"{kind}_*.csv")) for kind in _PARSERS):
     return True
+  # Resolved, as the folder may be given as `.`.
   is_label = _LABEL.fullmatch(place.resolve().name) is not None
   return is_label and not any(place.glob("*/"))
 
@@ -125,6 +130,7 @@ def systems(folder: str | Path) -> list[Path]:
   root = Path(folder)
   if (root / "task2").is_dir():
     root = root / "task2"
+  # Archives may unpack into folders of their own, but no disk is searched.
   places = [root, *(p for n in (1, 2, 3) for p in root.glob("*/" * n))]
   return sorted(place for place in places if _is_system(place))
 
@@ -147,6 +153,8 @@ def _name_problems(
       ],
     }
   else:
+    # The official evaluator sorts the rows and pairs them by position, without
+    # a look at the names: a missing row may shift the labels of all others.
     lists = {
       "missing clips": sorted(set(expected) - set(clips)),
       "unknown clips": sorted(set(clips) - set(expected)),
@@ -189,6 +197,7 @@ def _system_problems(system: Path, expected: Expected | None) -> list[str]:
   wanted = {
     (m, s): n for m, ss in (expected or {}).items() for s, n in ss.items()
   }
+  # Of both: a machine may be missing from the package, or be none of the set.
   for key in sorted(pairs.keys() | wanted.keys()):
     where = f"{key[0]}, section {key[1]}"
     if expected is not None and key not in wanted:
@@ -267,6 +276,8 @@ def _texts(machine: str, section: str, rows: Rows) -> dict[str, str]:
   places = [f"{kind}_{machine}_section_{section}_test.csv" for kind in _PARSERS]
   match = _FILE.fullmatch(places[0])
   is_plain = not re.search(r"[/\\\x00-\x1f]", machine)
+  # Read back from the name, since a machine that is called like a part of the
+  # grammar would be taken for another one.
   if not is_plain or not match or match.groups()[1:] != (machine, section):
     raise errors.InputError(
       f"{where}: expected a machine name without slashes and two digits"
@@ -363,8 +374,10 @@ def write(
   if problems or not texts:
     raise errors.InputError(f"{label}: {'; '.join(problems) or 'no machines'}")
   texts[f"{label}.meta.yaml"] = submission_meta.dump(meta)
+  # Nothing was written so far: no error above leaves half a package.
   system = Path(folder) / "task2" / label
   paths = [files.atomic_write_text(system / n, t) for n, t in texts.items()]
+  # After the new files are whole: a write that fails leaves old ones alone.
   _remove_stale(system, paths)
   _read_back(system, machines)
   return paths

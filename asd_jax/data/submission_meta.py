@@ -124,6 +124,7 @@ def _in_percent(
   development: Mapping[str, Mapping[str, float | None]],
 ) -> dict[str, dict[str, float | None]]:
   """Fractions of each machine in percent."""
+  # Rounded, since 100 * 0.57 is 56.99999999999999.
   percent = lambda v: None if v is None else round(100 * float(v), 6)
   return {
     machine: {key: percent(values.get(key)) for key in RESULTS}
@@ -152,6 +153,7 @@ def dump(content: Mapping[str, Any]) -> str:
     InputError: a value is of a type that yaml has no word for.
   """
   try:
+    # In the order of the official form, and each text on one line.
     text = yaml.safe_dump(
       _with_nulls(content), sort_keys=False, allow_unicode=True, width=math.inf
     )
@@ -176,6 +178,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
   "system.source_code": (str, _NOTHING),
   "results.development_dataset": (dict, _NOTHING),
 }
+# Real packages leave it out.
 _OPTIONAL = ("system.complexity.MACS",)
 _AUTHOR = (
   "firstname",
@@ -216,12 +219,15 @@ def _get(content: Any, path: str) -> Any:
 
 def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
   """Tells the type; a truth value is no number."""
+  # Python's `True` is an `int`.
   return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _key_problems(content: Mapping[str, Any]) -> list[str]:
   """Keys that are missing and values of a wrong type."""
   problems = []
+  # The keys that we write ourselves are those that must be there. More are
+  # fine.
   for path in _paths(build("")):
     value = _get(content, path)
     kinds = _TYPES.get(path)
@@ -313,6 +319,7 @@ def problems_in(system: Path, label: str) -> list[str]:
   Returns:
     One text a problem; empty when there is one valid meta file.
   """
+  # Packages of 2025 have `.yml`.
   found = sorted(p.name for p in system.glob("*.meta.y*ml"))
   names = (f"{label}.meta.yaml", f"{label}.meta.yml")
   if len(found) != 1 or found[0] not in names:

@@ -191,6 +191,7 @@ def prepare(
   found = _read(data_dir, machines, ground_truth)
   settings = download_config or tfds.download.DownloadConfig()
   place = _folder(out_dir, name)
+  # tfds would take the old set for the new one.
   if place.exists() and not settings.download_mode.overwrite_dataset:
     raise errors.InputError(
       f"{place}: found a data set, expected none; give another name, or load it"
@@ -254,6 +255,7 @@ def decode(example: Mapping[str, Any]) -> tuple[clips.Clip, np.ndarray]:
     if isinstance(value, bytes)
   }
   if text["subtype"] == "PCM_16" and samples.dtype != np.int16:
+    # Exact: float32 holds all 16 bits, and a power of two costs none.
     samples = (samples * _FULL_SCALE).astype(np.int16)
   num_channels, num_samples = samples.shape
   rate = int(example["sample_rate"])
@@ -322,6 +324,7 @@ def _shards(
 ) -> list[tuple[clips.Clip, ...]]:
   """Cuts clips into runs; tfds holds the samples of one at a time."""
   shards: list[list[clips.Clip]] = []
+  # Full from the start, so that the first clip opens a shard.
   size = _SHARD_BYTES
   for clip in found:
     header = clip.header
@@ -338,6 +341,7 @@ def _examples(
   shard: Sequence[clips.Clip], sample_format: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
   for clip in shard:
+    # At its own rate: a data set is a copy, and the user resamples.
     samples, _ = audio.read(clip.path, sample_rate=clip.header.sample_rate)
     text = dict(
       subtype=clip.header.subtype,
@@ -349,6 +353,8 @@ def _examples(
       label=clip.label or _UNKNOWN,
       attributes=clip.attributes,
     )
+    # As bytes, because names need not be UTF-8 and must come back as they
+    # were.
     example: dict[str, Any] = {k: os.fsencode(v) for k, v in text.items()}
     if sample_format == "float32":
       samples = audio.to_float(samples)  # [C, S]

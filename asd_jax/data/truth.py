@@ -78,12 +78,16 @@ def read(
   for path in tables:
     rows, kind, sections = _read_table(path, machine)
     for section in sections:
+      # Machines and clip names are the same in every year. Only the second
+      # table shows that two years lie in one folder.
       other = seen.setdefault((kind, section), path)
       if other != path:
         raise errors.InputError(
           f"{path}: found a second table of {machine}, section {section}, "
           f"beside {other}, expected one; keep the tables of one year"
         )
+    # A table speaks of whole sections: a clip that it leaves out is an error,
+    # not a clip of unknown label.
     wanted = [n for n in test_names if section_of(n) in sections]
     _check_names(path, rows, wanted)
     for name, fact in rows.items():
@@ -113,6 +117,7 @@ def merge(place: object, name: str, known: Truth, new: Truth) -> Truth:
 
 def from_name(path: pathlib.Path) -> Truth:
   """Returns what an official file name says; nothing for other names."""
+  # The suffix may be in capitals, which the grammar does not know.
   name = names.parse(f"{path.stem}.wav")
   return Truth(name.label, name.domain, name.attributes) if name else Truth()
 
@@ -145,6 +150,8 @@ def match_renamed(
     InputError: a clip without a copy, or with copies that say different
       things.
   """
+  # Never by number: it may differ between the two names of a clip. Equal files
+  # under several names are fine where these say the same.
   copies = collections.defaultdict(set)
   for path, digest in zip(renamed, _digests(renamed), strict=True):
     copies[digest].add(from_name(path))
@@ -185,6 +192,7 @@ def read_attributes(path: pathlib.Path) -> dict[str, str]:
     )
   facts: dict[str, str] = {}
   for number, (file, *cells) in rows:
+    # Not a mapping of names to values: a name such as `mic` may come twice.
     tokens = (names.clean_attributes(cell.strip()) for cell in cells)
     text = "_".join(token for token in tokens if token)
     if facts.setdefault(_base(file), text) != text:
@@ -207,6 +215,7 @@ def _read_table(
     reader = _READERS[kind]
     sections = {match["section"]}
   else:
+    # One list of all machines; its clip names alone tell the sections.
     kind, reader = "list", _read_list_row
     cells = _rows_of_machine(path, machine)
     sections = set()
@@ -229,6 +238,7 @@ def _rows_of_machine(
   current = None
   for number, row in _rows(path):
     cells = [cell for cell in row if cell.strip()]
+    # A line with one cell names the machine of the lines below it.
     if len(cells) == 1:
       current = cells[0].strip()
     elif current is None:
@@ -250,6 +260,7 @@ def _read_domain(place: str, row: Sequence[str]) -> Truth:
 
 def _read_labelled_name(place: str, row: Sequence[str]) -> Truth:
   text = row[1].strip() if len(row) == 2 else ""
+  # The published tables leave the suffix out.
   name = names.parse(f"{_base(text).removesuffix('.wav')}.wav")
   if name is None:
     raise errors.InputError(
@@ -261,6 +272,7 @@ def _read_labelled_name(place: str, row: Sequence[str]) -> Truth:
 
 def _read_list_row(place: str, row: Sequence[str]) -> Truth:
   fact = _read_labelled_name(place, row[:2])
+  # Lists of 2020 have the label in a third column.
   if len(row) < 3:
     return fact
   label = Truth(label=_choose(place, (row[0], *row[2:]), _LABELS))
@@ -306,6 +318,8 @@ def _check_names(
 def _rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
   """Yields line number and cells of the lines that are not empty."""
   try:
+    # Spreadsheets begin a csv with a mark (`utf-8-sig`), and names need not be
+    # UTF-8: their bytes come back as they were written.
     with open(
       path, newline="", encoding="utf-8-sig", errors="surrogateescape"
     ) as file:
@@ -325,6 +339,7 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
 
 def _base(name: str) -> str:
   """Returns the last part of a path of either kind of slash."""
+  # Not by `pathlib`, which knows the slash of its own system only.
   return re.split(r"[/\\]", name)[-1]
 
 
@@ -333,5 +348,6 @@ def _digests(paths: Sequence[pathlib.Path]) -> list[bytes]:
     with open(path, "rb") as file:
       return hashlib.file_digest(file, "sha256").digest()
 
+  # Hashing leaves the interpreter to other threads.
   with concurrent.futures.ThreadPoolExecutor() as pool:
     return list(pool.map(digest, paths))
