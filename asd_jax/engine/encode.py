@@ -142,6 +142,7 @@ def sources(branches: Branches) -> dict[str, str]:
     Branch to the first one with the same weights, of branches whose encoder
     has published ones. That first name stands for the weights elsewhere.
   """
+  # By content, not by name: a size may be spelt out in one branch.
   first: dict[Any, str] = {}
   out = {}
   for name, branch in branches.items():
@@ -304,6 +305,7 @@ def _tokens(
       n: jax.vmap(branches[n].detect.pool)(tokens[layer[n]].grid) for n in group
     }
 
+  # Embeddings are averaged, not tokens: crops have other numbers of them.
   if first.crops is None:
     return one(x)
   return {n: first.crops.join(e) for n, e in jax.vmap(one)(x).items()}
@@ -326,6 +328,7 @@ def features(
   """
   source, out = sources(branches), {}
   for group in _passes(branches, names):
+    # The front end of the first stands for all: their settings are equal.
     first = group[0]
     x = outputs[first]
     if branches[first].encoder.scope == "machine":

@@ -39,6 +39,7 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
   branches = system.branches
   num_channels = encode.num_channels(branches)
   least = encode.min_samples(branches)
+  # Sets have thousands of clips and a few lengths: each length is tried once.
   lengths: set[int] = set()
   for clip in some:
     head = clip.header
@@ -77,6 +78,8 @@ def front_fitter(system: System) -> Callable:
     memory that does not grow with the number of clips.
   """
 
+  # Padding rows of the last batch weigh nothing, so all batches have one shape
+  # and one program.
   @functools.partial(jax.jit, static_argnums=0)
   def summed(stage: str, front: Tree, wave: jax.Array, keep: jax.Array) -> Tree:
     one = lambda w: encode.measure(system.branches, stage, front, w)
@@ -86,6 +89,8 @@ def front_fitter(system: System) -> Callable:
 
   def fit(some: Sequence[clips.Clip], *, batch_size: int, rate: int) -> Tree:
     front = encode.unfitted(system.branches)
+    # A pass over the files for each stage: a front end is measured on what the
+    # fitted denoiser leaves.
     for stage in encode.stages_of(system.branches):
       total = None
       for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
@@ -128,6 +133,7 @@ def collect(
   Raises:
     InputError: for a clip whose features are not finite.
   """
+  # Clips of other lengths may have features of other shapes: an array each.
   groups: dict[Any, tuple[list, list]] = {}
   notes = []
   for part in embedder.parts(front, some, advance=advance):
@@ -188,6 +194,7 @@ def augment(
     parts, rows = [], []
     chosen = [some[i] for i in targets[:num]]
     for batch in audio.batches(chosen, batch_size=size, sample_rate=rate):
+      # Every vector that is made from a clip of this batch, while it is read.
       own = [
         (place, i)
         for place, clip in enumerate(batch.index)

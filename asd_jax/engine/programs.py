@@ -36,9 +36,11 @@ class Programs:
   def __init__(self, system: System, weights: Tree, batch_size: int) -> None:
     devices = jax.local_devices()
     self.system = system
+    # Equal shares: `shard_map` takes no others.
     self.batch_size = -(-batch_size // len(devices)) * len(devices)
     self._mesh = jax.sharding.Mesh(np.array(devices), (_CLIPS,))
     spec = jax.sharding.PartitionSpec
+    # Copied once here, not at every call.
     everywhere = jax.sharding.NamedSharding(self._mesh, spec())
     self.weights = jax.device_put(weights, everywhere)
     self._programs: dict[tuple[str, tuple[str, ...]], Callable] = {}
@@ -50,6 +52,8 @@ class Programs:
     self, fn: Callable, *, num_shared: int, in_turn: bool = False
   ) -> Callable:
     """Compiles `fn` of one clip for batches; the first arguments are shared."""
+    # Not plain `jit` with shardings: a clip must not see that it has neighbours
+    # on its device, and a compiler that knows may sum in another order.
     spec = jax.sharding.PartitionSpec
 
     def of_rows(*args: Tree) -> Tree:

@@ -238,6 +238,7 @@ def check(config: Mapping[str, Any]) -> None:
       f"config: cache: found {config['cache']!r}, expected one of"
       f" {cache.MODES}."
     )
+  # A seed is a word of a random key, and the name of a kept network.
   seeds = config["seeds"]
   good = isinstance(seeds, list | tuple) and all(
     isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32

@@ -194,6 +194,7 @@ def resolve(
     raise errors.InputError(
       f"config: {stage}: found {name!r}, expected one of {sorted(table)}."
     )
+  # Keyword-only ones are settings; the rest is data that the engine gives.
   known = {
     p.name: p
     for p in inspect.signature(fn, eval_str=True).parameters.values()
@@ -204,6 +205,7 @@ def resolve(
       f"config: {stage} {name}: found {extra}, expected some of"
       f" {sorted(known)}."
     )
+  # Scalars of a nested choice are structure: front ends are not swept.
   for key in sorted(NESTED.keys() & kwargs.keys()):
     inner, floats = resolve(f"{stage}.{key}", kwargs[key], NESTED[key])
     kwargs[key] = inner(**floats)
@@ -216,6 +218,7 @@ def resolve(
 
 
 def _number(where: str, key: str, value: Any) -> float:
+  # True is an int in Python, and no number to whoever wrote it.
   if isinstance(value, bool) or not isinstance(value, int | float):
     raise errors.InputError(
       f"config: {where}: {key}: found {value!r}, expected a number."
@@ -327,6 +330,7 @@ def bind(spec: Mapping[str, Any]) -> Bound:
   Raises:
     InputError: if a name or a keyword is not known.
   """
+  # Where tokens come from is not a setting of the network's function.
   encoder = dict(spec["encoder"])
   keys = [k for k in (*CHOSEN, "recipe") if k in encoder]
   chosen = {k: encoder.pop(k) for k in keys}
@@ -362,6 +366,8 @@ def wrapped(
   """
   named = [_wrapper(spec) for spec in specs]
   fns = {w["name"]: resolve("wrappers", w, WRAPPERS)[0] for w in named}
+
+  # Built where it is used: scalars may be tracers then.
 
   def backend(h: Hypers) -> base.Backend:
     out = fn(**h["backend"])

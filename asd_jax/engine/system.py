@@ -136,6 +136,7 @@ def build(config: Mapping[str, Any]) -> System:
     raise errors.InputError(
       "config: branches: found none, expected one or more."
     )
+  # Branches that no member names are left out altogether.
   seeds = _seeds(config)
   built = {n: build_branch(n, config["branches"][n]) for n in seeds}
   branches = {n: branch for n, (branch, _) in built.items()}
@@ -186,6 +187,7 @@ def fit_branch(
   """
   branch, clips = system.branches[name], normals.of_branch(some, name)
   member = lambda network: detect.fit(branch, h[name], clips, network)
+  # Networks differ by seed, everything else is the same for all.
   if name in some.trained:
     return jax.vmap(member)(some.trained[name])
   return jax.tree.map(lambda x: x[None], member(None))
@@ -215,6 +217,7 @@ def join(
   used = [WHEN[b.when](some.has_attributes) for b in system.branches.values()]
   if not all(used):
     state["used"] = jnp.array(used, jnp.float32)
+  # Seeds are averaged before branches are fused, as for a test clip.
   own = {n: f[1].mean(0) for n, f in fitted.items()}
   return state, _fused(system, h, own, state)
 
