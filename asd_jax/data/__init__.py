@@ -1,1 +1,9 @@
-"""File names, clips, audio and data sets."""
+"""Clips and what is known about them: read, made, and written for others.
+
+`clips` reads the machines below a folder: `folders` knows the places, `names`
+the file names, `truth` the tables beside them, `audio` the samples.
+`synthetic` makes data sets of the sounds in `machine_sound`. For others there
+are challenge packages (`submission`, `submission_meta`), csv files of scores
+(`score_table`) and tensorflow-datasets (`tfds_dcase`, imported by its users
+alone). Nothing here makes features or scores.
+"""

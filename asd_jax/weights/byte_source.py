@@ -44,9 +44,12 @@ class Source:
       if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
         raise WeightsFileError(f"found {kind}, expected a weights file.")
+      # Without a buffer: ranges go straight into the arrays that are made of
+      # them.
       self._file = FileIO(os.fspath(path), "rb")
       self.size = os.fstat(self._file.fileno()).st_size
     except (OSError, ValueError) as error:
+      # A path with a zero byte is a ValueError, and so is our own error.
       if isinstance(error, WeightsFileError):
         raise
       reason = getattr(error, "strerror", None) or str(error)
@@ -77,6 +80,8 @@ class Source:
     try:
       self._file.seek(start)
       while left:
+        # One call gives 2 GiB at most, so it takes several for a large
+        # storage.
         num = self._file.readinto(left)
         if not num:
           raise WeightsFileError(

@@ -47,6 +47,8 @@ def checksum(tree: Tree) -> str:
   def one(leaf: tuple[str, Any, str]) -> bytes:
     path, holder, name = leaf
     value = np.asarray(holder[name])
+    # Places and shapes too: two arrays that swapped them hold the same
+    # numbers.
     seen = hashlib.blake2b(f"{path}{[*value.shape]}".encode(), digest_size=16)
     seen.update(np.ascontiguousarray(value, np.float32).data)
     return seen.digest()
@@ -67,6 +69,7 @@ def digest(family: str, settings: Mapping[str, Any], values: str) -> str:
   Returns:
     32 hex digits, the same for an official file and for what is made of it.
   """
+  # Sorted: the order of settings says nothing about a network.
   text = json.dumps([family, dict(settings), values], sort_keys=True)
   return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -111,8 +114,10 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
       names = sorted(p.relative_to(beside).as_posix() for p in files)
       text = {**about, "files": _sums(beside, names)}
       (beside / ABOUT).write_text(json.dumps(text, indent=2) + "\n")
+      # `mkdtemp` makes folders that nobody else can read.
       os.chmod(beside, 0o755)
       os.rename(beside, output)
+    # Interrupted by hand, too.
     except BaseException:
       shutil.rmtree(beside, ignore_errors=True)
       raise
@@ -126,6 +131,7 @@ def _reserve(folder: Path, tree: Tree) -> None:
   num = sum(np.asarray(h[name]).nbytes for _, h, name in rules.leaves(tree))
   probe = folder / "probe"
   with probe.open("wb") as file:
+    # macOS has no such call.
     if hasattr(os, "posix_fallocate") and num:
       os.posix_fallocate(file.fileno(), 0, num)
   probe.unlink()
@@ -135,6 +141,7 @@ def _remove_left(folder: Path) -> None:
   """Removes what runs that were killed left half-written, a day ago."""
   for path in folder.glob(f"{PARTIAL}*"):
     with contextlib.suppress(OSError):
+      # A younger one may be of a run that is still writing.
       if time.time() - path.stat().st_mtime > _OLD_SECONDS:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -184,6 +191,7 @@ def is_whole(folder: Path, about: Mapping[str, Any]) -> bool:
   except (LookupError, OSError, TypeError, ValueError):
     return False
   same = all(found.get(k) == about[k] for k in ("family", "encoder", "digest"))
+  # A folder that lists no files is not whole.
   return same and bool(sizes) and all(sizes)
 
 
@@ -213,6 +221,8 @@ def read(
     )
   tree = _restore(folder, shapes)
   values = checksum(tree)
+  # The files are as they were written; this says that they are the parameters
+  # which `encoder.json` speaks of.
   told = about.get("digest")
   if told and told != digest(about["family"], about["encoder"], values):
     raise errors.InputError(
@@ -227,6 +237,7 @@ def _restore(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Tree:
   import orbax.checkpoint as ocp  # a second to import
 
   zero = np.zeros((), np.float32)
+  # Shapes that take no memory.
   flat = {path: np.broadcast_to(zero, s) for path, s in shapes.items()}
   target = flax.traverse_util.unflatten_dict(flat, sep="/")
   try:

@@ -114,6 +114,8 @@ def _names(placeholders: Iterable[str]) -> set[Name]:
 def _tree(source: Source, names: set[Name]) -> tuple[str, Any, dict[str, Any]]:
   """Container, object and what stands beside it."""
   start = source.read(0, min(source.size, 256), "the first bytes")
+  # By content, as a suffix may be wrong. Only safetensors files have no mark
+  # to begin with; there the suffix decides.
   if start.startswith(torch_file.ZIP_START):
     return "torch zip", torch_file.read_zip(source, placeholders=names), {}
   if start.startswith(torch_file.LEGACY_START):
@@ -130,6 +132,7 @@ def _all_tensors(tree: Any) -> dict[str, Stored]:
   """All tensors by place; each container is entered once, in any depth."""
   found: dict[str, Stored] = {}
   seen: set[int] = set()
+  # A list of things to do, as depth without bounds would exhaust the stack.
   todo: list[tuple[tuple, Any]] = [((), tree)]
   if not isinstance(tree, dict | list | tuple):
     return found
@@ -139,6 +142,7 @@ def _all_tensors(tree: Any) -> dict[str, Stored]:
       name = _joined(place)
       found[f"{name}#{len(found)}" if name in found else name] = value
       continue
+    # Containers may be shared, or be part of themselves.
     if id(value) in seen:
       continue
     seen.add(id(value))
@@ -155,6 +159,7 @@ def _all_tensors(tree: Any) -> dict[str, Stored]:
 def _joined(place: tuple) -> str:
   """`model/a/0` from the linked names `((((), "model"), "a"), 0)`."""
   parts: list[str] = []
+  # Cut, or the names would grow with the square of the depth.
   while place and len(parts) < 64:
     place, name = place
     parts.append(str(name) if type(name) is int else shown(name))
@@ -168,6 +173,7 @@ def _mapping(tree: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
       f"found {type(tree).__name__} in the file, expected names and tensors."
     )
   entry, mapping, beside = "", tree, {}
+  # A weight may have that name as well.
   if _ENTRY in tree and type(tree[_ENTRY]) is not Stored:
     entry, mapping = _ENTRY, tree[_ENTRY]
     beside = {k: v for k, v in tree.items() if k != _ENTRY}
@@ -181,6 +187,8 @@ def _mapping(tree: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
       f"found no tensor in {where}, expected names and tensors."
     )
   for name, value in mapping.items():
+    # An object in the midst of the weights may be one of them: to leave it out
+    # would give a network that lacks it.
     if type(name) is not str or type(value) is Placeholder:
       raise WeightsFileError(
         f"found {shown(name)} that is no tensor by name in {where}, expected"
@@ -193,6 +201,7 @@ def _scan(source: Source, placeholders: Iterable[str]) -> Contents:
   """What an open file holds."""
   container, tree, extra = _tree(source, _names(placeholders))
   tensors = _all_tensors(tree)
+  # Before any of them takes memory.
   stored_tensor.check_total(tensors.values(), source.size)
   entry, mapping, beside = _mapping(tree)
   return Contents(

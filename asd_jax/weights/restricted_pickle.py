@@ -139,6 +139,7 @@ class _Machine:
     self.stack.append(value)
 
   def remember(self, index: int) -> None:
+    # Indices count up, so none can be larger than the number of its opcode.
     if index > self.steps:
       raise WeightsFileError(
         f"found memo index {index} at opcode {self.steps} of the pickle,"
@@ -161,6 +162,8 @@ class _Machine:
       raise WeightsFileError(
         "found a global whose name is no string, expected strings."
       )
+    # Only compared with our tables: a name from the file never leads to an
+    # import.
     both = (module, name)
     tables = self.tables
     known = (tables.rebuild, tables.inert, tables.placeholders)
@@ -185,6 +188,7 @@ class _Machine:
       self.push(_ordered_mapping(arguments))
     elif name in self.tables.placeholders:
       self.push(Placeholder(called.text))
+    # What weights are rebuilt by are functions; `made` (NEWOBJ) wants a class.
     elif name in self.tables.rebuild and not made:
       self.push(self.tables.rebuild[name](arguments))
     else:
@@ -203,6 +207,7 @@ class _Machine:
       raise WeightsFileError(
         "found a key without its value in the pickle, expected pairs."
       )
+    # What goes into an object that is not rebuilt is dropped with it.
     if type(target) is Placeholder:
       return
     for name, value in zip(items[::2], items[1::2], strict=True):
@@ -234,10 +239,13 @@ def _protocol(m: _Machine) -> None:
 
 
 def _stack_global(m: _Machine) -> None:
+  # The name lies on top.
   name, module = m.pop(), m.pop()
   m.push_global(module, name)
 
 
+# `pickletools` has their names. What is missing here is refused: INST, OBJ,
+# EXT and others that could call or import something.
 _OPCODES: dict[bytes, Callable[[_Machine], Any]] = {
   b"\x80": _protocol,
   b"\x95": lambda m: m.take(8),  # FRAME: only a hint

@@ -48,6 +48,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   """An object of the header; a name that stands twice is refused."""
   found: dict[str, Any] = {}
   for name, value in pairs:
+    # `json` alone would keep the last one and say nothing.
     if name in found:
       raise WeightsFileError(
         f"found the name {shown(name)} twice in the header, expected once."
@@ -60,6 +61,7 @@ def _header(text: bytes) -> dict[str, Any]:
   """The header as an object."""
   try:
     found = json.loads(text.decode(), object_pairs_hook=_unique)
+  # It is a ValueError itself, and must get past the next line.
   except WeightsFileError:
     raise
   except (ValueError, RecursionError):
@@ -97,6 +99,7 @@ def _tensor(name: str, found: object, start: int) -> Stored:
     not lists
     or len(shape) > stored_tensor.MAX_RANK
     or not all(
+      # Not `isinstance`: `true` is an `int` for Python.
       type(n) is int and 0 <= n < 4 * stored_tensor.LIMIT
       for n in shape + offsets
     )
@@ -149,10 +152,13 @@ def read(source: Source) -> tuple[dict[str, Stored], dict[str, str]]:
   for name, found in header.items():
     tensors[name] = _tensor(name, found, start)
   free = start
+  # Tensors without numbers start where the next one does, and come before it.
   for tensor in sorted(
     tensors.values(), key=lambda t: (t.storage.start, t.nbytes)
   ):
     place = tensor.storage.start
+    # Bytes that belong to no tensor, or to two, may hold what the header
+    # hides.
     if place != free:
       raise WeightsFileError(
         f"found the data of {tensor.storage.name} at byte {place}, expected"

@@ -129,6 +129,8 @@ def checked(
       f"found a tensor that reaches number {tensor.offset + tensor.extent} of"
       f" storage {storage.name}, expected at most {storage.count}."
     )
+  # Strides of zero make a large tensor of few numbers. That is fine for small
+  # ones; beyond, a short file must not take all memory.
   least = math.prod(max(num, 1) for num in shape) * storage.dtype.itemsize
   expanded = math.prod(shape) > storage.count and tensor.nbytes > SPARE_BYTES
   if expanded or least > LIMIT:
@@ -184,11 +186,13 @@ def load(source: Source, tensor: Stored) -> np.ndarray:
     # The two parts of a complex number are swapped each on its own.
     unit = item // 2 if tensor.dtype.kind == "c" else item
     raw = raw.view(f"u{unit}").byteswap(inplace=True).view(np.uint8)
+  # NumPy knows no other bytes than 0 and 1 as truth values.
   if tensor.dtype == np.bool_:
     raw = (raw != 0).view(np.uint8)
   flat = raw.view(tensor.dtype)
   if tensor.strides == row_major(tensor.shape):
     return flat.reshape(tensor.shape)
   strides = tuple(step * item for step in tensor.strides)
+  # NumPy checks nothing here; `checked` has, when the tensor was made.
   view = np.lib.stride_tricks.as_strided(flat, tensor.shape, strides)
   return view.copy()

@@ -12,6 +12,7 @@ from asd_jax.weights.restricted_pickle import Global, Name, Tables
 from asd_jax.weights.stored_tensor import Storage, Stored
 
 ZIP_START = b"PK\x03\x04"
+# A pickle of its own: protocol 2, PyTorch's magic number, the end.
 LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 _LEGACY_VERSION = 1001
 _KEY = re.compile(r"[0-9]{1,40}", re.ASCII)
@@ -61,6 +62,7 @@ def _rebuild_tensor(arguments: tuple) -> Stored:
       f"found a tensor of {len(arguments)} parts, expected a storage, offset,"
       " size, stride and two flags."
     )
+  # The rest is about gradients.
   return stored_tensor.checked(*arguments[:4])
 
 
@@ -101,6 +103,8 @@ def _tables(
       or found[5:] != ((None,) * (length - 5))
     ):
       raise wrong
+    # The place is where the numbers lay once (`cuda:0`), which does not
+    # matter.
     tag, kind, name, _, count = found[:5]
     if type(tag) is not str or tag != "storage" or type(kind) is not Global:
       raise wrong
@@ -115,6 +119,7 @@ def _tables(
     if name not in storages:
       storages[name] = open_storage(name, dtype, count)
     same = storages[name]
+    # Tensors share a storage by its key, and must agree about it.
     if same.dtype != dtype or same.count != count:
       raise WeightsFileError(
         f"found storage {name} as {same.count} {same.dtype} and as {count}"
@@ -174,7 +179,9 @@ def read_zip(source: Source, *, placeholders: Iterable[Name]) -> Any:
   """
   entries = zip_entries.entries(source)
   prefix = _prefix(entries)
+  # All of them, before the pickle says which ones are used.
   zip_entries.check_data(source, entries.values())
+  # Older files do not say it; those are taken for little-endian.
   order = entries.get(prefix + "byteorder")
   swapped = False
   if order is not None:
@@ -237,6 +244,8 @@ def read_legacy(source: Source, *, placeholders: Iterable[Name]) -> Any:
   storages: dict[str, Storage] = {}
 
   def open_storage(name: str, dtype: np.dtype, count: int) -> Storage:
+    # Where it lies is known only after the pickles; that it cannot be larger
+    # than the file is known now.
     source.check_range(0, count * dtype.itemsize, f"storage {name}")
     return Storage(name, dtype, count)
 
@@ -245,6 +254,8 @@ def read_legacy(source: Source, *, placeholders: Iterable[Name]) -> Any:
       "found a tensor outside the main pickle, expected none."
     )
 
+  # Five pickles in a row: magic number, version, system, object, keys. Only
+  # the object may hold tensors.
   plain = _tables({}, no_storage, length=6, placeholders=())
   tables = _tables(storages, open_storage, length=6, placeholders=placeholders)
   version, at = restricted_pickle.load(data, len(LEGACY_START), plain)
@@ -282,6 +293,7 @@ def _place(
       raise WeightsFileError(
         f"found {count} numbers in storage {name}, expected {storage.count}."
       )
+    # Each storage has its count in front.
     storage.start = at + 8
     size = count * storage.dtype.itemsize
     source.check_range(storage.start, size, f"storage {name}")

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from asd_jax.weights.byte_source import Source, WeightsFileError, shown
 
+# The end of the directory, its two zip64 parts, and the headers of an entry in
+# the directory and before its data.
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -49,6 +51,8 @@ def _end_record(source: Source) -> tuple[int, int, int, int]:
   """Number of entries, start and size of the directory, and where it ends."""
   size = min(source.size, _END.size + _FULL16)
   tail = source.read(source.size - size, size, "the end of the zip")
+  # A comment of up to 65,535 bytes may follow. It may hold what looks like an
+  # end, too: the last one must fill up the file to its last byte.
   at = tail.rfind(b"PK\x05\x06")
   if at < 0 or at + _END.size > size:
     raise _broken("no zip directory at the end of the file")
@@ -66,6 +70,7 @@ def _end_record(source: Source) -> tuple[int, int, int, int]:
   record = _END64.unpack(source.read(end, _END64.size, "zip64 directory"))
   if record[0] != b"PK\x06\x06" or record[6] != record[7]:
     raise _broken("a broken zip64 directory")
+  # Where they differ, two readers would see two files in one.
   for small, large, full in (
     (num, record[7], _FULL16),
     (length, record[8], _FULL32),
@@ -85,6 +90,7 @@ def _wide(extra: bytes, values: list[int]) -> list[int]:
     at += 4 + length
     if kind != 1:
       continue
+    # The field holds only what did not fit, in this order.
     for i, value in enumerate(values):
       if value == _FULL32 and len(part) >= 8:
         values[i] = int.from_bytes(part[:8], "little")
@@ -129,6 +135,8 @@ def _located(source: Source, entry: Entry, end: int) -> Entry:
   """The entry with the start of its data, which must lie before `end`."""
   head = source.read(entry.header, _LOCAL.size, "the header of an entry")
   fields = _LOCAL.unpack(head)
+  # Not those of the directory: PyTorch pads this header alone, so that numbers
+  # start at multiples of 64 bytes.
   name_size, extra_size = fields[9:11]
   name = source.read(entry.header + _LOCAL.size, name_size, "an entry name")
   if (
@@ -159,6 +167,7 @@ def entries(source: Source) -> dict[str, Entry]:
     WeightsFileError: the zip is broken, or of a kind that weights never are.
   """
   num, start, length, end = _end_record(source)
+  # Nothing may lie between the directory and its end.
   if start + length != end or length > _MAX_DIRECTORY:
     raise _broken(f"a zip directory of {length} bytes at byte {start}")
   directory = source.read(start, length, "the zip directory")
@@ -195,6 +204,7 @@ def check_data(source: Source, found: Collection[Entry]) -> None:
         " it stored as it is."
       )
   free = 0
+  # Entries over each other make a small file large, and show two sides of it.
   for entry in sorted(found, key=lambda e: e.header):
     if entry.header < free:
       raise WeightsFileError(
