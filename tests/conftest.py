@@ -2,10 +2,16 @@ import os
 import tempfile
 from pathlib import Path
 
-import jax
-import numpy as np
-import pytest
+# Most of the suite's time is compilation, and most programs run once: they are
+# compiled with few optimisations, in child processes too. Goldens and tests
+# marked `optimised` compile as users do.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+_QUICK = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Programs that come up in many tests are compiled once a process. A cache a
@@ -25,6 +31,20 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 GOLDENS = Path(
   os.environ.get("ASD_JAX_GOLDENS", Path(__file__).parent / "goldens")
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+  # A hook, not a fixture: it must come before fixtures of wider scope.
+  users = any(item.get_closest_marker(m) for m in ("golden", "optimised"))
+  jax.config.update("jax_disable_most_optimizations", _QUICK and not users)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bounded_memory():
+  """Drops a module's compiled programs: a process grew to 4 GB of them."""
+  yield
+  jax.clear_caches()
 
 
 @pytest.fixture

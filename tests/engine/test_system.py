@@ -12,6 +12,7 @@ from asd_jax.engine import encode
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.normals import Normals
+from asd_jax.training import reconstruction
 
 CONFIGS = sorted(
   p
@@ -28,6 +29,15 @@ def load(stem, arg="smoke"):
   return mod.get_config(arg)
 
 
+def small(stem):
+  """A smoke config with few mel bands: networks are as wide as they."""
+  config = load(stem)
+  for branch in config.branches.values():
+    if branch.encoder.name.endswith("autoencoder"):
+      branch.frontend.num_mels = 16
+  return config
+
+
 def waves(num, samples=6000, seed=0):
   rng = np.random.default_rng(seed)
   return rng.integers(-9000, 9000, (num, 2, samples)).astype(np.int16)
@@ -42,22 +52,42 @@ def features(system):
   return functools.partial(encode.clip_features, system.branches)
 
 
-def normals_of(system, config, groups):
-  """Training clips of one or more lengths, with trained encoders."""
+def compiled_features(system):
+  return jax.jit(jax.vmap(features(system), in_axes=(None, None, 0)))
+
+
+def untrained(system, given):
+  """Networks as they are drawn; what they learn is tested where it matters."""
+  trained = {}
+  for name, branch in system.branches.items():
+    if train_lib.trains(branch):
+      encoder, seeds = branch.encoder, system.seeds[name]
+      width = given[name].shape[-1]
+      mean = jnp.zeros(encoder.about.num_context * width)
+      init = jax.jit(jax.vmap(encoder.init, in_axes=(0, None, None)))
+      drawn = init(train_lib.seed_keys(seeds), mean, mean + 1.0)
+      eye = jnp.broadcast_to(jnp.eye(width), (len(seeds), 2, width, width))
+      none = jnp.zeros((len(seeds), 0))
+      trained[name] = reconstruction.Trained(*drawn, eye, none, none)
+  return trained
+
+
+def normals_of(system, config, groups, compute, *, train):
+  """Training clips of one or more lengths, and networks."""
   branches = system.branches
   front = encode.unfitted(branches)
   for stage in encode.stages_of(branches):
-    sums = [
-      encode.measure(branches, stage, front, w) for g in groups for w in g
-    ]
-    total = jax.tree.map(lambda *x: sum(x), *sums)
+    one = functools.partial(encode.measure, branches, stage, front)
+    sums = [jax.jit(jax.vmap(one))(g) for g in groups]
+    total = jax.tree.map(lambda *x: sum(y.sum(0) for y in x), *sums)
     front = encode.fit_front(branches, stage, front, total)
   params = params_of(system)
-  compute = jax.jit(jax.vmap(features(system), in_axes=(None, None, 0)))
   feats = tuple(compute(front, params, g) for g in groups)
   num = sum(len(g) for g in groups)
   rows = jnp.arange(num)
   normals = Normals(front, feats, rows, rows >= num - 4, {}, num_target=4)
+  if not train:
+    return normals.replace(trained=untrained(system, feats[0]))
   return train_lib.train(
     train_lib.trainers(system),
     system,
@@ -68,12 +98,15 @@ def normals_of(system, config, groups):
   )
 
 
-def fitted(stem, seeds=(1,), groups=None, change=lambda c: c):
-  config = load(stem)
+def fitted(stem, seeds=(1,), groups=None, change=lambda c: c, train=False):
+  config = small(stem)
   config.seeds = seeds
   config = change(config).to_dict()
   system = system_lib.build(config)
-  normals = normals_of(system, config, groups or [waves(12)])
+  compute = compiled_features(system)
+  normals = normals_of(
+    system, config, groups or [waves(12)], compute, train=train
+  )
   state, own = system_lib.compiled_fit(system)(system.hypers, normals)
   return system, normals, state, own
 
@@ -101,29 +134,73 @@ def test_a_config_says_how_to_run_itself(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_traces_from_samples_to_a_score(path):
+  """Shapes only: nothing is compiled, which costs a minute a config."""
+  system = system_lib.build(load(path.stem).to_dict())
+  normals = train_lib.abstract_normals(system, 6000)
+  fit = functools.partial(system_lib.fit, system)
+  state = jax.eval_shape(fit, system.hypers, normals)
+  assert set(state["branches"]) == set(system.branches)
+  clip = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), normals.features[0]
+  )
+  scored = functools.partial(system_lib.scores, system)
+  scores = jax.eval_shape(scored, system.hypers, state, clip)
+  assert scores.fused.shape == ()
+  assert scores.fused.dtype == jnp.float32
+  assert scores.seeds.shape == (max(map(len, system.seeds.values())),)
+
+
+# Every kind of stage once; the others share all of theirs with one of these.
+KINDS = ("baseline_mahala", "katech_system1", "konica_system4", "ludo_system1")
+
+
+# Optimised, for vectors are what could make rows of a batch differ.
+@pytest.mark.optimised
+@pytest.mark.parametrize(
+  "path",
+  [
+    pytest.param(p, marks=() if p.stem in KINDS else pytest.mark.full)
+    for p in CONFIGS
+  ],
+  ids=lambda p: p.stem,
+)
 def test_a_clip_alone_has_the_bytes_it_has_in_any_batch(path):
-  system, _, state, own = fitted(path.stem, seeds=(1, 2))
-  test = waves(7, seed=1)
-  one = lambda s, w: score_of(system, s, w)
-  run = jax.jit(jax.vmap(one, in_axes=(None, 0)))
-  together = np.asarray(run(state, test))
-  assert np.isfinite(together).all()
+  config = small(path.stem)
+  config.seeds = (1, 2)
+  config = config.to_dict()
+  system = system_lib.build(config)
+  compute = compiled_features(system)
+  normals = normals_of(system, config, [waves(9)], compute, train=False)
+  state, own = system_lib.compiled_fit(system)(system.hypers, normals)
   assert np.isfinite(own).all()
-  for i in range(len(test)):
-    alone = np.asarray(run(state, np.repeat(test[i : i + 1], 7, axis=0)))
+  params, test = params_of(system), waves(9, seed=1)
+  one = functools.partial(system_lib.score, system, system.hypers, state)
+  score = jax.jit(jax.vmap(one))
+  run = lambda w: np.asarray(score(compute(state["front"], params, w)))
+  together = run(test)
+  assert np.isfinite(together).all()
+  for i in range(3):
+    alone = run(np.repeat(test[i : i + 1], 9, axis=0))
     assert alone[0].tobytes() == together[i].tobytes()
-  back = np.asarray(run(state, test[::-1]))[::-1]
+  back = run(test[::-1])[::-1]
   assert back.tobytes() == together.tobytes()
-  single = jax.jit(one)(state, test[3])
-  np.testing.assert_allclose(single, together[3], rtol=1e-5)
+
+
+@pytest.mark.parametrize("stem", ["plain_knn", "plain_mahalanobis"])
+def test_a_clip_without_a_batch_scores_as_in_one(stem):
+  system, _, state, _ = fitted(stem)
+  test = waves(3, seed=1)
+  one = lambda w: score_of(system, state, w)
+  together = jax.jit(jax.vmap(one))(test)
+  np.testing.assert_allclose(jax.jit(one)(test[1]), together[1], rtol=1e-5)
 
 
 def test_scores_do_not_depend_on_the_order_of_training_clips():
   clips = waves(12)
   system, normals, state, _ = fitted("plain_knn", groups=[clips])
   perm = np.random.default_rng(0).permutation(12)
-  compute = jax.jit(jax.vmap(features(system), in_axes=(None, None, 0)))
-  feats = compute(normals.front, {}, clips[perm])
+  feats = compiled_features(system)(normals.front, {}, clips[perm])
   other = normals.replace(features=(feats,), order=jnp.argsort(perm))
   state2, _ = system_lib.compiled_fit(system)(system.hypers, other)
   for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(state2), strict=True):
@@ -133,13 +210,12 @@ def test_scores_do_not_depend_on_the_order_of_training_clips():
 @pytest.mark.parametrize("stem", ["baseline_mahala", "plain_mahalanobis"])
 def test_training_clips_may_differ_in_length(stem):
   system, normals, state, own = fitted(
-    stem, groups=[waves(8), waves(5, samples=7000, seed=3)]
+    stem, groups=[waves(8), waves(5, samples=7000, seed=3)], train=True
   )
   assert own.shape == (13,)
   wave = waves(1, samples=7000, seed=3)[0]
-  x = features(system)(state["front"], params_of(system), wave)
   # Training clip 8 is the first of the second length; it scores as it did.
-  got = system_lib.score(system, system.hypers, state, x)
+  got = jax.jit(lambda w: score_of(system, state, w))(wave)
   np.testing.assert_allclose(got, own[8], rtol=1e-4)
   assert normals.is_target.shape == (13,)
 
@@ -169,7 +245,8 @@ def test_a_swept_weight_equals_a_loop_and_traces_once():
   got = swept(values)
   swept(values + 1.0)
   assert len(traces) == 1
-  np.testing.assert_allclose(got, [score(v) for v in values], rtol=1e-6)
+  one = jax.jit(score)
+  np.testing.assert_allclose(got, [one(v) for v in values], rtol=1e-6)
   assert got[0] != got[-1]
 
 
@@ -226,15 +303,15 @@ def test_a_denoiser_before_any_front_end_works_on_waveforms():
 
 def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
   system, _, state, _ = fitted("baseline_mse", seeds=(1, 2, 3))
-  x = features(system)(state["front"], params_of(system), waves(1, seed=1)[0])
-  score, seeds, _ = system_lib.scores(system, system.hypers, state, x)
+  wave = waves(1, seed=1)[0]
+  x = jax.jit(features(system))(state["front"], params_of(system), wave)
+  scored = jax.jit(functools.partial(system_lib.scores, system, system.hypers))
+  score, seeds, _ = scored(state, x)
   assert seeds.shape == (3,)
   np.testing.assert_allclose(score, seeds.mean(), rtol=1e-6)
   one = jax.tree.map(lambda a: a[1:2], state["branches"])
   one = {**state, "branches": one}
-  np.testing.assert_allclose(
-    system_lib.score(system, system.hypers, one, x), seeds[1], rtol=1e-5
-  )
+  np.testing.assert_allclose(scored(one, x).fused, seeds[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("bank", ["memmixup", "memmixup_rows"])

@@ -73,8 +73,18 @@ def nothing_left(out):
 # Every system, and what a run writes.
 
 
+# One that trains nothing and one that trains; the rest with `-m full`.
+SMALLEST = ("plain_mahalanobis", "katech_system1")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(n, marks=() if n in SMALLEST else pytest.mark.full)
+    for n in CONFIGS
+  ],
+)
 def test_every_config_runs_as_smoke(evaluate, tmp_path, name):
   out = tmp_path / "out"
   end = evaluate(config=f"{ROOT / 'configs' / name}.py:smoke", data=None)
