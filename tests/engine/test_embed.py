@@ -366,7 +366,9 @@ def test_kept_features_of_other_shapes_do_not_share_a_batch(some):
   gathered_rows = lambda c: {
     i: {n: x[r] for n, x in part.features.items()}
     for part in opened(c).parts(
-      system_lib.build(c).front, some, advance=lambda num: None
+      encode.unfitted(system_lib.build(c).branches),
+      some,
+      advance=lambda num: None,
     )
     for r, i in enumerate(part.index)
     if i >= 0
