@@ -62,6 +62,18 @@ def test_the_page_about_encoders_lists_the_same():
     assert source.licence == row["licence of the weights"]
 
 
+def test_the_code_of_the_page_runs():
+  page = (ROOT / "docs/encoders.md").read_text()
+  blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+  (code,) = [c for c in blocks if c.startswith("import jax")]
+  for large, tiny in (("large", "tiny"), ("r_12", "r_1"), ("r_24", "r_2")):
+    assert large in code
+    code = code.replace(large, tiny)
+  names = {"waves": np.zeros((1, 2, 160_000), np.float32)}
+  exec(compile(code, "encoders.md", "exec"), names)
+  assert names["out"]["layer_1"].grid.shape == (1, 2, 64, 8, 48)
+
+
 def test_every_family_has_a_tiny_network():
   for name, family in FAMILIES.items():
     encoder = family(size="tiny")
