@@ -21,6 +21,7 @@ from asd_jax import errors
 from asd_jax.typing import Array, Key
 
 SPEED_OF_SOUND = 343.0  # m/s
+# The cap of [MERL26]'s public code, which most rooms reach.
 MAX_ORDER = 30
 Position = Sequence[float] | np.ndarray
 
@@ -241,6 +242,7 @@ def sabine(dims: Array, rt60: Array) -> tuple[Array, Array]:
     integer, not capped.
   """
   absorption = _full_absorption_rt60(*jnp.moveaxis(dims, -1, 0)) / rt60
+  # Of the three pairs of sides, the tightest needs the most reflections.
   other = jnp.roll(dims, 1, axis=-1)
   radius = jnp.min(dims * other / jnp.hypot(dims, other), axis=-1)
   order = jnp.ceil(SPEED_OF_SOUND * rt60 / radius - 1)
@@ -273,14 +275,19 @@ def from_uniform(u: Array, *, ranges: Ranges = REPORT) -> Room:
   low = jnp.asarray([ranges.side[0], ranges.side[0], ranges.height[0]])
   high = jnp.asarray([ranges.side[1], ranges.side[1], ranges.height[1]])
   dims = low + (high - low) * u[:3]
+  # Drawn among the times that this room can have. The public code draws again
+  # until one is possible, which gives the same distribution.
   shortest = jnp.maximum(ranges.rt60[0], _full_absorption_rt60(*dims))
   rt60 = shortest + (ranges.rt60[1] - shortest) * u[3]
   absorption, order = sabine(dims, rt60)
   spot = ranges.wall + (dims[:2] - 2 * ranges.wall) * u[4:6]
   near = spot + ranges.near * _direction(u[6])
   ray = _direction(u[7])
+  # The report measures from the near microphone, its code from the target.
   start = near if ranges.far_from == "near" else spot
   reach = jnp.minimum(ranges.far[1], _wall_distance(start, ray, dims[:2]))
+  # The direction comes before the distance, so that no draw is thrown away
+  # where a wall is near.
   far = start + (ranges.far[0] + (reach - ranges.far[0]) * u[8]) * ray
   snr_low, snr_high = ranges.snr_db
   return Room(
@@ -317,4 +324,5 @@ def _direction(u: Array) -> Array:
 def _wall_distance(start: Array, ray: Array, sides: Array) -> Array:
   """Distance from `start` `[2]` along `ray` `[2]` to the nearest wall."""
   ahead = jnp.where(ray > 0, sides - start, start)
+  # A ray along a wall never meets it.
   return jnp.min(ahead / jnp.maximum(jnp.abs(ray), 1e-9))

@@ -115,6 +115,7 @@ def early(
   Source: [MERL26] Sec. 2.1.
   """
   end = direct_delay(jnp.asarray(distance)) + round(seconds * SAMPLE_RATE)
+  # A hard cut, as in the public code.
   return jnp.where(jnp.arange(response.shape[-1]) < end, response, 0.0)
 
 
@@ -131,6 +132,8 @@ def noise_gain(target: Array, noise: Array, snr_db: Array) -> Array:
 
   Source: [MERL26] public code.
   """
+  # Of the reverberant sound: of the dry one, the ratio would depend on the
+  # room.
   wanted = jnp.mean(jnp.square(target)) / jnp.power(10.0, snr_db / 10.0)
   return jnp.sqrt(wanted / (jnp.mean(jnp.square(noise)) + POWER_FLOOR))
 

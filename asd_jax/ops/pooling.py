@@ -95,6 +95,7 @@ def mean_frame(frames: Array, *, num_blocks: int = 5) -> Array:
 
   Source: [DCASE26base], the official Mahalanobis score's mean residual.
   """
+  # Windows overlap, and the official score does not take that back.
   return jnp.mean(jnp.mean(frames, axis=0).reshape(num_blocks, -1), axis=0)
 
 
@@ -143,6 +144,8 @@ def relative_deviation_weights(frames: Array, *, gamma: float = 4.0) -> Array:
   square = jnp.sum(jnp.square(gap), axis=-1)  # [T, ...]
   # The root has no gradient at zero, where the weight does not need one.
   far = jnp.where(square > 0.0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+  # Relative to the largest gap, not to the range of gaps: that is another
+  # method with other weights, known by the same name.
   top = jnp.max(far, axis=0, keepdims=True)
   share = jnp.where(top > 1e-8, far / jnp.where(top > 1e-8, top, 1.0), 0.0)
   weight = jnp.power(1.0 + share, gamma)

@@ -29,6 +29,8 @@ def residual(emb: Array, *, alpha: Scalar = 0.5) -> Array:
 
   Source: [LUDO26] Sec. 2.1.
   """
+  # No length is scaled, neither before nor after: how loud the far channel is
+  # belongs to what is subtracted.
   return emb[0] - alpha * emb[1]
 
 

@@ -88,6 +88,7 @@ def section(run: record.Run) -> str:
     " noise reference, on one colour scale with both. The fault must still"
     " show in the last row."
   )
+  # Some denoisers learn no transfer.
   if any(d.transfer for d in run.denoised):
     lead += (
       " The noise transfer is how much louder the quiet moments of the training"

@@ -29,10 +29,12 @@ _COLOURS = {
 }
 INK, FAINT, NORMAL, ANOMALY, ACCENT = _COLOURS
 _STYLE = {
+  # Text stays text: in the page's font, searchable, of a few bytes.
   "svg.fonttype": "none",
   "font.family": "sans-serif",
   "font.sans-serif": ["DejaVu Sans"],
   "font.size": 9,
+  # A file name with two dollar signs is no formula.
   "text.parse_math": False,
   "text.color": INK,
   "axes.edgecolor": FAINT,
@@ -86,6 +88,7 @@ def figure(
 def svg(fig: "Figure", label: str) -> str:
   """Draws to SVG for use inside a page, with a label for screen readers."""
   out = io.StringIO()
+  # Without a date: equal runs give equal bytes.
   fig.savefig(
     out, format="svg", transparent=True, metadata={"Date": None, "Creator": ""}
   )
@@ -159,6 +162,8 @@ def roc(clips: record.Section, name: str) -> str | None:
     axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
     axes.axvline(MAX_FPR, color=INK, lw=0.8, ls=(0, (1, 2)))
     axes.text(MAX_FPR + 0.02, 0.02, "0.1", fontsize=8)
+    # Dashes beside colours, for paper and for eyes that cannot tell them
+    # apart.
     looks = ((NORMAL, "-"), (ANOMALY, (0, (5, 2))))
     for (label, points), (colour, dash) in zip(curves, looks, strict=False):
       if points:
@@ -199,6 +204,7 @@ def _bins(clips: record.Section) -> np.ndarray:
   if np.isfinite(clips.threshold):
     shown.append(np.array([clips.threshold]))
   low, high = min(map(np.min, shown)), max(map(np.max, shown))
+  # All scores may be equal.
   pad = 0.02 * (high - low) or 0.5
   num = int(np.clip(np.sqrt(len(clips.score)) * 2.5, 8, 30))
   return np.linspace(low - pad, high + pad, num + 1)

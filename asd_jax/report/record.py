@@ -162,5 +162,6 @@ def published_of(results: Results) -> Mapping[str, Any]:
   Returns:
     Name to number, and the source.
   """
+  # None where the config has no such block.
   given = results.get("published") or {}
   return {k: v for k, v in given.items() if v}

@@ -45,6 +45,7 @@ def number(value: float | None) -> str:
   """A score with four significant digits, or a dash."""
   if value is None:
     return MISSING
+  # A threshold is infinite where there were too few clips to set one.
   if not math.isfinite(value):
     return "infinite"
   return f"{value:.4g}".replace("-", "&minus;")
@@ -135,6 +136,7 @@ def page(title: str, body: str) -> str:
   """
   return (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+    # Else a phone lays the page out as wide as a desk's and shrinks it.
     '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
     f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     f"<title>{title}</title>\n<style>{CSS}</style></head>\n"

@@ -18,6 +18,7 @@ from asd_jax.runs import compare_clips
 
 _EXPECTED = "results.json of a run of evaluate.py"
 _KINDS = {"system": str, "machines": dict, "per_seed": list}
+# Of any kind here: null has a message of its own.
 _KINDS |= {"official_score": object}
 _KEYS = (*official.RANKED, "score")
 Value = report_compare.Value
@@ -217,6 +218,8 @@ def compare(a: Run, b: Run) -> Compared:
     first, second = (report_seeds.named(r.machines) or "none" for r in (a, b))
     wanted = f"one that {a.file} scored too ({first})"
     raise _unfit(b.file, f"machines {second}", wanted)
+  # Computed anew only where it must be: else a reader finds other numbers here
+  # than in the runs' own reports.
   places = [] if known[0] == known[1] else common
   notes = [
     f"only in {side}, left out: {report_seeds.named(only)}"
@@ -246,6 +249,7 @@ def compare(a: Run, b: Run) -> Compared:
   total = Row("official score", first, second, fused_a, fused_b, record)
   rows = [total, *rows]
   notes += compare_clips.data_notes(a.results, b.results)
+  # Systems of chosen members have no seeds beside them.
   if any("branch" in e for r in (a, b) for e in r.results["per_seed"]):
     notes.append("what counts as a seed is a member: a branch with its seed")
   found = _over_clips(Compared(_side(a), _side(b), rows, notes), a, b)

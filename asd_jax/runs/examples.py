@@ -128,6 +128,7 @@ def find_denoised(
           wave = audio.read(clip.path, sample_rate=rate)[0]
         except errors.InputError:  # changed or removed since it was scored
           continue
+        # Behind the front end there is one channel, the denoised one.
         found = programs.clip_features(front, wave)
         rows = _rows({n: np.asarray(found[n])[0] for n in names}, wave, rate)
         seconds = clip.header.num_samples / clip.header.sample_rate

@@ -175,12 +175,15 @@ def bank_scorer(system: System) -> Callable[[Tree, Tree, Array], Array]:
       def only(node: Any) -> Any:
         if not _is_bank(node):
           return node
-        # Rows mixed from several clips belong to one group and stay together.
+        # Rows made from one clip come with it; those made from several are of
+        # no clip (group -1) and leave.
         return node.replace(valid=node.valid & (node.group == n))
 
       alone = jax.tree.map(only, state, is_leaf=_is_bank)
       return system_lib.score(system, system.hypers, alone, feats)
 
+    # A few training clips at a time: all of them at once would need N copies
+    # of what a score needs.
     rows = min(_MAP_ROWS, number.shape[0])
     return jax.lax.map(one, number, batch_size=rows)
 

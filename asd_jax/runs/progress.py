@@ -30,7 +30,9 @@ class Progress:
   """
 
   def __init__(self, *, quiet: bool = False) -> None:
+    # Standard output is for results, which a program may read.
     console = rich.console.Console(stderr=True)
+    # Bars are redrawn in place, which a log cannot do: it gets lines.
     self._live = console.is_terminal and not quiet
     self._quiet = quiet
     self._bars = rich.progress.Progress(
@@ -60,6 +62,7 @@ class Progress:
   def line(self, text: str) -> None:
     """Prints a line."""
     if not self._quiet:
+      # As it is: a file name in brackets would be taken for a style.
       self._bars.console.print(text, markup=False, highlight=False)
 
   def task(self, label: str, total: int) -> Callable[[int], None]:

@@ -96,6 +96,7 @@ def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
   entries = list(metrics.values())
   entry: dict[str, Any] = {
     k: official.official_score([e[k] for e in entries])
+    # A mean over some sections would be one of other clips.
     if all(e[k] is not None for e in entries)
     else None
     for k in official.RANKED
@@ -269,6 +270,7 @@ def _collapse(notes: Sequence[str], *, most: int = 5) -> list[str]:
   out = []
   for note in notes:
     # A whole folder with one fault must not bury the other notes.
+    # The machine or file before the colon differs, the fault does not.
     text = note.split(": ", 1)[-1]
     count[text] = count.get(text, 0) + 1
     if count[text] <= most:
@@ -379,5 +381,6 @@ def write(
   _write_submission(out, config, scored, run.results["machines"])
   files.atomic_write_text(out / "report.html", report_page.page(run))
   # Last, so that a folder with results.json is a whole run.
+  # NaN is no JSON: better to fail here than in what reads it.
   text = json.dumps(run.results, indent=2, allow_nan=False)
   files.atomic_write_text(out / "results.json", text + "\n")
