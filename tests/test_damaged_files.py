@@ -18,7 +18,6 @@ from asd_jax.data import audio, score_table, submission, submission_meta, truth
 from asd_jax.engine import settings
 from asd_jax.frontends import dif
 from asd_jax.runs import compare
-from asd_jax.runs.sweep import parts
 from asd_jax.weights import folder as weight_folder
 from asd_jax.weights import read as weights_file
 from tests.weights import torch_bytes as made
@@ -129,8 +128,6 @@ READERS = (
   Reader("b.pt", torch_zip, weights_file.scan),
   Reader("kept.safetensors", kept,
          lambda path: store.Store(path.parent, form=1).get(path.stem)),
-  Reader("part.npz", lambda path: np.savez(path, **ARRAYS),
-         lambda path: parts.Parts(path.parent).read(path.stem)),
 )  # fmt: skip
 
 

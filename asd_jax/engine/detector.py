@@ -1,28 +1,19 @@
 """Detectors on disk: fitted states, thresholds and the config they need."""
 
-import functools
-import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.serialization
-import flax.traverse_util
-import jax
-import numpy as np
-import safetensors
-import safetensors.numpy
-
-from asd_jax import errors, files
+from asd_jax import errors, files, store
 from asd_jax.encoders import load as weights
-from asd_jax.engine import encode
+from asd_jax.engine import encode, identity, structure
 from asd_jax.engine import system as system_lib
-from asd_jax.engine import train as train_lib
 
 Tree = Any
-FORMAT = 3
+FORMAT = 4
 # Folder of encoder weights beside the detectors of a run.
 ENCODERS = "encoders"
 
@@ -107,10 +98,20 @@ def read_weights(detector: Detector, folder: Path) -> dict[str, weights.Loaded]:
   }
 
 
-def _flat(state: Tree) -> dict[str, np.ndarray]:
-  nested = flax.serialization.to_state_dict(state)
-  flat = flax.traverse_util.flatten_dict(nested, sep="/")
-  return {k: np.ascontiguousarray(v) for k, v in flat.items() if v is not None}
+def _store(folder: Path) -> store.Store:
+  # Without the version of the code: a detector outlives it, and says itself
+  # what it is made of.
+  return store.Store(folder, form=FORMAT)
+
+
+def _key(section: str) -> str:
+  return f"section_{section}"
+
+
+def _records(config: Mapping[str, Any]) -> list[type]:
+  """Types that a state may be made of: ours, and those of own stages."""
+  ours = [m for n, m in sys.modules.items() if n.startswith("asd_jax.")]
+  return structure.records([*ours, *identity.own_modules(config["branches"])])
 
 
 def save(folder: Path, detector: Detector) -> None:
@@ -130,13 +131,14 @@ def save(folder: Path, detector: Detector) -> None:
     "encoders": detector.encoders,
     "sections": {},
   }
+  kept, records = _store(folder), _records(detector.config)
   for name, section in detector.sections.items():
-    data = safetensors.numpy.save(_flat(section.state))
-    file = f"section_{name}.safetensors"
-    files.atomic_write_bytes(folder / file, data)
+    # How the arrays are nested lies beside them: nothing need be fitted again
+    # to know it.
+    arrays, nesting = structure.flatten(section.state, records)
+    digest = kept.put(_key(name), arrays, {"state": nesting})
     index["sections"][name] = {
-      "file": file,
-      "sha256": hashlib.sha256(data).hexdigest(),
+      "digest": digest,
       "thresholds": section.thresholds,
       "rule": section.rule,
       **section.facts,
@@ -174,12 +176,7 @@ def load(folder: Path) -> Detector:
   try:
     config = index["config"]
     system = system_lib.build(config)
-    sections = {
-      name: _load_section(Path(folder), entry, system)
-      for name, entry in index["sections"].items()
-    }
-    if not sections or any(v.threshold is None for v in sections.values()):
-      raise KeyError("sections")
+    sections = _read_sections(Path(folder), index, system)
     encoders = index["encoders"]
     if encoders.keys() != encode.encoders(system.branches).keys():
       raise KeyError("encoders")
@@ -194,50 +191,39 @@ def load(folder: Path) -> Detector:
     ) from e
 
 
-def _load_section(
-  folder: Path,
-  entry: Mapping[str, Any],
-  system: system_lib.System,
-) -> Section:
-  path = folder / entry["file"]
-  try:
-    data = path.read_bytes()
-  except OSError as e:
-    raise errors.InputError(
-      f"{path}: found no readable file ({e.strerror})."
-    ) from None
-  if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-    raise errors.InputError(
-      f"{path}: found other bytes than detector.json names."
-    )
-  normals = train_lib.abstract_normals(system, entry["num_samples"])
-  fit = functools.partial(system_lib.fit, system)
-  like = jax.eval_shape(fit, system.hypers, normals)
-  try:
-    flat = safetensors.numpy.load(data)
-  except safetensors.SafetensorError as e:
-    raise errors.InputError(
-      f"{path}: found no safetensors file ({e})."
-    ) from None
-  state = _unflatten(path, flat, like)
-  facts = {
-    k: v
-    for k, v in entry.items()
-    if k not in ("file", "sha256", "thresholds", "rule")
-  }
-  return Section(state, entry["thresholds"], entry["rule"], facts)
+def _read_sections(
+  folder: Path, index: Mapping[str, Any], system: system_lib.System
+) -> dict[str, Section]:
+  records = _records(index["config"])
+  sections = {}
+  for name, entry in index["sections"].items():
+    state = _read_state(folder, name, entry["digest"], records)
+    if state["branches"].keys() != system.branches.keys():
+      raise KeyError("branches")
+    told = ("digest", "thresholds", "rule")
+    facts = {k: v for k, v in entry.items() if k not in told}
+    section = Section(state, entry["thresholds"], entry["rule"], facts)
+    if section.threshold is None:
+      raise KeyError("thresholds")
+    sections[name] = section
+  if not sections:
+    raise KeyError("sections")
+  return sections
 
 
-def _unflatten(path: Path, flat: dict[str, np.ndarray], like: Tree) -> Tree:
-  nested = flax.serialization.to_state_dict(like)
-  want = flax.traverse_util.flatten_dict(nested, sep="/", keep_empty_nodes=True)
-  empty = flax.traverse_util.empty_node
-  names = {k for k, v in want.items() if v is not empty and v is not None}
-  if names != set(flat):
-    odd = sorted(names ^ set(flat))[:5]
+def _read_state(
+  folder: Path, section: str, digest: str, records: list[type]
+) -> Tree:
+  kept = _store(folder)
+  path, found = kept.path(_key(section)), kept.get(_key(section))
+  if found is None or found.digest != digest:
+    what = "another state than detector.json names"
+    if found is None:
+      what = "damaged content" if kept.damaged else "no state"
     raise errors.InputError(
-      f"{path}: found other arrays than the config needs: {odd}."
+      f"{path}: found {what}, expected what evaluate.py wrote; run it again."
     )
-  filled = {k: flat.get(k, v) for k, v in want.items()}
-  nested = flax.traverse_util.unflatten_dict(filled, sep="/")
-  return flax.serialization.from_state_dict(like, nested)
+  try:
+    return structure.rebuild(found.arrays, found.facts["state"], records)
+  except errors.InputError as e:
+    raise errors.InputError(f"{path}: {e}") from e

@@ -283,7 +283,7 @@ class Gatherer:
     normals, notes = self.clips(front, train, advance)
     made = augment(programs, front, train, rate=rate)
     folder = self._config["training_dir"]
-    normals = train_lib.train(
+    normals, more = train_lib.train(
       self._trainers,
       self._system,
       normals.replace(augmented=made),
@@ -291,7 +291,7 @@ class Gatherer:
       folder=Path(folder) if folder else None,
       on_epoch=on_epoch,
     )
-    return normals, notes
+    return normals, notes + more
 
   def clips(
     self, front: Any, some: Sequence[clips.Clip], advance: Callable

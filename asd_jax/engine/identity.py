@@ -90,10 +90,11 @@ def of_features(spec: Spec) -> dict[str, Any]:
   Returns:
     Plain data.
   """
+  spec = {**stages.DEFAULTS, **spec}
   out = {
     s: of_stage(s, spec[s], stages.TABLES[s])
     for s in FEATURES
-    if s != "encoder" and s in spec
+    if s != "encoder"
   }
   # Taken apart after the forward pass: "output" where the config is silent.
   encoder = {"layer": "output", **of_encoder(spec["encoder"])}
@@ -109,9 +110,9 @@ def of_branch(spec: Spec) -> dict[str, Any]:
   Returns:
     Plain data.
   """
-  out = dict(spec)
+  out = spec = {**stages.DEFAULTS, **spec}
   for s, table in stages.TABLES.items():
-    if s not in FEATURES and s in spec:
+    if s not in FEATURES:
       out[s] = of_stage(s, spec[s], table)
   wrap = lambda w: of_stage("wrappers", w, stages.WRAPPERS)
   out["wrappers"] = [wrap(w) for w in spec["wrappers"]]
@@ -146,6 +147,28 @@ def _beside(module: ModuleType, folder: Path) -> Iterator[ModuleType]:
       yield found
 
 
+def modules_beside(module: ModuleType) -> list[ModuleType]:
+  """A user's module with those of its folder that it takes something from.
+
+  Args:
+    module: imported.
+
+  Returns:
+    Modules, itself first.
+  """
+  file = getattr(module, "__file__", None)
+  found = {module.__name__: module}
+  if not file:
+    return list(found.values())
+  folder, todo = Path(file).resolve().parent, [module]
+  while todo:
+    for other in _beside(todo.pop(), folder):
+      if other.__name__ not in found:
+        found[other.__name__] = other
+        todo.append(other)
+  return list(found.values())
+
+
 def source_digest(module: ModuleType) -> str:
   """A name of the source of a user's module, and of those beside it.
 
@@ -159,19 +182,32 @@ def source_digest(module: ModuleType) -> str:
   Raises:
     InputError: if it has no file.
   """
-  file = getattr(module, "__file__", None)
-  if not file:
+  if not getattr(module, "__file__", None):
     raise errors.InputError(
       f"config: found functions of {module.__name__!r}, which has no file;"
       " expected a module in a file, so that results of it can be told from"
       " those of an older one."
     )
-  folder = Path(file).resolve().parent
-  seen, todo = {Path(file).resolve()}, [module]
-  while todo:
-    for other in _beside(todo.pop(), folder):
-      path = Path(str(other.__file__)).resolve()
-      if path not in seen:
-        seen.add(path)
-        todo.append(other)
-  return store.digest([[path.name, path] for path in sorted(seen)])
+  files = {Path(str(m.__file__)) for m in modules_beside(module)}
+  return store.digest([[f.name, f] for f in sorted(files)])
+
+
+def own_modules(spec: Any) -> list[ModuleType]:
+  """The modules of all `module:function` that settings name, imported before.
+
+  Args:
+    spec: plain data, such as a config.
+
+  Returns:
+    Modules, with those beside them.
+  """
+  if isinstance(spec, str):
+    module, own, _ = spec.partition(":")
+    return modules_beside(sys.modules[module]) if own else []
+  if isinstance(spec, Mapping):
+    # Other texts with a colon are paths and names on the hub.
+    text = lambda v: isinstance(v, str)
+    inner = [v for k, v in spec.items() if k == "name" or not text(v)]
+  else:
+    inner = spec if isinstance(spec, list | tuple) else ()
+  return [m for x in inner for m in own_modules(x)]

@@ -20,7 +20,7 @@ def _caches(
   mode = config["cache"]
   out = {}
   for name, source in encode.sources(system.branches).items():
-    spec = config["branches"][name]
+    spec = {**stages.DEFAULTS, **config["branches"][name]}
     # A user's code may read files of its own: its source does not tell enough
     # for a folder that outlives every run.
     own = any(stages.is_imported(spec[s]) for s in identity.FEATURES)

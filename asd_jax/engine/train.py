@@ -1,21 +1,17 @@
 """Trains the encoders that a system fits on one machine, all seeds at once."""
 
 import functools
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 
-from asd_jax import files
-from asd_jax.engine import encode
+from asd_jax import store
+from asd_jax.engine import identity, structure
 from asd_jax.engine.branch import Branch
 from asd_jax.engine.normals import Normals
 from asd_jax.engine.system import System
@@ -23,6 +19,9 @@ from asd_jax.training import reconstruction, windows
 from asd_jax.typing import Key
 
 OnEpoch = Callable[[str, int, dict], None]
+# Raised when the meaning of a kept network changes.
+_FORMAT = 2
+_MAKERS = ("ops", "encoders", "training", "engine/train.py")
 
 
 def seed_keys(seeds: Sequence[int]) -> Key:
@@ -70,14 +69,6 @@ def training_windows(
   )
 
 
-def fingerprint(parts: Any, data: windows.Windows) -> str:
-  """Names a training run by its settings and the bytes of its data."""
-  digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
-  for array in (data.frames, data.start, data.is_target):
-    digest.update(np.ascontiguousarray(array).tobytes())
-  return digest.hexdigest()[:16]
-
-
 def train(
   fits: Mapping[str, Callable],
   system: System,
@@ -86,7 +77,7 @@ def train(
   *,
   folder: Path | None,
   on_epoch: OnEpoch,
-) -> Normals:
+) -> tuple[Normals, list[str]]:
   """Trains every encoder of the system that learns from these clips.
 
   A network in `folder` with the same seed, settings and data is read back
@@ -102,12 +93,12 @@ def train(
     on_epoch: called with (branch, epochs done, metrics).
 
   Returns:
-    `normals` with `trained` filled.
+    `normals` with `trained` filled, and notes on what had to be made again.
 
   Raises:
     NotFiniteError: if a loss is not finite.
   """
-  trained = {}
+  trained, notes = {}, []
   for name, fit in fits.items():
     data = training_windows(system.branches[name], name, normals)
     seeds = system.seeds[name]
@@ -119,10 +110,12 @@ def train(
     if folder is None:
       trained[name] = fit(seed_keys(seeds))
       continue
-    mark = fingerprint(config["branches"][name]["encoder"], data)
-    kept = Kept(folder, mark, system.branches[name].source.recipe)
+    about = identity.of_encoder(config["branches"][name]["encoder"])
+    place = store.digest(about, data.frames, data.start, data.is_target)
+    kept = Kept(folder, place, system.branches[name].source.recipe)
     trained[name] = kept.get(seeds, fit)
-  return normals.replace(trained=trained)
+    notes += kept.notes()
+  return normals.replace(trained=trained), notes
 
 
 class Kept:
@@ -130,17 +123,28 @@ class Kept:
 
   Args:
     folder: made if missing.
-    mark: name of the settings and data.
+    place: name of the settings and data.
     recipe: how networks are trained.
   """
 
   def __init__(
-    self, folder: Path, mark: str, recipe: reconstruction.Recipe
+    self, folder: Path, place: str, recipe: reconstruction.Recipe
   ) -> None:
-    self._folder, self._mark, self._recipe = folder, mark, recipe
+    self._folder, self._place, self._recipe = folder, place, recipe
+    self._code = store.code_version(*_MAKERS)
+    self._store = store.Store(folder, form=_FORMAT, code=self._code)
+    self._notes: list[str] = []
 
-  def _file(self, seed: int) -> Path:
-    return self._folder / f"{self._mark}-{seed}.safetensors"
+  def notes(self) -> list[str]:
+    """Sentences on files that were damaged."""
+    return self._store.notes() + self._notes
+
+  def _read(self, seed: int) -> reconstruction.Trained | None:
+    kept = self._store.get(f"{self._place}-{seed}")
+    if kept is None:
+      return None
+    nesting = kept.facts["network"]
+    return structure.rebuild(kept.arrays, nesting, [reconstruction.Trained])
 
   def get(self, seeds: Sequence[int], fit: Callable) -> reconstruction.Trained:
     """Reads the networks of some seeds; those that are missing are trained.
@@ -152,20 +156,19 @@ class Kept:
     Returns:
       Networks in the order of the seeds, leading axis K.
     """
-    missing = [s for s in seeds if not self._file(s).exists()]
-    if missing:
-      self._train(missing, fit)
-    read = [safetensors.numpy.load(self._file(s).read_bytes()) for s in seeds]
-    flat = jax.tree.map(lambda *x: np.stack(x), *read)
-    nested = flax.traverse_util.unflatten_dict(flat, sep="/")
-    return reconstruction.Trained(**nested)
+    found = {s: self._read(s) for s in seeds}
+    if missing := [s for s in seeds if found[s] is None]:
+      found |= self._train(missing, fit)
+    return jax.tree.map(lambda *x: np.stack(x), *(found[s] for s in seeds))
 
-  def _train(self, seeds: Sequence[int], fit: Callable) -> None:
+  def _train(
+    self, seeds: Sequence[int], fit: Callable
+  ) -> dict[int, reconstruction.Trained]:
     # Orbax takes a second to import, and scoring does not need it.
     from asd_jax.training import checkpoint
 
-    text = "-".join([self._mark, *map(str, seeds)])
-    place = self._folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+    # A checkpoint of older code would go on to another network.
+    place = self._folder / store.digest(self._place, list(seeds), self._code)
     checkpoints = checkpoint.OrbaxCheckpoints(
       place,
       num_units=self._recipe.num_epochs,
@@ -173,52 +176,14 @@ class Kept:
     )
     trained = fit(seed_keys(seeds), checkpoints=checkpoints)
     checkpoints.close()
-    fields = {f: getattr(trained, f) for f in trained.__dataclass_fields__}
-    flat = flax.traverse_util.flatten_dict(fields, sep="/")
-    arrays = {k: np.asarray(v) for k, v in flat.items()}
+    self._notes += checkpoints.notes
+    on_host = jax.tree.map(np.asarray, trained)
+    out = {}
     for i, seed in enumerate(seeds):
-      one = {k: np.ascontiguousarray(v[i]) for k, v in arrays.items()}
-      files.atomic_write_bytes(self._file(seed), safetensors.numpy.save(one))
+      out[seed] = jax.tree.map(lambda x: x[i], on_host)  # noqa: B023
+      arrays, nesting = structure.flatten(out[seed], [reconstruction.Trained])
+      key = f"{self._place}-{seed}"
+      self._store.put(key, arrays, {"network": nesting})
+    # Only now: until the networks are kept, the checkpoint is all there is.
     shutil.rmtree(place)
-
-
-def abstract_normals(system: System, num_samples: int) -> Normals:
-  """Shapes of `Normals` of two clips, to rebuild the structure of a state.
-
-  Args:
-    system: the system.
-    num_samples: samples in a clip.
-
-  Returns:
-    `Normals` of `ShapeDtypeStruct`.
-  """
-
-  def blank() -> Normals:
-    wave = jnp.zeros(
-      (2, encode.num_channels(system.branches), num_samples), jnp.int16
-    )
-    branches = system.branches
-    front = encode.unfitted(branches)
-    for stage in encode.stages_of(branches):
-      sums = encode.measure(branches, stage, front, wave[0])
-      front = encode.fit_front(branches, stage, front, sums)
-    weights = {
-      n: encoder.init(jax.random.key(0))
-      for n, (encoder, _) in encode.encoders(branches).items()
-    }
-    one = lambda w: encode.clip_features(branches, front, weights, w)
-    features = jax.vmap(one)(wave)
-    trained = {}
-    for name, branch in system.branches.items():
-      if trains(branch):
-        encoder, seeds = branch.encoder, system.seeds[name]
-        width = features[name].shape[-1]
-        mean = jnp.zeros(encoder.about.num_context * width)
-        init = jax.vmap(encoder.init, in_axes=(0, None, None))
-        cov = jnp.zeros((len(seeds), 2, width, width))
-        params, extra = init(seed_keys(seeds), mean, mean)
-        trained[name] = reconstruction.Trained(params, extra, cov, cov, cov)
-    rows = jnp.arange(2, dtype=jnp.int32)
-    return Normals(front, (features,), rows, rows > 0, trained, num_target=1)
-
-  return jax.eval_shape(blank)
+    return out

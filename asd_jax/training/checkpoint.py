@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from asd_jax import errors
+from asd_jax import errors, files, store
 from asd_jax.training import state as train_state
 
 Tree = Any
+# What Orbax raises for a tree of another structure or shape.
+_OTHER = (KeyError, TypeError, ValueError)
 
 
 def _raw(tree: Tree) -> Tree:
@@ -20,6 +22,12 @@ def _raw(tree: Tree) -> Tree:
   return jax.tree.map(
     lambda x: jax.random.key_data(x) if train_state.is_key(x) else x, tree
   )
+
+
+def _content(folder: Path) -> str:
+  """Names all files of a folder and what is in them."""
+  found = sorted(p for p in folder.rglob("*") if p.is_file())
+  return store.digest([[p.relative_to(folder).as_posix(), p] for p in found])
 
 
 def _reserve(folder: Path, num_bytes: int) -> None:
@@ -50,6 +58,9 @@ class OrbaxCheckpoints:
     num_units: units of the whole run; the last one is always saved.
     every: units between two saves.
     keep: checkpoints kept.
+
+  Attributes:
+    notes: sentences on checkpoints that were damaged, and are removed.
   """
 
   def __init__(
@@ -63,30 +74,51 @@ class OrbaxCheckpoints:
       max_to_keep=keep, enable_async_checkpointing=False, create=True
     )
     self._manager = ocp.CheckpointManager(self._folder, options=options)
+    self.notes: list[str] = []
+
+  def _places(self, unit: int) -> tuple[Path, Path]:
+    """A checkpoint, and the file that tells its content."""
+    return self._folder / str(unit), self._folder / f"{unit}.digest"
 
   def restore(self, like: Callable[[], Tree]) -> tuple[int, Tree] | None:
-    """Reads the newest checkpoint.
+    """Reads the newest checkpoint that is whole.
 
     Args:
       like: makes the tree of `ShapeDtypeStruct` that is expected.
 
     Returns:
       (units done, tree), or None.
-
-    Raises:
-      InputError: if the checkpoint has another structure or shape.
     """
-    unit = self._manager.latest_step()
-    if unit is None:
+    for unit in sorted(self._manager.all_steps(), reverse=True):
+      shapes = like()
+      # Keys were stored as their data, and are expected as such.
+      tree = self._read(unit, jax.eval_shape(_raw, shapes))
+      if tree is not None:
+        wrap = lambda x, old: (
+          jax.random.wrap_key_data(x) if train_state.is_key(old) else x
+        )
+        return unit, jax.tree.map(wrap, tree, shapes)
+      place, _ = self._places(unit)
+      self.notes.append(
+        f"{place}: found a damaged or interrupted checkpoint, made again"
+      )
+      shutil.rmtree(place, ignore_errors=True)
+      # Orbax remembers what it saw, and would refuse to save that unit.
+      self._manager.reload()
+    return None
+
+  def _read(self, unit: int, abstract: Tree) -> Tree | None:
+    """One checkpoint as it was saved; None if it is not."""
+    place, seal = self._places(unit)
+    # Before Orbax sees it: of damaged files it prints page after page, and it
+    # takes damaged numbers for numbers.
+    if not seal.exists() or seal.read_bytes() != _content(place).encode():
       return None
-    shapes = like()
-    # Keys were stored as their data, and are expected as such.
-    abstract = jax.eval_shape(_raw, shapes)
-    tree = self._manager.restore(unit, args=ocp.args.StandardRestore(abstract))
-    wrap = lambda x, old: (
-      jax.random.wrap_key_data(x) if train_state.is_key(old) else x
-    )
-    return unit, jax.tree.map(wrap, tree, shapes)
+    try:
+      wanted = ocp.args.StandardRestore(abstract)
+      return self._manager.restore(unit, args=wanted)
+    except _OTHER:
+      return None
 
   def save(self, unit: int, tree: Tree) -> None:
     """Saves every `every` units and at the end."""
@@ -95,6 +127,8 @@ class OrbaxCheckpoints:
       _reserve(self._folder, sum(x.nbytes for x in jax.tree.leaves(raw)))
       self._manager.save(unit, args=ocp.args.StandardSave(raw))
       self._manager.wait_until_finished()
+      place, seal = self._places(unit)
+      files.atomic_write_text(seal, _content(place))
 
   def close(self) -> None:
     """Waits for pending work and frees the manager."""

@@ -88,7 +88,7 @@ def normals_of(system, config, groups, compute, *, train):
   normals = Normals(front, feats, rows, rows >= num - 4, {}, num_target=4)
   if not train:
     return normals.replace(trained=untrained(system, feats[0]))
-  return train_lib.train(
+  normals, _ = train_lib.train(
     train_lib.trainers(system),
     system,
     normals,
@@ -96,6 +96,7 @@ def normals_of(system, config, groups, compute, *, train):
     folder=None,
     on_epoch=lambda *a: None,
   )
+  return normals
 
 
 def fitted(stem, seeds=(1,), groups=None, change=lambda c: c, train=False):

@@ -83,6 +83,58 @@ def test_a_finished_training_is_read_back(tmp_path, data, fit):
   assert_same_bytes(whole, again)
 
 
+def damage(path, kind):
+  data = bytearray(path.read_bytes())
+  if kind == "gone":
+    path.unlink()
+  elif kind == "cut":
+    path.write_bytes(data[: len(data) // 2])
+  else:
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["gone", "cut", "changed"])
+def test_a_damaged_checkpoint_is_left_out_with_a_note(tmp_path, kind, capfd):
+  """The one before it is taken, and then none: no number is taken on trust."""
+  tree = {"a": jnp.arange(3000.0), "key": jax.random.key(3)}
+  like = lambda: jax.eval_shape(lambda: tree)
+  first = store(tmp_path)
+  for unit in (1, 2):
+    first.save(unit, {**tree, "a": tree["a"] * unit})
+  first.close()
+  for unit, want in ((2, 1), (1, None)):
+    largest = max(
+      (p for p in (tmp_path / str(unit)).rglob("*") if p.is_file()),
+      key=lambda p: p.stat().st_size,
+    )
+    damage(largest, kind)
+    again = store(tmp_path)
+    found = again.restore(like)
+    assert (found and found[0]) == want
+    if found:
+      np.testing.assert_array_equal(found[1]["a"], tree["a"] * want)
+    (note,) = again.notes
+    assert note.startswith(f"{tmp_path / str(unit)}: found a damaged")
+    again.close()
+  last = store(tmp_path)
+  last.save(2, tree)
+  assert last.restore(like)[0] == 2
+  last.close()
+  assert not capfd.readouterr().err
+
+
+def test_a_checkpoint_of_another_network_is_left_out(tmp_path):
+  first = store(tmp_path)
+  first.save(1, {"a": jnp.zeros(3)})
+  first.close()
+  for other in ({"a": jnp.zeros(4)}, {"b": jnp.zeros(3)}):
+    again = store(tmp_path)
+    assert again.restore(lambda: jax.eval_shape(lambda: other)) is None  # noqa: B023
+    again.save(1, {"a": jnp.zeros(3)})
+    again.close()
+
+
 def test_members_equal_single_trainings(data, fit):
   together = fit(KEYS, data)
   for k in range(len(KEYS)):

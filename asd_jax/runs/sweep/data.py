@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from asd_jax import errors
+from asd_jax import errors, store
 from asd_jax.data import clips
 from asd_jax.engine import gather, session, stages
 from asd_jax.engine import system as system_lib
@@ -50,14 +50,18 @@ class Section(NamedTuple):
     none = np.zeros(len(self.is_anomaly), bool)
     return self.is_anomaly, none if target is None else target
 
-  def mark(self) -> list[Any]:
-    """What the clips and labels are, for a fingerprint."""
-    files = [
-      [str(c.path), s.st_size, s.st_mtime_ns, c.domain, c.label]
-      for c in (*self.train, *self.test)
-      for s in [c.path.stat()]
-    ]
-    return [self.machine, self.section, files]
+  def content(self, recordings: store.FileDigests) -> list[Any]:
+    """What the clips and labels are: bytes, not names and times.
+
+    Args:
+      recordings: which knows those that were read before.
+
+    Returns:
+      Plain data; a copy of the same recordings elsewhere has the same.
+    """
+    some = (*self.train, *self.test)
+    told = [[recordings.of(c.path), c.domain, c.label] for c in some]
+    return [self.machine, self.section, len(self.train), told]
 
 
 def sections(machines: Sequence[clips.Machine]) -> list[Section]:

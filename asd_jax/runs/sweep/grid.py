@@ -144,13 +144,13 @@ def scalars(hypers: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _parameters(
-  spec: Mapping[str, Any], table: Mapping[str, Any]
+  stage: str, spec: Mapping[str, Any]
 ) -> dict[str, inspect.Parameter]:
   """Keyword settings of the function that a stage names."""
-  name = str(spec.get("name"))
+  name, table = str(spec.get("name")), _table(stage)
   fn = table.get(name)
   if fn is None and ":" in name:  # a user's own
-    fn = stages.resolve("stage", {"name": name}, table)[0]
+    fn = stages.resolve(stage, {"name": name}, table)[0]
   if fn is None:
     return {}
   parameters = inspect.signature(fn, eval_str=True).parameters.values()
@@ -174,7 +174,7 @@ def structural(config: Mapping[str, Any]) -> list[str]:
   for name, spec in config["branches"].items():
     out += [f"{name}.{key}" for key in (*_PLAIN, "wrappers")]
     for stage in stages.TABLES:
-      known = _parameters(spec[stage], _table(stage))
+      known = _parameters(stage, spec[stage])
       kept = [k for k, p in known.items() if p.annotation != Scalar]
       kept += [k for k in stages.CHOSEN if k in spec[stage]]
       out += [f"{name}.{stage}.{key}" for key in ("name", *kept)]
@@ -249,7 +249,7 @@ def _check_type(full: str, value: Any, spec: Mapping[str, Any]) -> None:
   _, stage, *rest = full.split(".")
   if stage not in stages.TABLES or len(rest) != 1 or rest == ["name"]:
     return
-  parameter = _parameters(spec[stage], _table(stage)).get(rest[0])
+  parameter = _parameters(stage, spec[stage]).get(rest[0])
   if parameter is not None and not _fits(value, parameter.annotation):
     kind = getattr(parameter.annotation, "__name__", parameter.annotation)
     raise errors.InputError(
@@ -279,7 +279,7 @@ def changed(config: Config, full: str, value: Any) -> Config:
   if not rest:
     spec[stage] = value
   elif rest == ["name"]:
-    known = _parameters({"name": value}, _table(stage))
+    known = _parameters(stage, {"name": value})
     kept = {k: v for k, v in spec[stage].items() if k in known}
     spec[stage] = {"name": value, **kept}
   elif len(rest) == 1:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from asd_jax import errors, files
-from asd_jax.engine import session, settings
+from asd_jax import errors, files, store
+from asd_jax.engine import identity, session, settings
 from asd_jax.metrics import choice
 from asd_jax.report import sweep as report_sweep
 from asd_jax.runs import evaluate, results
@@ -20,11 +20,37 @@ from asd_jax.runs import progress as progress_lib
 from asd_jax.runs.sweep import data as sweep_data
 from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import grid as sweep_grid
-from asd_jax.runs.sweep import parts as sweep_parts
 from asd_jax.runs.sweep.data import Section
 
 Config = dict[str, Any]
 PARTS = "sweep_parts"
+# Raised when the meaning of a kept part changes.
+_FORMAT = 2
+_MAKERS = (
+  "data",
+  "ops",
+  "frontends",
+  "encoders",
+  "backends",
+  "scores",
+  "metrics",
+  "training",
+  "engine",
+  "runs/sweep",
+)
+
+
+def open_parts(folder: Path) -> store.Store:
+  """What a sweep has computed, so that a killed one goes on.
+
+  Args:
+    folder: made when the first part is kept.
+
+  Returns:
+    The store of its parts.
+  """
+  code = store.code_version(*_MAKERS)
+  return store.Store(folder, form=_FORMAT, code=code)
 
 
 class Sweeper:
@@ -35,20 +61,26 @@ class Sweeper:
     parts: where results are kept.
     progress: where progress is shown.
     fast: whether the quick way is taken where there is one.
+
+  Attributes:
+    parts: as given.
+    notes: sentences on odd input.
+    ways: how many branches and sections went the quick and the plain way.
   """
 
   def __init__(
     self,
     structures: Sequence[sweep_grid.Structure],
-    parts: sweep_parts.Parts,
+    parts: store.Store,
     progress: progress_lib.Progress,
     *,
     fast: bool = True,
   ) -> None:
-    self.structures, self._parts = structures, parts
+    self.structures, self.parts = structures, parts
     self._progress, self._fast = progress, fast
     self._engines: dict[int, sweep_engine.Engine] = {}
     self._weights: dict[int, dict[str, str]] = {}
+    self._recordings = store.FileDigests()
     self.notes: list[str] = []
     self.ways: dict[str, int] = {"quick": 0, "plain": 0}
 
@@ -67,21 +99,23 @@ class Sweeper:
     if digests:
       self._weights |= dict.fromkeys(numbers, digests)
 
-  def _mark(self, number: int, section: Section) -> str:
+  def _fingerprint(self, number: int, section: Section) -> str:
+    """Names what decides the values of a structure on a section."""
     structure = self.structures[number]
-    kept = ("seeds", "members", "sample_rate", "branches", "fusion")
-    config = {k: structure.config[k] for k in kept}
-    grid = [list(a) for a in structure.axes]
-    what = [config, grid, structure.targets, section.mark(), self._fast]
-    if number in self._weights:
-      what.append(self._weights[number])
-    return sweep_parts.fingerprint(what)
+    return store.digest(
+      identity.of_system(structure.config),
+      [list(a) for a in structure.axes],
+      structure.targets,
+      section.content(self._recordings),
+      self._fast,
+      self._weights.get(number),
+    )
 
   def _scores(
     self, number: int, section: Section, clips: sweep_engine.Clips
   ) -> dict[str, np.ndarray]:
     """`{branch: [P, K, Q]}`, chunk by chunk; chunks on disk are read."""
-    engine, mark = self.engine(number), self._mark(number, section)
+    engine, place = self.engine(number), self._fingerprint(number, section)
     total = sum(g.num for g in engine.grids.values())
     label = f"{section.name} settings"
     if len(self.structures) > 1:
@@ -91,23 +125,26 @@ class Sweeper:
     for name in engine.system.branches:
       found = []
       for chunk in engine.chunks(name, clips):
-        piece = sweep_parts.fingerprint([mark, name, chunk])
-        part = self._parts.read(piece)
-        if part is None:
-          part = {"scores": engine.run(name, clips, chunk)}
-          self._parts.write(piece, part)
-        found.append(part["scores"])
+        piece = store.digest(place, name, chunk)
+        kept = self.parts.get(piece)
+        if kept is None:
+          scores = engine.run(name, clips, chunk)
+          self.parts.put(piece, {"scores": scores}, {})
+        else:
+          scores = kept.arrays["scores"]
+        found.append(scores)
         used.append(piece)
         advance(chunk[1] - chunk[0])
       out[name] = np.concatenate(found)
     values = engine.metrics(out, *section.labels)
     quick = [engine.is_fast(n, clips) for n in engine.system.branches]
     whole = {f"scores_{i}": v for i, v in enumerate(out.values())}
-    self._parts.write(
-      mark, {"values": values, "quick": np.array(quick), **whole}
+    self.parts.put(
+      place, {"values": values, "quick": np.array(quick), **whole}, {}
     )
+    # Only now: a run that is killed before needs them to go on.
     for piece in used:
-      self._parts.drop(piece)
+      self.parts.drop(piece)
     return {"values": values, "quick": np.array(quick)}
 
   def section(
@@ -128,14 +165,16 @@ class Sweeper:
     """
     out, clips = {}, None
     for number in numbers:
-      part = self._parts.read(self._mark(number, section))
-      if part is None:
+      kept = self.parts.get(self._fingerprint(number, section))
+      if kept is None:
         if clips is None:
           clips, notes = collector.collect(section)
           self.notes += notes
         config = self.structures[number].config
         own = collector.of_structure(config, clips)
         part = self._scores(number, section, own)
+      else:
+        part = kept.arrays
       out[number] = part["values"]
       for quick in part["quick"]:
         self.ways["quick" if quick else "plain"] += 1
@@ -147,12 +186,13 @@ class Sweeper:
     self, number: int, section: Section, point: int
   ) -> tuple[np.ndarray, np.ndarray]:
     """The system's scores at one point of a structure, and seed by seed."""
-    part = self._parts.read(self._mark(number, section))
-    if part is None:
+    kept = self.parts.get(self._fingerprint(number, section))
+    if kept is None:
       raise errors.InputError(f"{PARTS}: a part of {section.name} has gone.")
     engine = self.engine(number)
     scores = {
-      n: part[f"scores_{i}"] for i, n in enumerate(engine.system.branches)
+      n: kept.arrays[f"scores_{i}"]
+      for i, n in enumerate(engine.system.branches)
     }
     return engine.scores_at(scores, point)
 
@@ -347,7 +387,7 @@ def run(
   structures = [
     s._replace(config={**s.config, "training_dir": folder}) for s in structures
   ]
-  parts = sweep_parts.Parts(out / PARTS)
+  parts = open_parts(out / PARTS)
   sweeper = Sweeper(structures, parts, progress, fast=fast)
   values, encoders = measure(sweeper, structures, sections, progress)
   keys = [a.key for a in axes]
@@ -356,7 +396,7 @@ def run(
     place[point][0], sections[i], place[point][1]
   )
   found = _summary(config, axes, table, scores_at, sweeper)
-  found["notes"] += encoders.pop("notes", [])
+  found["notes"] += encoders.pop("notes", []) + parts.notes()
   found["encoders"] = encoders
   found["run"] = results.run_facts(time.perf_counter() - start)
   found["config"] = config

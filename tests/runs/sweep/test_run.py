@@ -1,10 +1,13 @@
+import sys
+
 import numpy as np
 import pytest
 
+from asd_jax import store
+from asd_jax.data import audio, clips
 from asd_jax.runs import progress
 from asd_jax.runs.sweep import data as sweep_data
 from asd_jax.runs.sweep import engine as sweep_engine
-from asd_jax.runs.sweep import parts as sweep_parts
 from asd_jax.runs.sweep import run as sweep_run
 from tests.runs.sweep import cases
 
@@ -66,7 +69,7 @@ def structure(**stages):
 
 
 def sweeper(tmp_path, *structures):
-  parts = sweep_parts.Parts(tmp_path / "parts")
+  parts = sweep_run.open_parts(tmp_path / "parts")
   return sweep_run.Sweeper(structures, parts, progress.Progress(quiet=True))
 
 
@@ -124,15 +127,54 @@ def test_other_settings_and_clips_do_not_take_old_parts(tmp_path, monkeypatch):
   assert len(done) == 2
 
 
+def test_a_users_stage_that_was_edited_does_not_take_old_parts(
+  tmp_path, monkeypatch
+):
+  monkeypatch.syspath_prepend(tmp_path)
+  file = tmp_path / "own_mean.py"
+  done = count_runs(monkeypatch)
+  for text, num in (("1.0", 1), ("1.0", 1), ("2.0", 2)):
+    code = f"def pool(x) -> Array:\n  return {text} * x.mean(0)\n"
+    file.write_text(f"from asd_jax.typing import Array\n{code}")
+    one = structure(pooling=dict(name="own_mean:pool"))
+    sweeper(tmp_path, one).section([0], section(), Collector())
+    assert len(done) == num
+  del sys.modules["own_mean"]
+
+
+def test_recordings_are_told_by_their_bytes(tmp_path):
+  def clip(name, content, domain="source"):
+    path = tmp_path / name
+    path.write_bytes(content)
+    header = audio.Header(1, 1, 16_000, "PCM_16")
+    return clips.Clip(path, "fan", "00", "train", domain, None, "", header)
+
+  def told(*some):
+    one = section()._replace(train=some)
+    return store.digest(one.content(store.FileDigests()))
+
+  first = told(clip("a", b"1"), clip("b", b"2"))
+  assert told(clip("c", b"1"), clip("d", b"2")) == first
+  for other in (
+    (clip("c", b"1"), clip("e", b"3")),
+    (clip("d", b"2"), clip("c", b"1")),
+    (clip("c", b"1"), clip("d", b"2", domain="target")),
+  ):
+    assert told(*other) != first
+
+
 def test_a_broken_part_is_computed_again(tmp_path, monkeypatch):
   one, some = structure(), section()
   want = sweeper(tmp_path, one).section([0], some, Collector())[0]
   (part,) = (tmp_path / "parts").iterdir()
   part.write_bytes(part.read_bytes()[:100])
   done = count_runs(monkeypatch)
-  got = sweeper(tmp_path, one).section([0], some, Collector())[0]
+  again = sweeper(tmp_path, one)
+  got = again.section([0], some, Collector())[0]
   np.testing.assert_array_equal(got, want)
   assert len(done) == 1
+  (note,) = again.parts.notes()
+  assert note == f"{part}: found damaged content, made again"
 
 
 def test_structures_share_features_unless_they_move_them(tmp_path):
