@@ -271,6 +271,7 @@ def describe(
   point = best_of(scores)
   found = [scores_at(i, point) for i in range(len(table.sections))]
   ends = bootstrap(table, point, lambda i: found[i][0])
+  # How many settings the test clips cannot tell from the best.
   inside = None if ends is None else int(np.sum(scores >= ends["low"]))
   entries = [
     official.clip_metrics(scores, s.is_anomaly, s.is_target)

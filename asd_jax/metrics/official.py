@@ -117,13 +117,10 @@ def clip_metrics(
   """
   score = as_scores(score)
   num = len(score)
-  anomaly = target = decided = None
-  if is_anomaly is not None:
-    anomaly = as_flags("is_anomaly", is_anomaly, num)
-  if is_target is not None:
-    target = as_flags("is_target", is_target, num)
-  if decision is not None:
-    decided = as_flags("decision", decision, num)
+  flags = lambda name, x: None if x is None else as_flags(name, x, num)
+  anomaly = flags("is_anomaly", is_anomaly)
+  target = flags("is_target", is_target)
+  decided = flags("decision", decision)
   out = _unknown(decided is not None)
   if anomaly is None:
     return out

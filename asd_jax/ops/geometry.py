@@ -173,6 +173,7 @@ def _check_inside(
         f"a room of {size} is too small: {name} at "
         f"{point.round(3).tolist()} lies outside"
       )
+    # At distance zero the direct sound would be infinite.
     if name != "target" and np.array_equal(point, points["target"]):
       raise errors.InputError(
         f"{name} microphone stands in the target: {point}"

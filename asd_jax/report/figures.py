@@ -124,6 +124,7 @@ def roc_points(
 
   if is_anomaly.all() or not is_anomaly.any():
     return None
+  # Of scikit-learn, as the AUCs in the table are.
   fpr, tpr, _ = roc_curve(is_anomaly, score)
   return fpr, tpr
 

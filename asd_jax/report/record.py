@@ -77,6 +77,7 @@ class Suspect(NamedTuple):
   threshold: float
   typical: float
   share_below: float
+  # From here on it needs the recording, which may be gone.
   wave: np.ndarray | None = None
   rate: int = 16_000
   reason: Reason | None = None

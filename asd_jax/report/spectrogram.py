@@ -104,6 +104,23 @@ def _bars(
   axes.set(xticks=[], yticks=[])
 
 
+def _reason(
+  above: "Axes",
+  beside: "Axes",
+  reason: record.Reason,
+  seconds: float,
+  rate: int,
+) -> None:
+  """Draws when and where beside the spectrograms, on their axes."""
+  _bars(above, reason.seconds, reason.time, sideways=False)
+  above.set_xlim(0, seconds)
+  above.set_title("what raises the score: when (above), where (right)")
+  top = filterbank.slaney_mel(np.array(rate / 2.0))
+  edges = filterbank.slaney_mel(reason.hertz) / top
+  _bars(beside, edges, reason.band, sideways=True)
+  beside.set_ylim(0, 1)
+
+
 def clip(
   wave: np.ndarray, rate: int, reason: record.Reason | None, name: str
 ) -> str:
@@ -146,13 +163,6 @@ def clip(
       else:
         axes.set_xlabel("time, s")
     if reason:
-      above = fig.add_subplot(grid[0, 0])
-      _bars(above, reason.seconds, reason.time, sideways=False)
-      above.set_xlim(0, length)
-      above.set_title("what raises the score: when (above), where (right)")
-      top = filterbank.slaney_mel(np.array(rate / 2.0))
-      edges = filterbank.slaney_mel(reason.hertz) / top
-      beside = fig.add_subplot(grid[1, 1])
-      _bars(beside, edges, reason.band, sideways=True)
-      beside.set_ylim(0, 1)
+      above, beside = fig.add_subplot(grid[0, 0]), fig.add_subplot(grid[1, 1])
+      _reason(above, beside, reason, length, rate)
     return figures.svg(fig, f"Spectrograms of {name}, near above far")

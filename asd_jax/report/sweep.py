@@ -22,6 +22,7 @@ Table = choice.Table
 
 def shown(value: Any) -> str:
   """A swept value as plain text."""
+  # Grids give numbers such as 0.30000000000000004.
   if isinstance(value, float):
     return f"{value:.4g}"
   found = text.visible(value)

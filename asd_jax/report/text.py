@@ -109,6 +109,7 @@ def table(
     return f"<tr>{''.join(cells)}</tr>\n"
 
   def head(column: Column) -> str:
+    # Heads are short; what they mean is a hover away.
     hint = f' title="{escape(column.hint)}"' if column.hint else ""
     return f'<th scope="col"{hint}>{column.title}</th>'
 

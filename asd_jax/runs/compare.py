@@ -84,6 +84,7 @@ def read(path: str | Path) -> Run:
       its clips have no labels.
   """
   file = Path(path)
+  # A folder is what people have at hand after a run.
   file = file / "results.json" if file.is_dir() else file
   if not file.exists():
     raise _unfit(file, "no file", _EXPECTED)
@@ -94,6 +95,7 @@ def read(path: str | Path) -> Run:
     if not isinstance(found[key], kind):
       raise _unfit(file, f"{key} {repr(found[key])[:40]}", f"a {kind.__name__}")
   score = _fraction(file, "official_score", found["official_score"])
+  # Told before any seed is read: unlabelled runs cannot be compared.
   if score is None:
     raise _unfit(file, "official_score null", "test clips with labels")
   seeds: dict[str, tuple[Value, Machines]] = {}

@@ -243,6 +243,7 @@ def collect(
   )
   chosen = bool(config["members"])
   per_seed, per_member = _seed_entries(system, scored, chosen=chosen)
+  # A seed without labels has no score, and no part in the mean.
   seed_scores = [s["official_score"] for s in per_seed]
   known = [s for s in seed_scores if s is not None]
   encoders = encoders or {}
@@ -289,6 +290,7 @@ def _general_notes(
     for kind in s.section.facts["training_scores"].values()
   }
   notes = []
+  # Only this rule promises a rate that can be missed.
   if config["threshold"]["name"] == "conformal" and "in_sample" in kinds:
     notes.append(
       "thresholds come from in-sample training scores, which are lower than"
@@ -336,6 +338,7 @@ def _write_submission(
     name: {s: _rows(v) for s, v in sections.items() if v.clips}
     for name, sections in scored.items()
   }
+  # Machines without test clips have no challenge files.
   tables = {name: sections for name, sections in tables.items() if sections}
   if not tables:
     return
