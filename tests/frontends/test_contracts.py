@@ -190,7 +190,7 @@ def test_power_lies_between_zero_and_the_near_power(name):
   denoiser = VARIANTS[name]
   spectra = signal.stft(draw(2, NUM, seed=4), **SMALL)
   state = {"transfer": jnp.full(spectra.shape[-1], 0.5)} if denoiser.fit else {}
-  power = denoiser.power(state, spectra)
+  power = denoiser.apply(state, spectra)
   near = signal.power(spectra[0])
   assert (power >= 0.0).all()
   assert (power <= near * (1.0 + 1e-5)).all()
@@ -201,8 +201,8 @@ def test_power_grows_with_the_square_of_a_common_gain(name):
   denoiser = VARIANTS[name]
   spectra = signal.stft(draw(2, NUM, seed=5), **SMALL)
   state = {"transfer": jnp.full(spectra.shape[-1], 0.5)} if denoiser.fit else {}
-  found = denoiser.power(state, 4.0 * spectra)
-  want = 16.0 * denoiser.power(state, spectra)
+  found = denoiser.apply(state, 4.0 * spectra)
+  want = 16.0 * denoiser.apply(state, spectra)
   atol = 1e-3 * float(jnp.max(want))
   np.testing.assert_allclose(found, want, rtol=1e-3, atol=atol)
 
@@ -211,16 +211,16 @@ def test_a_silent_far_channel_leaves_the_spectral_subtractions_alone():
   spectra = signal.stft(hard("no_far"), **SMALL)
   state = {"transfer": jnp.ones(spectra.shape[-1])}
   for name in ("ref_sub", "ada_sub", "coh_gate", "coh_sub"):
-    found = DENOISERS[name].power(state, spectra)
+    found = DENOISERS[name].apply(state, spectra)
     np.testing.assert_allclose(found, signal.power(spectra[0]), rtol=1e-5)
 
 
 def test_the_coherence_gate_shuts_on_identical_channels():
   spectra = signal.stft(hard("same"), **SMALL)
   near = signal.power(spectra[0])
-  found = DENOISERS["coh_gate"].power({}, spectra)
+  found = DENOISERS["coh_gate"].apply({}, spectra)
   np.testing.assert_allclose(found, 0.01 * near, rtol=1e-4)
-  found = VARIANTS["power_gate"].power({}, spectra)
+  found = VARIANTS["power_gate"].apply({}, spectra)
   np.testing.assert_allclose(found, 0.1 * near, rtol=1e-4)
 
 
@@ -234,7 +234,7 @@ def test_unknown_settings_raise():
     denoise.coh_gate(gate_domain="level")
   mask = denoise.coherence_mask(initial="last")
   with pytest.raises(ValueError, match="'last', expected one of"):
-    mask.power({}, jnp.zeros((2, 3, 4), jnp.complex64))
+    mask.apply({}, jnp.zeros((2, 3, 4), jnp.complex64))
 
 
 @pytest.mark.parametrize(

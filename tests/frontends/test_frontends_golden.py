@@ -294,7 +294,7 @@ def test_denoised_power_and_log_mel(data, config, wave, spectra, state, name):
   part = config["denoise"]
   denoiser = denoisers(part)[name]
   given = state if denoiser.measure else {}
-  power = denoiser.power(given, spectra)
+  power = denoiser.apply(given, spectra)
   compare(data, f"{name}_power", turn(power), relative=2e-4)
   frontend = log_mel.log_mel(
     num_mels=len(data[f"logmel_{name}"]),
