@@ -16,6 +16,8 @@ Advance = Callable[[int], None]
 Rows = dict[str, Any]
 # Batches' worth of clips that wait for others of their shape.
 _WAITING = 4
+# Batches' worth of clips whose kept embeddings wait for others.
+_HELD = 16
 
 
 class Part(NamedTuple):
@@ -32,11 +34,22 @@ class Part(NamedTuple):
   notes: tuple[tuple[int, str], ...]
 
 
-class _Keys(NamedTuple):
-  """Names of a clip's recording and, by branch, of its embeddings."""
+class _Clip(NamedTuple):
+  """A clip and what is kept of it.
 
+  Attributes:
+    row: its position.
+    clip: the clip.
+    recording: name of its content.
+    places: names of its embeddings by branch, of branches that are cached.
+    kept: embeddings that were found, by branch.
+  """
+
+  row: int
+  clip: clips.Clip
   recording: str
   places: dict[str, str]
+  kept: dict[str, Entry]
 
 
 class Embedder:
@@ -62,6 +75,7 @@ class Embedder:
     self, programs: Programs, caches: Mapping[str, EmbeddingCache], rate: int
   ) -> None:
     self.programs, self._caches, self._rate = programs, caches, rate
+    self._recordings = store.FileDigests()
     self.counts = {"read": 0, "computed": 0}
     self.problem = ""
 
@@ -80,60 +94,62 @@ class Embedder:
     """
     for cache in self._caches.values():
       cache.open()
-    keys = self._keys(front, some)
-    for missing, rows in self._groups(keys):
-      group = [some[i] for i in rows]
-      own = [keys[i] for i in rows]
-      if missing:
-        found = self._mixed(front, group, own, missing)
-      else:
-        found = self._read(front, group, own)
-      for part in found:
-        index = np.array([rows[i] if i >= 0 else -1 for i in part.index])
-        notes = tuple((rows[i], text) for i, text in part.notes)
-        advance(int((index >= 0).sum()))
-        yield Part(index, part.features, notes)
+    for part in self._found(front, some):
+      advance(int((part.index >= 0).sum()))
+      yield part
 
   def notes(self) -> list[str]:
     """Sentences on what is not kept, and on what was damaged."""
     problem = [self.problem] if self.problem else []
     return problem + [n for c in self._caches.values() for n in c.notes()]
 
-  def _keys(self, front: Tree, some: Sequence[clips.Clip]) -> list[_Keys]:
-    """Where the embeddings of each clip would be."""
+  def _looked_up(
+    self, front: Tree, some: Sequence[clips.Clip]
+  ) -> Iterator[_Clip]:
+    """Clips with what is kept of them, each recording and file read once."""
     if not self._caches:
-      return [_Keys("", {}) for _ in some]
+      yield from (_Clip(i, c, "", {}, {}) for i, c in enumerate(some))
+      return
     state = {n: _state_digest(front[n]) for n in self._caches}
-    out = []
-    for clip in some:
-      own = store.file_digest(clip.path)
+    for i, clip in enumerate(some):
+      own = self._recordings.of(clip.path)
       places = {n: store.digest(own, s) for n, s in state.items()}
-      out.append(_Keys(own, places))
-    return out
+      found = {n: self._caches[n].get(place) for n, place in places.items()}
+      kept = {n: e for n, e in found.items() if e is not None}
+      yield _Clip(i, clip, own, places, kept)
 
-  def _groups(
-    self, keys: Sequence[_Keys]
-  ) -> Iterator[tuple[tuple[str, ...], list[int]]]:
-    """Clips that miss the same branches, and have the rest in one shape."""
-    groups: dict[Any, list[int]] = {}
-    for i, key in enumerate(keys):
-      shapes = {}
-      for name, place in key.places.items():
-        entry = self._caches[name].get(place)
-        if entry is not None:
-          shapes[name] = entry.array.shape
-      missing = [n for n in self.programs.system.branches if n not in shapes]
-      kind = tuple(missing), tuple(shapes.values())
-      groups.setdefault(kind, []).append(i)
-    yield from ((kind[0], rows) for kind, rows in groups.items())
+  def _found(self, front: Tree, some: Sequence[clips.Clip]) -> Iterator[Part]:
+    """Batches of clips that have, and miss, the same branches."""
+    size, held = self.programs.batch_size, 0
+    names = tuple(self.programs.system.branches)
+    groups: dict[Any, list[_Clip]] = {}
+    for one in self._looked_up(front, some):
+      missing = tuple(n for n in names if n not in one.kept)
+      # Kept arrays of a batch are stacked.
+      shapes = tuple(e.array.shape for e in one.kept.values())
+      key = missing, shapes
+      groups.setdefault(key, []).append(one)
+      held += bool(shapes)
+      full = not missing and len(groups[key]) == size
+      # What is held does not grow with the number of clips. Of a clip without
+      # anything kept it is the name: all of them may look for their like.
+      if held == _HELD * size:
+        holding = (k for k in groups if k[1])
+        key, full = max(holding, key=lambda k: len(groups[k])), True
+      if full:
+        group = groups.pop(key)
+        held -= len(group)
+        yield from self._of_group(front, group, key[0])
+    for (missing, _), group in groups.items():
+      yield from self._of_group(front, group, missing)
 
-  def _entry(self, front: Tree, clip: clips.Clip, name: str, key: str) -> Entry:
-    """An embedding that was kept, computed if it has gone since."""
-    entry = self._caches[name].get(key)
-    if entry is not None:
-      return entry
-    (part,) = self._computed(front, [clip], [name])
-    return Entry(part.features[name][0], tuple(t for _, t in part.notes))
+  def _of_group(
+    self, front: Tree, group: Sequence[_Clip], missing: Sequence[str]
+  ) -> Iterator[Part]:
+    if missing:
+      yield from self._mixed(front, group, missing)
+    else:
+      yield self._read(group)
 
   def _computed(
     self, front: Tree, some: Sequence[clips.Clip], names: Sequence[str]
@@ -153,7 +169,7 @@ class Embedder:
   def _full(
     self, front: Tree, batches: Iterator[audio.Batch], names: Sequence[str]
   ) -> Iterator[Part]:
-    """Pictures in full batches: clips of other lengths may have equal ones."""
+    """Front-end outputs in full batches, whatever the clips' lengths were."""
     size = self.programs.batch_size
     left: dict[Any, list[Part]] = {}
     for batch in batches:
@@ -174,54 +190,39 @@ class Embedder:
       if rows:
         yield _stacked(rows, size)
 
-  def _read(
-    self, front: Tree, some: Sequence[clips.Clip], keys: Sequence[_Keys]
-  ) -> Iterator[Part]:
-    """Batches of embeddings that are all in their caches."""
-    size = self.programs.batch_size
-    for start in range(0, len(some), size):
-      rows = []
-      for i in range(start, min(start + size, len(some))):
-        places = keys[i].places.items()
-        entries = {n: self._entry(front, some[i], n, k) for n, k in places}
-        features = {n: e.array for n, e in entries.items()}
-        texts = next(iter(entries.values())).notes
-        rows.append(Part(np.array(i), features, tuple((i, t) for t in texts)))
-      yield _stacked(rows, size)
-      self.counts["read"] += len(rows)
+  def _read(self, group: Sequence[_Clip]) -> Part:
+    """A batch of embeddings that were all kept."""
+    rows = []
+    for one in group:
+      features = {n: e.array for n, e in one.kept.items()}
+      texts = next(iter(one.kept.values())).notes
+      notes = tuple((one.row, text) for text in texts)
+      rows.append(Part(np.array(one.row), features, notes))
+    self.counts["read"] += len(rows)
+    return _stacked(rows, self.programs.batch_size)
 
   def _mixed(
-    self,
-    front: Tree,
-    some: Sequence[clips.Clip],
-    keys: Sequence[_Keys],
-    missing: Sequence[str],
+    self, front: Tree, group: Sequence[_Clip], missing: Sequence[str]
   ) -> Iterator[Part]:
-    """Computes and keeps what is missing, and adds what is kept."""
-    kept = [n for n in keys[0].places if n not in missing]
+    """Computes and keeps what is missing, and adds what was kept."""
     order = self.programs.system.branches
+    some = [one.clip for one in group]
     for part in self._computed(front, some, missing):
-      own = [int(i) for i in part.index if i >= 0]
-      self._put(part, missing, [(some[i], keys[i]) for i in own])
+      own = [group[i] for i in part.index if i >= 0]
+      self._put(part, missing, own)
       full = own + own[:1] * (len(part.index) - len(own))
-      read = {
-        n: np.stack(
-          [
-            self._entry(front, some[i], n, keys[i].places[n]).array
-            for i in full
-          ]
-        )
-        for n in kept
+      kept = {
+        n: np.stack([one.kept[n].array for one in full]) for n in own[0].kept
       }
-      every = {**part.features, **read}
+      every = {**part.features, **kept}
       self.counts["computed"] += len(own)
-      yield part._replace(features={n: every[n] for n in order})
+      index = np.full(len(part.index), -1, np.int32)
+      index[part.index >= 0] = [one.row for one in own]
+      notes = tuple((group[i].row, text) for i, text in part.notes)
+      yield Part(index, {n: every[n] for n in order}, notes)
 
   def _put(
-    self,
-    part: Part,
-    names: Sequence[str],
-    owners: Sequence[tuple[clips.Clip, _Keys]],
+    self, part: Part, names: Sequence[str], owners: Sequence[_Clip]
   ) -> None:
     """Keeps computed embeddings; a full disk is no reason to stop."""
     every = self._caches.items()
@@ -231,16 +232,16 @@ class Embedder:
     texts: dict[int, list[str]] = {}
     for i, text in part.notes:
       texts.setdefault(int(i), []).append(text)
-    own = [int(i) for i in part.index if i >= 0]
+    rows = [(row, int(i)) for row, i in enumerate(part.index) if i >= 0]
     try:
-      for row, (i, (clip, key)) in enumerate(zip(own, owners, strict=True)):
+      for (row, i), one in zip(rows, owners, strict=True):
         # Not of a file that was changed before it was decoded.
-        if store.file_digest(clip.path) != key.recording:
+        if self._recordings.of(one.clip.path) != one.recording:
           continue
         for name, cache in caches.items():
           found = Entry(part.features[name][row], tuple(texts.get(i, ())))
           if np.isfinite(found.array).all():
-            cache.put(key.places[name], found)
+            cache.put(one.places[name], found)
     except errors.InputError as e:
       self.problem = f"embeddings are not kept: {e}"
 

@@ -16,7 +16,7 @@ import soundfile
 from asd_jax import store
 from asd_jax.data import clips
 from asd_jax.encoders import load
-from asd_jax.engine import embed, encode, gather, session
+from asd_jax.engine import cache, embed, encode, gather, session
 from asd_jax.engine import system as system_lib
 from configs import common
 
@@ -118,9 +118,9 @@ def test_clips_of_many_lengths_fill_batches_of_one_program(tmp_path):
   stage = opened({**config, "batch_size": 4})
   compute, rows = stage.programs.encoded, []
 
-  def counted(pictures, names):
-    rows.append({n: x.shape for n, x in pictures.items()})
-    return compute(pictures, names)
+  def counted(outputs, names):
+    rows.append({n: x.shape for n, x in outputs.items()})
+    return compute(outputs, names)
 
   stage.programs.encoded = counted
   found, _ = gathered(stage, train)
@@ -179,9 +179,9 @@ def test_only_what_is_missing_is_computed(tmp_path, some):
   names = []
   compute = stage.programs.encoded
 
-  def counted(pictures, chosen):
+  def counted(outputs, chosen):
     names.append(tuple(chosen))
-    return compute(pictures, chosen)
+    return compute(outputs, chosen)
 
   stage.programs.encoded = counted
   found, _ = gathered(stage, some)
@@ -310,11 +310,11 @@ def test_a_file_that_changes_meanwhile_is_not_kept(some):
   before, other = (c.path.read_bytes() for c in (some[0], some[1]))
   assert before != other
   stage = opened(config_of())
-  pictures = stage.programs.outputs
+  outputs = stage.programs.outputs
 
   def swapped(*args):
     some[0].path.write_bytes(other)
-    return pictures(*args)
+    return outputs(*args)
 
   stage.programs.outputs = swapped
   gathered(stage, some[:3])
@@ -333,22 +333,33 @@ def test_clearing_waits_for_the_first_use(some, tmp_path):
   assert stage.counts == {"read": 2, "computed": 7}
 
 
-def test_an_entry_that_goes_meanwhile_is_computed(some, tmp_path):
-  want, _ = gathered(opened(config_of()), some)
-  stage = opened(config_of())
-  groups = stage._groups
+def test_recordings_and_kept_embeddings_are_read_once(some, monkeypatch):
+  """Of four clips with one layer, two have the other one too."""
+  monkeypatch.setattr(embed, "_HELD", 1)
+  some = of_one_length(some)
+  gathered(opened(config_of(("layer_1",))), some)
+  both = config_of(("layer_1", "layer_2"))
+  gathered(opened(both), some[:2])
+  reads, hashes = [], []
+  get, name = cache.EmbeddingCache.get, store.file_digest
 
-  def gone(keys):
-    found = list(groups(keys))
-    for path in (tmp_path / "cache").rglob("*.safetensors"):
-      path.unlink()
-    return found
+  def read(self, key):
+    reads.append((id(self), key))
+    return get(self, key)
 
-  stage._groups = gone
-  found, _ = gathered(stage, some)
-  np.testing.assert_allclose(
-    found["eat_layer_1"], want["eat_layer_1"], rtol=1e-4, atol=1e-5
-  )
+  def hashed(path):
+    hashes.append(path)
+    return name(path)
+
+  monkeypatch.setattr(cache.EmbeddingCache, "get", read)
+  monkeypatch.setattr(store, "file_digest", hashed)
+  stage = opened(both)
+  for _ in range(2):
+    gathered(stage, some)
+    assert len(reads) == len(set(reads)) == 2 * len(some)
+    reads.clear()
+  assert sorted(hashes) == sorted(c.path for c in some)
+  assert stage.counts == {"read": 2 + 4, "computed": 2}
 
 
 def test_kept_features_of_other_shapes_do_not_share_a_batch(some):
@@ -388,12 +399,12 @@ def test_few_clips_of_odd_lengths_wait(tmp_path, monkeypatch):
   train = write(tmp_path, [6000 + 2600 * i for i in range(4)])
   stage = opened(config_of(cache="off"))
   waiting, most = [0], []
-  pictures, encoded = stage.programs.outputs, stage.programs.encoded
+  outputs, encoded = stage.programs.outputs, stage.programs.encoded
 
   def came(*args):
     waiting[0] += 1
     most.append(waiting[0])
-    return pictures(*args)
+    return outputs(*args)
 
   def went(*args):
     waiting[0] -= 1
