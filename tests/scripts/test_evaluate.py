@@ -679,7 +679,10 @@ def test_wrong_input_from_a_shell_exits_with_2(spawn, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["plain_knn", "baseline_mse"])
+@pytest.mark.parametrize(
+  "config",
+  ["plain_knn", pytest.param("baseline_mse", marks=pytest.mark.full)],
+)
 def test_a_full_disk_from_a_shell_exits_with_2(
   spawn, evaluated, tmp_path, config
 ):
