@@ -2,19 +2,18 @@
 
 import collections
 import concurrent.futures
-import io
 import math
 import os
 import pathlib
 import stat
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import soundfile
 
 from asd_jax import errors
+from asd_jax.data import riff
 
 if TYPE_CHECKING:
   import jax
@@ -24,8 +23,6 @@ Audio = TypeVar("Audio", np.ndarray, "jax.Array")
 SAMPLE_RATE = 16_000
 _CLIPPED_FRACTION = 1e-3
 _PCM_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 24}
-# Writers to a pipe cannot go back to fill in sizes: they leave 0 or a huge one.
-_HUGE = 0x7FFFF000
 _LOOK_AHEAD = 2
 _HEADER_WORKERS = 8
 
@@ -281,7 +278,7 @@ def _with_file(
         f"{path}: found no regular file, expected a wave file"
       )
     with open(path, "rb") as stream:
-      source = _check_riff(path, stream)
+      source = riff.whole(path, stream)
       with soundfile.SoundFile(source) as file:
         return use(path, file)
   except OSError as error:
@@ -311,68 +308,6 @@ def _samples(
       f"{path}: found {len(audio)} samples, expected {header.num_samples}"
     )
   return header, np.ascontiguousarray(audio.T)  # [C, S]
-
-
-def _check_riff(path: str | os.PathLike, stream: BinaryIO) -> BinaryIO:
-  """Checks the sizes in a RIFF file; libsndfile reads cut files silently.
-
-  Returns:
-    The stream at its start, or a copy with the size filled in where a writer
-    to a pipe left it 0.
-  """
-  size = os.fstat(stream.fileno()).st_size
-  head = stream.read(12)
-  if not size:
-    raise errors.InputError(
-      f"{path}: found an empty file, expected a wave file"
-    )
-  if head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:] != b"WAVE":
-    raise errors.InputError(
-      f"{path}: found a file that starts with {head!r}, expected a wave file "
-      "(RIFF)"
-    )
-  order = ">" if head[:4] == b"RIFX" else "<"
-  (riff_size,) = struct.unpack(f"{order}I", head[4:8])
-  declared, start = _find_data(stream, order)
-  present = size - start
-  if start == 0 or present < declared < _HUGE:
-    raise errors.InputError(
-      f"{path}: found {max(present, 0) if start else 0} bytes of samples, "
-      f"expected {declared if start else 'some'}; the file is cut short"
-    )
-  stream.seek(0)
-  if declared or not present or riff_size == size - 8:
-    return stream
-  content = bytearray(stream.read())
-  content[start - 4 : start] = struct.pack(f"{order}I", present)
-  return io.BytesIO(content)
-
-
-def _find_data(stream: BinaryIO, order: str) -> tuple[int, int]:
-  """Returns declared size and start of the samples; (0, 0) without any."""
-  long_size = 0
-  while True:
-    chunk, size = _unpack(stream, f"{order}4sI")
-    if chunk == b"":
-      return 0, 0
-    if chunk == b"data":
-      is_long = size == 0xFFFFFFFF and long_size
-      return (long_size if is_long else size), stream.tell()
-    skip = size + size % 2
-    if chunk == b"ds64":
-      _, long_size = _unpack(stream, f"{order}QQ")
-      skip -= 16
-    stream.seek(skip, os.SEEK_CUR)
-
-
-def _unpack(stream: BinaryIO, form: str) -> tuple:
-  """Unpacks the next bytes; empty values where the file ends before."""
-  num_bytes = struct.calcsize(form)
-  content = stream.read(num_bytes)
-  if len(content) == num_bytes:
-    return struct.unpack(form, content)
-  empty = struct.unpack(form, bytes(num_bytes))
-  return tuple(b"" if isinstance(value, bytes) else value for value in empty)
 
 
 def _check_finite(path: str | os.PathLike, audio: np.ndarray) -> None:
