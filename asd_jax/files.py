@@ -34,6 +34,7 @@ def atomic_write_bytes(
   path = Path(path)
   beside = path.parent / f".{secrets.token_hex(8)}.partial"
   try:
+    # Beside it, because a rename is whole only within one file system.
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
       with open(beside, "wb") as file:
@@ -42,6 +43,7 @@ def atomic_write_bytes(
           file.flush()
           os.fsync(file.fileno())
       os.replace(beside, path)
+    # An interrupt, too, must leave no partial file.
     except BaseException:
       with contextlib.suppress(OSError):
         beside.unlink()
@@ -117,6 +119,7 @@ def read_json(
     InputError: it is missing or holds something else.
   """
   try:
+    # Editors on Windows put a byte order mark first.
     text = Path(path).read_bytes().decode("utf-8-sig")
     found = json.loads(text, parse_constant=_refuse_constant)
   except OSError as e:
@@ -124,6 +127,7 @@ def read_json(
     raise errors.InputError(
       f"{path}: found no readable file ({reason}), expected {expected}."
     ) from e
+  # A number of thousands of digits is a plain ValueError, deep nesting none.
   except (ValueError, RecursionError) as e:
     raise errors.InputError(
       f"{path}: found no JSON ({e}), expected {expected}."

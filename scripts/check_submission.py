@@ -24,6 +24,7 @@ def run(arguments: Sequence[str]) -> int:
   problems = submission.check(arguments[0])
   if not problems:
     print("valid")
+  # Every problem, not the first alone: a package is sent once.
   return max(map(cli.fail, problems), default=0)
 
 

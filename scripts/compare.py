@@ -22,6 +22,7 @@ def _write(path: str, text: str, inputs: Sequence[Path]) -> None:
   """Writes the page, never over what was read."""
   from asd_jax import files
 
+  # `--output=A` is a slip of the finger that would cost a run.
   if Path(path).resolve() in [file.resolve() for file in inputs]:
     raise errors.InputError(
       f"{path}: found one of the two runs, expected a new file for --output."

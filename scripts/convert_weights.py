@@ -40,6 +40,7 @@ _PLACEHOLDER = flags.DEFINE_multi_string(
 
 def run(arguments: Sequence[str]) -> None:
   """Lists the files of the command line, or converts the one there."""
+  # One thing at a time: look, or convert a single file.
   goal = bool(_ENCODER.value and _OUTPUT.value)
   given = [*_CHECKPOINT.value, *arguments]
   if not given or goal == _INSPECT.value or (goal and len(given) > 1):

@@ -32,6 +32,7 @@ def settings(rung: str) -> dict:
   config = katech_ablation.get_config(rung + smoke)
   config.data_dir = _DATA.value or str(out / "data")
   config.output_dir = str(out / rung)
+  # One folder for all: rungs that hear the same sound share networks.
   config.training_dir = str(out / "training")
   config.seeds = tuple(range(1, 1 + (2 if smoke else _SEEDS.value)))
   if _EPOCHS.value:
@@ -42,6 +43,7 @@ def settings(rung: str) -> dict:
 
 def row(rung: tuple, found: dict) -> str:
   """One line of the table."""
+  # The paper leaves some rungs out: 0 is not published.
   cell = lambda x: f"{100 * x:.2f}" if x else "-"
   title, _, _, mean, std, ensemble = rung
   summary = found["seed_summary"] or {"mean": 0.0, "std": 0.0}

@@ -37,6 +37,7 @@ _MAX = flags.DEFINE_float(
 
 def _watch(detector: str, folder: str) -> None:
   """Scores the files of a folder as they arrive."""
+  # Before the detector is loaded, which takes seconds.
   for flag in (_INTERVAL, _MAX):
     if not flag.value > 0.0:
       raise errors.InputError(
@@ -48,6 +49,7 @@ def _watch(detector: str, folder: str) -> None:
 
   scorer = score.Scorer(detector, section=_SECTION.value)
   watched = watch.Watch(scorer, folder)
+  # Line by line: who reads the pipe waits for each.
   show = lambda text: print(text, end="", flush=True)
   show(score_table.text([]))
   try:
@@ -62,6 +64,7 @@ def _watch(detector: str, folder: str) -> None:
       if event.note:
         cli.tell(event.note)
   except KeyboardInterrupt:
+    # Ctrl-c is how a watch ends: its summary is due all the same.
     cli.tell(watched.summary())
     raise
   cli.tell(watched.summary())

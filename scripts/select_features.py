@@ -42,6 +42,7 @@ def run(arguments: Sequence[str]) -> None:
     machines=_MACHINES.value,
   )
   select.write(Path(_OUTPUT.value), chosen)
+  # The worst first: they are what a reader wants explained.
   for entry in sorted(chosen["left_out"], key=lambda e: -e["distance"]):
     print(f"left out {entry['name']:16s} {entry['distance']:8.3f}")
   total = len(chosen["kept"]) + len(chosen["left_out"])

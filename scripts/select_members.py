@@ -32,6 +32,7 @@ def run(arguments: Sequence[str]) -> None:
 
   chosen = select.members(Path(_RESULTS.value), _NUM.value)
   select.write(Path(_OUTPUT.value), chosen)
+  # The ones left out too: how close the choice was is part of it.
   for mark, rows in (("*", chosen["members"]), (" ", chosen["left_out"])):
     for row in rows:
       score = 100 * row["official_score"]

@@ -40,10 +40,12 @@ def run(arguments: Sequence[str]) -> None:
 
   config = config_file.prepared(_CONFIG.value, arguments)
   with progress.Progress() as bars:
+    # Axes of the command line replace those of the config, never add.
     axes = _SWEEP.value or config["sweep"]
     found = sweep_run.run(config, axes, progress=bars, fast=_FAST.value)
   best, others = found["best"], found["leave_one_machine_out"]
   ways = found["ways"]
+  # Which way was taken tells how far to trust the last digits.
   way = "Gram blocks" if ways["quick"] else "vmap"
   way = "Gram blocks and vmap" if min(ways.values()) else way
   print(f"{report_text.plural(found['num_points'], 'setting')}, {way}")

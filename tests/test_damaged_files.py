@@ -53,6 +53,12 @@ def torch_zip(path):
   made.write_zip(path, made.mapping(weight=value), data=data)
 
 
+def torch_legacy(path):
+  stored = made.storage(count=6, legacy=True)
+  value = made.mapping(weight=made.tensor(stored, [2, 3], strides=[3, 1]))
+  made.write_legacy(path, value, data=[("0", 6, ARRAYS["a.weight"].tobytes())])
+
+
 def meta_file(path):
   path.write_text(json.dumps(submission_meta.build(LABEL)))  # YAML, too
 
@@ -126,6 +132,7 @@ READERS = (
          weights_file.read),
   Reader("a.pt", torch_zip, weights_file.read),
   Reader("b.pt", torch_zip, weights_file.scan),
+  Reader("c.pt", torch_legacy, weights_file.read),
   Reader("kept.safetensors", kept,
          lambda path: store.Store(path.parent, form=1).get(path.stem)),
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """Clips and what is known about them: read, made, and written for others.
 
 `clips` reads the machines below a folder: `folders` knows the places, `names`
-the file names, `truth` the tables beside them, `audio` the samples.
+the file names, `truth` the tables beside them, `audio` the samples (of whole
+files: `riff`).
 `synthetic` makes data sets of the sounds in `machine_sound`. For others there
 are challenge packages (`submission`, `submission_meta`), csv files of scores
 (`score_table`) and tensorflow-datasets (`tfds_dcase`, imported by its users

@@ -193,6 +193,7 @@ def _plan(
     same_rate = header.sample_rate == sample_rate
     num_samples = num_samples_at(header, sample_rate)
     dtype = np.int16 if header.subtype == "PCM_16" and same_rate else np.float32
+    # A compiled program is for one shape and type.
     kind = (header.num_channels, num_samples, dtype)
     kinds.setdefault(kind, []).append(i)
   return [
@@ -233,6 +234,7 @@ def _decode(
       del batch
       start()
   finally:
+    # Also where the caller stops early: nobody waits for batches to come.
     pool.shutdown(cancel_futures=True)
 
 
@@ -246,6 +248,7 @@ def _finish(
   )
   index = np.full(plan.shape[0], -1, np.int32)
   index[: len(rows)] = plan.members
+  # A clip, not zeros: whatever is computed of padding stays finite.
   audio[len(rows) :] = audio[0]
   return Batch(index, audio, notes)
 
@@ -255,6 +258,7 @@ def _fill(
 ) -> tuple[str, ...]:
   """Decodes a clip into its row `[C, S]` of a batch."""
   audio, notes = read(clip.path, sample_rate=sample_rate)
+  # A recorder may still be writing what was listed a minute ago.
   if (audio.shape, audio.dtype) != (row.shape, row.dtype):
     raise errors.InputError(
       f"{clip.path}: found {audio.dtype} {audio.shape}, expected {row.dtype} "
@@ -273,6 +277,7 @@ def _with_file(
 ) -> _T:
   """Applies `use` to an open wave file; every failure names the file."""
   try:
+    # Opening a named pipe would wait for its writer for ever.
     if not stat.S_ISREG(os.stat(path).st_mode):
       raise errors.InputError(
         f"{path}: found no regular file, expected a wave file"

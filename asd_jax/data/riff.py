@@ -46,6 +46,7 @@ def whole(path: str | os.PathLike, stream: BinaryIO) -> BinaryIO:
       f"expected {declared if start else 'some'}; the file is cut short"
     )
   stream.seek(0)
+  # Only where a writer could not go back: an honest 0 has a right outer size.
   if declared or not present or riff_size == size - 8:
     return stream
   content = bytearray(stream.read())
@@ -63,7 +64,9 @@ def _find_data(stream: BinaryIO, order: str) -> tuple[int, int]:
     if chunk == b"data":
       is_long = size == 0xFFFFFFFF and long_size
       return (long_size if is_long else size), stream.tell()
+    # Chunks start at even places.
     skip = size + size % 2
+    # RF64 keeps the true size here and a full field at the samples.
     if chunk == b"ds64":
       _, long_size = _unpack(stream, f"{order}QQ")
       skip -= 16

@@ -23,6 +23,7 @@ def commands() -> dict[str, Path]:
   Returns:
     Name to file, sorted; under both names where there is a shorter one.
   """
+  # A folder, not a table: a new script is a command by being there.
   files = config_file.data_folder("scripts").glob("*.py")
   found = {p.stem: p for p in files if not p.stem.startswith("_")}
   short = {a: found[name] for a, name in _ALIASES.items() if name in found}
@@ -63,5 +64,6 @@ def main() -> None:
   path = commands().get(arguments[0]) if arguments else None
   if path is None:
     cli.guard(lambda: _general(arguments))
+  # What follows is the script's own net; its flags are defined as it runs.
   sys.argv = [str(path), *arguments[1:]]
   runpy.run_path(str(path), run_name="__main__")

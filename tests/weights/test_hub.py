@@ -15,7 +15,7 @@ REPO, FILE, COMMIT = "owner/some.name", "model.safetensors", "1" * 40
 # it is imported. Each argument is a repository, a file and "local" or "".
 CHILD = """
 import sys
-from asd_jax.data import hub
+from asd_jax.weights import hub
 for query in sys.argv[1:]:
   repo, file, local = query.split(",")
   try:
