@@ -80,7 +80,7 @@ def unit_numbers(seed: Sequence[int], *, target: bool) -> np.ndarray:
     `[64]` in [0, 1); the first eight are the same in both domains.
   """
   numbers = np.random.default_rng(seed).random((2, 64), np.float32)
-  numbers[1, :8] = numbers[0, :8]
+  numbers[1, :8] = numbers[0, :8]  # the design
   return numbers[int(target)]
 
 

@@ -37,6 +37,7 @@ class Frontend(NamedTuple):
   measure: Callable[[Array], Tree] | None
   fit: Callable[[Tree], Tree] | None
   apply: Callable[[Tree, Array], Array]
+  # Wave filters and denoisers keep the length; front ends say theirs.
   num_frames: Callable[[int], int] = _same
   min_samples: Callable[[int], int] = _same
   num_channels: int = 1

@@ -99,6 +99,7 @@ def _check(machine: clips.Machine, rate: int) -> None:
   least = dif.min_samples()
   for clip in machine.train:
     head = clip.header
+    # Samples after the rate is changed, known before anything is decoded.
     num = head.num_samples * rate // head.sample_rate
     if head.num_channels < 2 or num < least:
       raise errors.InputError(
@@ -131,6 +132,7 @@ def distances(
   for machine in machines:
     found = np.zeros((len(machine.train), len(dif.NAMES)), np.float32)
     for batch in audio.batches(machine.train, batch_size=batch_size):
+      # The last batch is filled up with clips that do not count.
       keep = batch.index >= 0
       found[batch.index[keep]] = np.asarray(compute(batch.audio))[keep]
     is_target = np.array([clip.domain == "target" for clip in machine.train])
@@ -151,6 +153,8 @@ def features(
   *,
   mode: str = "count",
   num: int = 31,
+  # Ten target clips are about 0.37 away from the source clips without any
+  # shift: a limit below 0.5 would drop features at random.
   limit: float = 0.6,
   machines: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -185,9 +189,12 @@ def features(
     )
   found = clips.read_tree(data_dir, machines=machines)
   each = distances(found)
+  # Distances are in units of each machine's own source clips, so that none of
+  # them decides for all.
   mean = each.mean(0)
   if mode == "count":
     keep, implied = (np.asarray(x) for x in shift.drop_largest(mean, num))
+    # What would have dropped the same features, for a reader to compare with.
     limit = float(implied)
   else:
     keep = np.asarray(shift.drop_above(mean, limit))
@@ -199,9 +206,11 @@ def features(
   return {
     "kind": settings.FEATURES.kind,
     "mode": mode,
+    # JSON has no infinity.
     "limit": limit if math.isfinite(limit) else None,
     "machines": [m.name for m in found],
     "kept": _entries(keep, mean),
+    # Beside the kept ones, so that a close decision can be seen.
     "left_out": _entries(~keep, mean),
     "distances": {
       m.name: [float(x) for x in row]

@@ -44,6 +44,7 @@ def scan(folder: str) -> list[str] | None:
     InputError: if the folder itself is not there or cannot be read.
   """
   try:
+    # Folders below may go away while they are read; the watched one must stay.
     found = score.inside(folder)
   except errors.InputError:
     _check_folder(folder)
@@ -104,6 +105,7 @@ class Arrivals:
     back = self._away & here
     changing = here - (self._scored.keys() - back)
     stamps = {path: stamp_of(path) for path in changing}
+    # Listed a moment ago and gone since.
     here -= {path for path, now in stamps.items() if now is None}
     gone = [path for path in self._waiting if path not in here]
     for path in gone:
@@ -123,6 +125,8 @@ class Arrivals:
     self._skipped.pop(path, None)
     self._scored.pop(path, None)
     old = self._waiting.get(path)
+    # A file that grows is still being written: each change starts the count
+    # again.
     same = old.num_same + 1 if old is not None and old.stamp == now else 0
     self._waiting[path] = _Waiting(now, same)
 
@@ -214,6 +218,8 @@ class Watch:
       try:
         header = audio.read_header(path)
       except errors.InputError as e:
+        # A file that is half written reads like a damaged one, so it gets more
+        # looks.
         if self._arrivals.patience(path) >= PATIENCE:
           yield from self._skip(path, e)
         continue
@@ -304,6 +310,7 @@ def run(
       raise errors.InputError(
         f"flags: --{name}: found {value}, expected above 0."
       )
+  # The clock on the wall may be set back.
   end = time.monotonic() + max_seconds
   while True:
     yield from watch.poll()
