@@ -339,6 +339,27 @@ def check_label(label: str) -> None:
     )
 
 
+def write_machine(
+  folder: str | Path, label: str, machine: str, sections: Mapping[str, Rows]
+) -> None:
+  """Writes the result files of one machine of a package; see `write`.
+
+  Args:
+    folder: of the package.
+    label: of the system.
+    machine: its name.
+    sections: by section, rows of clip name, score and decision.
+
+  Raises:
+    InputError: something is double or not finite, or a file cannot be
+      written.
+  """
+  check_label(label)
+  for section, rows in sections.items():
+    for name, text in _texts(machine, section, rows).items():
+      files.atomic_write_text(Path(folder) / "task2" / label / name, text)
+
+
 def write(
   folder: str | Path,
   label: str,

@@ -1,140 +1,326 @@
-"""Weights and kept embeddings of a system's frozen encoders."""
+"""What every command does first: a config becomes a system with its weights."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from asd_jax import files
+import jax
+import numpy as np
+
+from asd_jax import errors
+from asd_jax.data import audio, clips
 from asd_jax.encoders import load
-from asd_jax.engine import encode, identity, stages
-from asd_jax.engine.cache import EmbeddingCache
-from asd_jax.engine.embed import Embedder
-from asd_jax.engine.programs import Programs
-from asd_jax.engine.system import System
+from asd_jax.engine import (
+  detector,
+  encode,
+  frozen,
+  gather,
+  settings,
+  thresholds,
+)
+from asd_jax.engine import system as system_lib
+from asd_jax.engine import train as train_lib
+from asd_jax.engine.embed import Advance, Embedder
+from asd_jax.engine.normals import Normals
 
 
-def _caches(
-  system: System, digests: Mapping[str, str], config: Mapping[str, Any]
-) -> dict[str, EmbeddingCache]:
-  """The caches of a system's embeddings by branch; none if they are off."""
-  mode = config["cache"]
-  out = {}
-  for name, source in encode.sources(system.branches).items():
-    spec = {**stages.DEFAULTS, **config["branches"][name]}
-    # A user's code may read files of its own: its source does not tell enough
-    # for a folder that outlives every run.
-    own = any(stages.is_imported(spec[s]) for s in identity.FEATURES)
-    root = files.cache_folder("embeddings")
-    if mode == "off" or own or root is None:
-      continue
-    about = {
-      "weights": digests[source],
-      "features": identity.of_features(spec),
-      "sample_rate": config["sample_rate"],
-    }
-    out[name] = EmbeddingCache(root, about, mode)
-  return out
-
-
-def read_weights(
-  system: System, config: Mapping[str, Any]
-) -> dict[str, load.Loaded]:
-  """Reads the weights that a config names.
+def _domain_notes(
+  system: system_lib.System, label: str, train: Sequence[clips.Clip]
+) -> list[str]:
+  """Says so where a system that fits domains apart has one domain only.
 
   Args:
     system: the system.
-    config: `random_weights` and `weights_dir`.
+    label: machine and section.
+    train: training clips.
 
   Returns:
-    Weights by source; none without frozen encoders.
+    Notes.
+  """
+  apart = any(
+    b.detect.backend(system.hypers[n]).by_domain
+    for n, b in system.branches.items()
+  )
+  target = [c.domain == "target" for c in train]
+  if not apart or (any(target) and not all(target)):
+    return []
+  domain = "source" if any(target) else "target"
+  return [
+    f"{label}: found no training clips of the {domain} domain; terms by domain"
+    " are those of all clips"
+  ]
+
+
+def _section_facts(
+  system: system_lib.System,
+  config: Mapping[str, Any],
+  train: Sequence[clips.Clip],
+  train_scores: np.ndarray,
+) -> dict[str, Any]:
+  """What a detector says of its training clips, beside its state."""
+  header = train[0].header
+  num_samples = audio.num_samples_at(header, config["sample_rate"])
+  return {
+    "num_train": len(train),
+    "num_samples": max(encode.min_samples(system.branches), num_samples),
+    "num_channels": header.num_channels,
+    "training_scores": {
+      n: b.detect.reference for n, b in system.branches.items()
+    },
+    "train_scores": [float(s) for s in np.sort(train_scores)],
+  }
+
+
+class Fitted(NamedTuple):
+  """One section after its fit.
+
+  Attributes:
+    section: ready to score, and to be saved.
+    train_scores: `[N]` scores of the training clips.
+    notes: odd but fine input.
+  """
+
+  section: detector.Section
+  train_scores: np.ndarray
+  notes: list[str]
+
+
+def _ignore(*args: Any) -> None:
+  del args
+
+
+class Session:
+  """A system with its weights, opened once for all that a command does.
+
+  Programs are compiled at their first use, once a clip length. Nothing of a
+  machine is held: its features and its state belong to the caller.
+
+  Args:
+    config: complete and checked.
+    system: built from it.
+    read: reads the weights of its frozen encoders, by source.
+
+  Attributes:
+    config: as given.
+    system: as given.
+  """
+
+  def __init__(
+    self,
+    config: dict[str, Any],
+    system: system_lib.System,
+    read: Callable[[], dict[str, load.Loaded]],
+  ) -> None:
+    self.config, self.system, self._read = config, system, read
+
+  @functools.cached_property
+  def _opened(self) -> tuple[Embedder, dict[str, load.Loaded]]:
+    loaded = self._read()
+    embedder = frozen.open_embedder(self.system, loaded, self.config)
+    # Those on the device, so that there is one copy of gigabytes.
+    params = embedder.programs.weights
+    return embedder, {
+      n: w._replace(params=params[n]) for n, w in loaded.items()
+    }
+
+  @property
+  def embedder(self) -> Embedder:
+    """The embedding stage; weights are read when it is first asked for."""
+    return self._opened[0]
+
+  @property
+  def weights(self) -> dict[str, load.Loaded]:
+    """Weights by source, on the device."""
+    return self._opened[1]
+
+  @functools.cached_property
+  def _gather(self) -> gather.Gatherer:
+    return gather.Gatherer(self.embedder, self.config)
+
+  @functools.cached_property
+  def _fit(self) -> Callable:
+    return system_lib.compiled_fit(self.system)
+
+  def facts(self) -> dict[str, Any]:
+    """What results say about the frozen encoders, see `frozen.facts`."""
+    return frozen.facts(self.embedder, self.weights)
+
+  def check(self, some: Sequence[clips.Clip]) -> None:
+    """Refuses clips that the system cannot use, before any is decoded.
+
+    Args:
+      some: clips.
+
+    Raises:
+      InputError: for a clip with too few channels or samples.
+    """
+    gather.check(self.system, some, self.config["sample_rate"])
+
+  def normals(
+    self,
+    train: Sequence[clips.Clip],
+    *,
+    advance: Advance = _ignore,
+    on_epoch: train_lib.OnEpoch = _ignore,
+  ) -> tuple[Normals, list[str]]:
+    """All that is known of a section's training clips before the fit.
+
+    Args:
+      train: training clips.
+      advance: called with the number of clips done, after each batch.
+      on_epoch: called with (branch, epochs done, metrics).
+
+    Returns:
+      What the system is fitted to, and notes on odd input.
+    """
+    return self._gather.normals(train, advance=advance, on_epoch=on_epoch)
+
+  def features(
+    self, front: Any, some: Sequence[clips.Clip], advance: Advance = _ignore
+  ) -> tuple[Normals, list[str]]:
+    """Features alone, of any clips.
+
+    Args:
+      front: fitted stages, of `Normals`.
+      some: clips.
+      advance: called with the number of clips done, after each batch.
+
+    Returns:
+      Features and order as of training clips, and notes.
+    """
+    return self._gather.clips(front, some, advance)
+
+  def fit(
+    self,
+    label: str,
+    train: Sequence[clips.Clip],
+    *,
+    advance: Advance = _ignore,
+    on_epoch: train_lib.OnEpoch = _ignore,
+  ) -> Fitted:
+    """Fits one section; features of its clips are let go.
+
+    Args:
+      label: machine and section, for notes and messages.
+      train: its training clips.
+      advance: called with the number of clips done, after each batch.
+      on_epoch: called with (branch, epochs done, metrics).
+
+    Returns:
+      The fitted section.
+
+    Raises:
+      InputError: for bad input, and scores that are not finite.
+    """
+    self.check(train)
+    normals, notes = self.normals(train, advance=advance, on_epoch=on_epoch)
+    notes += _domain_notes(self.system, label, train)
+    state, own = self._fit(self.system.hypers, normals)
+    train_scores = np.asarray(own)
+    if not np.isfinite(train_scores).all():
+      raise errors.InputError(
+        f"{label}: found training scores that are not finite; the bank is too"
+        " small or degenerate for this backend."
+      )
+    rules = thresholds.thresholds(
+      self.system, state, normals, train_scores, self.config
+    )
+    rule = self.config["threshold"]["name"]
+    if rules[rule] is None:
+      notes.append(
+        f"{label}: {len(train)} training clips are too few for the false-alarm"
+        " rate, no clip can be called anomalous"
+      )
+    facts = _section_facts(self.system, self.config, train, train_scores)
+    section = detector.Section(state, rules, rule, facts)
+    return Fitted(section, train_scores, notes)
+
+  def score(
+    self,
+    section: detector.Section,
+    test: Sequence[clips.Clip],
+    *,
+    advance: Advance = _ignore,
+  ) -> tuple[system_lib.Scores, list[str]]:
+    """Scores clips with a fitted section.
+
+    Args:
+      section: the section.
+      test: clips.
+      advance: called with the number of clips done, after each batch.
+
+    Returns:
+      Scores in the order of the clips, leading axis Q, and notes.
+
+    Raises:
+      InputError: for a clip that cannot be used or decoded.
+    """
+    self.check(test)
+    parts, order, notes = [], [], []
+    for rows, scores, new in gather.score(
+      self.embedder, section.state, test, advance=advance
+    ):
+      parts.append(scores)
+      order.append(rows)
+      notes += new
+    if not parts:
+      none: Any = dict(fused=np.zeros(0), seeds=np.zeros((0, 1)))
+      return system_lib.Scores(**none, members={}), notes
+    back = np.argsort(np.concatenate(order))
+    return jax.tree.map(lambda *x: np.concatenate(x)[back], *parts), notes
+
+
+def open(config: Mapping[str, Any]) -> Session:
+  """Prepares a config, builds its system and reads its weights.
+
+  Args:
+    config: plain data, see `configs/common.py`.
+
+  Returns:
+    The session.
 
   Raises:
-    InputError: for weights that are missing, or another network's.
+    InputError: for a config that a run could not finish with, and weights
+      that are missing.
   """
-  encoders = encode.encoders(system.branches)
-  if not encoders:
-    return {}
-  if config["random_weights"]:
-    return load.at_random(encoders)
-  return load.from_files(encoders, folder=Path(config["weights_dir"]))
+  opened = of_config(settings.prepared(config))
+  _ = opened.embedder  # missing weights are told before any clip is read
+  return opened
 
 
-def facts(
-  embedder: Embedder, loaded: Mapping[str, load.Loaded]
-) -> dict[str, Any]:
-  """What the results of a run say about its frozen encoders.
+def of_config(config: dict[str, Any]) -> Session:
+  """A session whose weights are read when they are first needed.
 
   Args:
-    embedder: the embedding stage, after the run.
-    loaded: weights by source.
+    config: complete and checked.
 
   Returns:
-    Plain data, `notes` among it; `{}` without frozen encoders.
+    The session.
   """
-  if not loaded:
-    return {}
-  sources = encode.sources(embedder.programs.system.branches)
-  random = any(w.origin == load.RANDOM for w in loaded.values())
-  notes = embedder.notes()
-  if random:
-    notes.append("encoder weights are random: no score means anything")
-  return {
-    "random_weights": random,
-    "weights": {
-      found.digest: {
-        "branches": [n for n, s in sources.items() if s == source],
-        "origin": found.origin,
-      }
-      for source, found in loaded.items()
-    },
-    "clips_computed": embedder.counts["computed"],
-    "clips_read": embedder.counts["read"],
-    "notes": notes,
-  }
+  system = system_lib.build(config)
+  return Session(config, system, lambda: frozen.read_weights(system, config))
 
 
-def joined_facts(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-  """What the results say of several embedding stages.
+def of_detector(found: detector.Detector, folder: Path) -> Session:
+  """The session that a detector was fitted in, to score more clips.
 
   Args:
-    every: what `facts` returns of each.
+    found: the detector.
+    folder: where it was read from, `OUT/detectors/<machine>`.
 
   Returns:
-    The same of all together.
+    The session.
+
+  Raises:
+    InputError: if weights are missing from `OUT/encoders`, or damaged.
   """
-  some = [f for f in every if f]
-  if not some:
-    return {}
-  known: dict[str, dict[str, Any]] = {}
-  for digest, about in (x for f in some for x in f["weights"].items()):
-    one = known.setdefault(digest, {**about, "branches": []})
-    one["branches"] = sorted({*one["branches"], *about["branches"]})
-  return {
-    "random_weights": any(f["random_weights"] for f in some),
-    "weights": known,
-    "clips_computed": sum(f["clips_computed"] for f in some),
-    "clips_read": sum(f["clips_read"] for f in some),
-    "notes": sorted({n for f in some for n in f["notes"]}),
-  }
-
-
-def open_embedder(
-  system: System,
-  loaded: Mapping[str, load.Loaded],
-  config: Mapping[str, Any],
-) -> Embedder:
-  """Makes the embedding stage of a system.
-
-  Args:
-    system: the system.
-    loaded: weights by source.
-    config: `batch_size`, `sample_rate` and `cache`.
-
-  Returns:
-    The stage.
-  """
-  params = {n: w.params for n, w in loaded.items()}
-  digests = {n: w.digest for n, w in loaded.items()}
-  programs = Programs(system, params, config["batch_size"])
-  caches = _caches(system, digests, config)
-  return Embedder(programs, caches, config["sample_rate"])
+  # What the run kept may be read; nothing is kept of clips scored later.
+  mode = "off" if found.config["cache"] == "off" else "readonly"
+  opened = Session(
+    {**found.config, "cache": mode},
+    found.system,
+    lambda: detector.read_weights(found, folder),
+  )
+  _ = opened.embedder
+  return opened

@@ -4,7 +4,7 @@ What needs the system or the recordings is computed here and in `suspects`, so
 that the report itself is made of plain data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,7 @@ def find_denoised(
   programs: Programs,
   scored: Mapping[str, Mapping[str, Any]],
   config: Mapping[str, Any],
+  states: Callable[[str, str], Any],
 ) -> list[record.Denoised]:
   """Denoises two clips of each machine for the report.
 
@@ -102,6 +103,7 @@ def find_denoised(
     programs: the compiled system.
     scored: machine to section to scores.
     config: `sample_rate`.
+    states: `(machine, section) -> fitted state`.
 
   Returns:
     Examples, none where no trained encoder hears a denoised channel.
@@ -120,7 +122,7 @@ def find_denoised(
     for section, entry in sections.items():
       if not entry.clips or len(out) == _MAX_DENOISED:
         continue
-      front = entry.section.state["front"]
+      front = states(machine, section)["front"]
       heard = []
       for title, row in _pick(entry):
         clip = entry.clips[row]
@@ -145,6 +147,7 @@ def record_of(
   scored: Mapping[str, Mapping[str, Any]],
   found: Mapping[str, Any],
   config: Mapping[str, Any],
+  states: Callable[[str, str], Any],
 ) -> record.Run:
   """All that the report shows of a run.
 
@@ -154,6 +157,7 @@ def record_of(
     scored: machine to section to scores.
     found: content of results.json.
     config: `sample_rate`.
+    states: `(machine, section) -> fitted state`.
 
   Returns:
     Plain data.
@@ -161,6 +165,6 @@ def record_of(
   return record.Run(
     found,
     {m: {s: scores_of(v) for s, v in e.items()} for m, e in scored.items()},
-    suspects.find(programs, machines, scored, config),
-    find_denoised(programs, scored, config),
+    suspects.find(programs, machines, scored, config, states),
+    find_denoised(programs, scored, config, states),
   )

@@ -363,6 +363,29 @@ def _write_submission(
     raise errors.InputError(f"{out / 'submission'}: {'; '.join(problems)}")
 
 
+def write_machine(
+  out: Path, config: Config, machine: str, sections: dict[str, Scored]
+) -> None:
+  """Writes scores and challenge files of one machine.
+
+  Args:
+    out: output folder.
+    config: the run's config.
+    machine: its name.
+    sections: section to scores.
+  """
+  rows = {s: _rows(v) for s, v in sections.items()}
+  every = [row for some in rows.values() for row in some]
+  place = out / "scores" / f"{machine}.csv"
+  files.atomic_write_text(place, score_table.text(every))
+  submission.write_machine(
+    out / "submission",
+    config["submission"]["label"],
+    machine,
+    {s: some for s, some in rows.items() if some},
+  )
+
+
 def write(
   out: Path,
   config: Config,
@@ -371,6 +394,9 @@ def write(
 ) -> None:
   """Writes scores, challenge files, report and, last, results.json.
 
+  Files of the machines are there already, unless someone removed them
+  meanwhile; the challenge's meta file needs the metrics of all.
+
   Args:
     out: output folder.
     config: the run's config.
@@ -378,9 +404,7 @@ def write(
     run: the run's record, with the content of results.json.
   """
   for name, sections in scored.items():
-    rows = [row for s in sections.values() for row in _rows(s)]
-    place = out / "scores" / f"{name}.csv"
-    files.atomic_write_text(place, score_table.text(rows))
+    write_machine(out, config, name, sections)
   _write_submission(out, config, scored, run.results["machines"])
   files.atomic_write_text(out / "report.html", report_page.page(run))
   # Last, so that a folder with results.json is a whole run.

@@ -10,7 +10,7 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.data import audio, clips, folders, names, score_table
-from asd_jax.engine import detector, gather, session
+from asd_jax.engine import detector, session
 from asd_jax.runs import progress as progress_lib
 from asd_jax.scores import threshold
 
@@ -117,17 +117,12 @@ class Scorer:
   def __init__(self, folder: str, *, section: str | None = None) -> None:
     self.detector = detector.load(Path(folder))
     self._section = section
-    loaded = detector.read_weights(self.detector, Path(folder))
-    # What the run kept may be read; nothing is kept of clips scored later.
-    mode = "off" if self.detector.config["cache"] == "off" else "readonly"
-    self._embedder = session.open_embedder(
-      self.detector.system, loaded, {**self.detector.config, "cache": mode}
-    )
+    self._opened = session.of_detector(self.detector, Path(folder))
 
   @property
   def batch_size(self) -> int:
     """Clips that are scored at once."""
-    return self._embedder.programs.batch_size
+    return self._opened.embedder.programs.batch_size
 
   def section_of(self, path: str) -> str:
     """Returns which of the detector's sections a file belongs to."""
@@ -164,9 +159,7 @@ class Scorer:
       )
       for p, h in zip(paths, headers, strict=True)
     ]
-    gather.check(
-      self.detector.system, some, self.detector.config["sample_rate"]
-    )
+    self._opened.check(some)
     return some
 
   def score(
@@ -188,14 +181,11 @@ class Scorer:
     notes: list[str] = []
     for part in sorted({c.section for c in some}):
       rows = np.array([i for i, c in enumerate(some) if c.section == part])
-      for index, scores, new in gather.score(
-        self._embedder,
-        self.detector.sections[part].state,
-        [some[i] for i in rows],
-        advance=advance,
-      ):
-        score[rows[index]] = scores.fused
-        notes += new
+      scores, new = self._opened.score(
+        self.detector.sections[part], [some[i] for i in rows], advance=advance
+      )
+      score[rows] = scores.fused
+      notes += new
     return score, notes
 
   def row(self, path: str, section: str, score: float) -> Row:

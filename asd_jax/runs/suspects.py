@@ -1,7 +1,7 @@
 """The most suspicious clips of a run, with their sound and the reason."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -220,6 +220,7 @@ def find(
   machines: Sequence[clips.Machine],
   scored: Mapping[str, Mapping[str, Any]],
   config: Mapping[str, Any],
+  states: Callable[[str, str], Any],
   *,
   seconds: float = _BUDGET_SECONDS,
 ) -> list[record.Suspect]:
@@ -230,6 +231,7 @@ def find(
     machines: what was read.
     scored: machine to section to scores.
     config: `sample_rate`.
+    states: `(machine, section) -> fitted state`.
     seconds: no clip is explained after this time.
 
   Returns:
@@ -247,9 +249,8 @@ def find(
     same = [c for c in train[pick.machine] if c.section == pick.section]
     try:
       if time.perf_counter() - start < seconds:
-        suspect = explainer.explain(
-          suspect, clip, entry.section.state, same, start + seconds
-        )
+        state = states(pick.machine, pick.section)
+        suspect = explainer.explain(suspect, clip, state, same, start + seconds)
       else:
         wave, _ = audio.read(clip.path, sample_rate=rate)
         suspect = suspect._replace(

@@ -16,7 +16,7 @@ import soundfile
 from asd_jax import store
 from asd_jax.data import clips
 from asd_jax.encoders import load
-from asd_jax.engine import cache, embed, encode, gather, session
+from asd_jax.engine import cache, embed, encode, frozen, gather
 from asd_jax.engine import system as system_lib
 from configs import common
 
@@ -70,8 +70,8 @@ def of_one_length(some):
 def opened(config):
   """The stage as a run of its own opens it, with programs of earlier tests."""
   system = system_lib.build(config)
-  loaded = session.read_weights(system, config)
-  stage = session.open_embedder(system, loaded, config)
+  loaded = frozen.read_weights(system, config)
+  stage = frozen.open_embedder(system, loaded, config)
   about = {k: v for k, v in config.items() if k != "cache"}
   key = store.digest(about, sorted((n, w.digest) for n, w in loaded.items()))
   # A copy: tests put functions that count in the place of some.
@@ -93,7 +93,7 @@ def gathered(embedder, some):
 def alone(config, clip):
   """A clip's features without batches or cache."""
   system = system_lib.build(config)
-  loaded = session.read_weights(system, config)
+  loaded = frozen.read_weights(system, config)
   wave = jnp.asarray(soundfile.read(clip.path)[0].T, jnp.float32)
   params = {n: w.params for n, w in loaded.items()}
   front = encode.unfitted(system.branches)
@@ -264,11 +264,11 @@ def test_a_cache_that_cannot_be_written_is_a_note(some, tmp_path):
   (tmp_path / "cache").write_text("no folder")
   config = config_of()
   system = system_lib.build(config)
-  loaded = session.read_weights(system, config)
-  stage = session.open_embedder(system, loaded, config)
+  loaded = frozen.read_weights(system, config)
+  stage = frozen.open_embedder(system, loaded, config)
   found, _ = gathered(stage, some)
   assert np.isfinite(found["eat_layer_1"]).all()
-  notes = session.facts(stage, loaded)["notes"]
+  notes = frozen.facts(stage, loaded)["notes"]
   assert "embeddings are not kept" in notes[0]
 
 

@@ -171,12 +171,13 @@ def finder(tmp_path, rng, bank, seconds=30.0):
   machine = clips.read_plain(tmp_path / "normal", tmp_path / "test", name="m")
   scored = {"m": {"00": types.SimpleNamespace(
     clips=machine.test, score=np.array([3.0, 4.0]), train=np.arange(7.0),
-    section=types.SimpleNamespace(threshold=2.0, state=state),
+    section=types.SimpleNamespace(threshold=2.0),
   )}}  # fmt: skip
   compiled = programs.Programs(system, {}, 4)
   return lambda: suspects.find(
-    compiled, [machine], scored, {"sample_rate": RATE}, seconds=seconds
-  )
+    compiled, [machine], scored, {"sample_rate": RATE},
+    lambda machine, section: state, seconds=seconds,
+  )  # fmt: skip
 
 
 def test_suspects_come_with_sound_neighbours_and_reason(tmp_path, rng, bank):

@@ -1,6 +1,6 @@
 """Features and trained encoders of a sweep, computed once where shared."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,13 +8,12 @@ import numpy as np
 
 from asd_jax import errors, store
 from asd_jax.data import clips
-from asd_jax.engine import gather, session, stages
-from asd_jax.engine import system as system_lib
+from asd_jax.engine import session, stages
 from asd_jax.runs import progress as progress_lib
 from asd_jax.runs import results
 from asd_jax.runs.sweep.engine import Clips
 
-Config = Mapping[str, Any]
+Config = dict[str, Any]
 # Stages behind the features.
 _SCORING = (*stages.SWEPT, "key")
 
@@ -194,7 +193,7 @@ class Collector:
     marks = [feature_mark(c) for c in unique]
     self._places = dict(zip(marks, places, strict=True))
     self._progress = progress
-    self.system = system_lib.build(self._config)
+    self._opened = session.of_config(self._config)
 
   def open(self) -> dict[str, str]:
     """Reads the weights of frozen encoders.
@@ -202,27 +201,22 @@ class Collector:
     Returns:
       Their digests by source.
     """
-    loaded = session.read_weights(self.system, self._config)
-    self._embedder = session.open_embedder(self.system, loaded, self._config)
-    self._gather = gather.Gatherer(self._embedder, self._config)
-    self._facts = lambda: session.facts(self._embedder, loaded)
-    return {n: w.digest for n, w in loaded.items()}
+    return {n: w.digest for n, w in self._opened.weights.items()}
 
   def close(self) -> dict[str, Any]:
     """Lets go of weights and programs.
 
     Returns:
-      What `networks.facts` says.
+      What `frozen.facts` says.
     """
-    facts = self._facts()
-    del self._embedder, self._gather, self._facts
+    facts = self._opened.facts()
+    del self._opened
     return facts
 
   def check(self, some: Sequence[Section]) -> None:
     """Refuses clips that the system cannot use."""
     for section in some:
-      both = (*section.train, *section.test)
-      gather.check(self.system, both, self._config["sample_rate"])
+      self._opened.check((*section.train, *section.test))
 
   def collect(self, section: Section) -> tuple[Clips, list[str]]:
     """Features of one section, for all structures.
@@ -235,12 +229,12 @@ class Collector:
     """
     total = len(section.train) + len(section.test)
     advance = self._progress.task(f"{section.name} features", total)
-    normals, notes = self._gather.normals(
+    normals, notes = self._opened.normals(
       section.train,
       advance=advance,
       on_epoch=self._progress.epochs(section.name),
     )
-    tests, more = self._gather.clips(normals.front, section.test, advance)
+    tests, more = self._opened.features(normals.front, section.test, advance)
     # On the device: chunk after chunk of settings uses them.
     found = jax.device_put(Clips(normals, tests.features, tests.order))
     return found, notes + more

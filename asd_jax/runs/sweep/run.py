@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from asd_jax import errors, files, store
-from asd_jax.engine import identity, session, settings
+from asd_jax.engine import frozen, identity, settings
 from asd_jax.metrics import choice
 from asd_jax.report import sweep as report_sweep
 from asd_jax.runs import evaluate, results
@@ -212,7 +212,7 @@ def measure(
     progress: where progress is shown.
 
   Returns:
-    For each structure `[points, S, 3]`, and what `networks.joined_facts` says.
+    For each structure `[points, S, 3]`, and what `frozen.joined_facts` says.
   """
   configs = [s.config for s in structures]
   groups = [
@@ -231,7 +231,7 @@ def measure(
         found[number].append(values)
     facts.append(collector.close())
   values = [np.stack(v, axis=1) for v in found.values()]
-  return values, session.joined_facts(facts)
+  return values, frozen.joined_facts(facts)
 
 
 def make_table(

@@ -1,0 +1,140 @@
+"""Frozen encoders of a system: their weights, caches and what results say."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asd_jax import files
+from asd_jax.encoders import load
+from asd_jax.engine import encode, identity, stages
+from asd_jax.engine.cache import EmbeddingCache
+from asd_jax.engine.embed import Embedder
+from asd_jax.engine.programs import Programs
+from asd_jax.engine.system import System
+
+
+def _caches(
+  system: System, digests: Mapping[str, str], config: Mapping[str, Any]
+) -> dict[str, EmbeddingCache]:
+  """The caches of a system's embeddings by branch; none if they are off."""
+  mode = config["cache"]
+  out = {}
+  for name, source in encode.sources(system.branches).items():
+    spec = {**stages.DEFAULTS, **config["branches"][name]}
+    # A user's code may read files of its own: its source does not tell enough
+    # for a folder that outlives every run.
+    own = any(stages.is_imported(spec[s]) for s in identity.FEATURES)
+    root = files.cache_folder("embeddings")
+    if mode == "off" or own or root is None:
+      continue
+    about = {
+      "weights": digests[source],
+      "features": identity.of_features(spec),
+      "sample_rate": config["sample_rate"],
+    }
+    out[name] = EmbeddingCache(root, about, mode)
+  return out
+
+
+def read_weights(
+  system: System, config: Mapping[str, Any]
+) -> dict[str, load.Loaded]:
+  """Reads the weights that a config names.
+
+  Args:
+    system: the system.
+    config: `random_weights` and `weights_dir`.
+
+  Returns:
+    Weights by source; none without frozen encoders.
+
+  Raises:
+    InputError: for weights that are missing, or another network's.
+  """
+  encoders = encode.encoders(system.branches)
+  if not encoders:
+    return {}
+  if config["random_weights"]:
+    return load.at_random(encoders)
+  return load.from_files(encoders, folder=Path(config["weights_dir"]))
+
+
+def facts(
+  embedder: Embedder, loaded: Mapping[str, load.Loaded]
+) -> dict[str, Any]:
+  """What the results of a run say about its frozen encoders.
+
+  Args:
+    embedder: the embedding stage, after the run.
+    loaded: weights by source.
+
+  Returns:
+    Plain data, `notes` among it; `{}` without frozen encoders.
+  """
+  if not loaded:
+    return {}
+  sources = encode.sources(embedder.programs.system.branches)
+  random = any(w.origin == load.RANDOM for w in loaded.values())
+  notes = embedder.notes()
+  if random:
+    notes.append("encoder weights are random: no score means anything")
+  return {
+    "random_weights": random,
+    "weights": {
+      found.digest: {
+        "branches": [n for n, s in sources.items() if s == source],
+        "origin": found.origin,
+      }
+      for source, found in loaded.items()
+    },
+    "clips_computed": embedder.counts["computed"],
+    "clips_read": embedder.counts["read"],
+    "notes": notes,
+  }
+
+
+def joined_facts(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """What the results say of several embedding stages.
+
+  Args:
+    every: what `facts` returns of each.
+
+  Returns:
+    The same of all together.
+  """
+  some = [f for f in every if f]
+  if not some:
+    return {}
+  known: dict[str, dict[str, Any]] = {}
+  for digest, about in (x for f in some for x in f["weights"].items()):
+    one = known.setdefault(digest, {**about, "branches": []})
+    one["branches"] = sorted({*one["branches"], *about["branches"]})
+  return {
+    "random_weights": any(f["random_weights"] for f in some),
+    "weights": known,
+    "clips_computed": sum(f["clips_computed"] for f in some),
+    "clips_read": sum(f["clips_read"] for f in some),
+    "notes": sorted({n for f in some for n in f["notes"]}),
+  }
+
+
+def open_embedder(
+  system: System,
+  loaded: Mapping[str, load.Loaded],
+  config: Mapping[str, Any],
+) -> Embedder:
+  """Makes the embedding stage of a system.
+
+  Args:
+    system: the system.
+    loaded: weights by source.
+    config: `batch_size`, `sample_rate` and `cache`.
+
+  Returns:
+    The stage.
+  """
+  params = {n: w.params for n, w in loaded.items()}
+  digests = {n: w.digest for n, w in loaded.items()}
+  programs = Programs(system, params, config["batch_size"])
+  caches = _caches(system, digests, config)
+  return Embedder(programs, caches, config["sample_rate"])

@@ -1,0 +1,190 @@
+"""A run writes machine by machine, and goes on where it was stopped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asd_jax.engine import detector
+from asd_jax.runs import evaluate, finished, progress
+from configs import plain_knn
+from tests.scripts.conftest import ROOT, write_machine
+
+MACHINES = ("fan", "pump", "valve")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("machines") / "data"
+  for name in MACHINES:
+    write_machine(folder / name)
+  return folder
+
+
+class Progress(progress.Progress):
+  """Counts the machines that are fitted; may be interrupted before one."""
+
+  def __init__(self, stop_at=None):
+    super().__init__(quiet=True)
+    self.fitted, self._stop_at = [], stop_at
+
+  def task(self, label, total):
+    machine, section, *rest = label.split()
+    if rest == ["training", "clips"]:
+      if machine == self._stop_at:
+        raise KeyboardInterrupt
+      self.fitted.append(machine)
+    return super().task(label, total)
+
+
+def config(data, out, **changes):
+  c = plain_knn.get_config().to_dict()
+  return {**c, "data_dir": str(data), "output_dir": str(out), **changes}
+
+
+def same(a, b):
+  """Results without what names the run's folder and its time."""
+  drop = lambda r: {k: v for k, v in r.items() if k not in ("run", "config")}
+  assert json.dumps(drop(a)) == json.dumps(drop(b))
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory):
+  out = tmp_path_factory.mktemp("unbroken")
+  return out, evaluate.run(config(data, out), progress=Progress())
+
+
+@pytest.fixture
+def stopped(data, tmp_path):
+  """The output of a run that was interrupted after its first machine."""
+  with pytest.raises(KeyboardInterrupt):
+    evaluate.run(
+      config(data, tmp_path / "out"), progress=Progress(stop_at="pump")
+    )
+  return tmp_path / "out"
+
+
+def texts(folder):
+  return {
+    str(p.relative_to(folder)): p.read_bytes()
+    for kind in ("scores", "submission")
+    for p in sorted((folder / kind).rglob("*.csv"))
+  }
+
+
+def test_a_machine_leaves_its_files_before_the_next_begins(stopped, unbroken):
+  assert not (stopped / "results.json").exists()
+  assert not (stopped / "report.html").exists()
+  found, want = texts(stopped), texts(unbroken[0])
+  assert len(found) == 3
+  assert found == {k: v for k, v in want.items() if "fan" in k}
+  assert detector.load(stopped / "detectors" / "fan").machine == "fan"
+  assert os.listdir(stopped / "detectors") == ["fan"]
+
+
+def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
+  data, stopped, unbroken
+):
+  rest = Progress()
+  found = evaluate.run(config(data, stopped), progress=rest)
+  assert rest.fitted == ["pump", "valve"]
+  same(found, unbroken[1])
+  same(json.loads((stopped / "results.json").read_text()), unbroken[1])
+  assert texts(stopped) == texts(unbroken[0])
+  # The reasons of the report need the states that were let go.
+  pages = [(o / "report.html").read_text() for o in (stopped, unbroken[0])]
+  assert pages[0].count("<figure") == pages[1].count("<figure") > 0
+  assert not (stopped / finished.FOLDER).exists()
+  again = Progress()
+  evaluate.run(config(data, stopped), progress=again)
+  assert again.fitted == list(MACHINES)  # a complete run is not continued
+
+
+def test_states_do_not_stay(data, tmp_path, monkeypatch):
+  seen = []
+  put = finished.Records.put
+
+  def counted(self, machine, scored):
+    seen.extend(s.section.state for s in scored.values())
+    put(self, machine, scored)
+
+  monkeypatch.setattr(finished.Records, "put", counted)
+  evaluate.run(config(data, tmp_path), progress=Progress())
+  assert seen == [None] * 3
+
+
+def other_setting(data, out):
+  return config(data, out, threshold=dict(name="quantile"))
+
+
+def other_clip(data, out):
+  copy = shutil.copytree(data, out.parent / "other")
+  path = copy / "fan" / "test" / os.listdir(copy / "fan" / "test")[0]
+  content = bytearray(path.read_bytes())
+  content[-2] ^= 1
+  path.write_bytes(content)
+  return config(copy, out, data_dir=str(copy))
+
+
+def damaged_record(data, out):
+  (path,) = (out / finished.FOLDER).iterdir()
+  path.write_bytes(path.read_bytes()[:-3])
+  return config(data, out)
+
+
+def damaged_detector(data, out):
+  path = out / "detectors" / "fan" / "section_00.safetensors"
+  path.write_bytes(path.read_bytes()[:-3])
+  return config(data, out)
+
+
+def lost_detector(data, out):
+  shutil.rmtree(out / "detectors")
+  return config(data, out)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [other_setting, other_clip, damaged_record, damaged_detector, lost_detector],
+)
+def test_what_is_not_as_it_was_is_made_again(data, stopped, unbroken, change):
+  rest = Progress()
+  found = evaluate.run(change(data, stopped), progress=rest)
+  assert rest.fitted == list(MACHINES)
+  damaged = [n for n in found["notes"] if "found damaged content" in n]
+  assert len(damaged) == (change is damaged_record)
+  if change not in (other_setting, other_clip):
+    found["notes"] = [n for n in found["notes"] if n not in damaged]
+    same(found, unbroken[1])
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_continued(data, tmp_path, unbroken):
+  command = [
+    sys.executable,
+    ROOT / "scripts" / "evaluate.py",
+    f"--config={ROOT / 'configs' / 'plain_knn.py'}",
+    f"--config.data_dir={data}",
+    f"--config.output_dir={tmp_path}",
+  ]
+  child = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL)
+  first = tmp_path / finished.FOLDER / "fan.safetensors"
+  end = time.monotonic() + 120
+  while not first.exists() and time.monotonic() < end:
+    assert child.poll() is None
+    time.sleep(0.001)
+  child.send_signal(signal.SIGKILL)
+  assert child.wait() == -signal.SIGKILL
+  assert not (tmp_path / "results.json").exists()
+  rest = Progress()
+  c = config(data, Path(tmp_path))
+  found = evaluate.run(c, progress=rest)
+  assert "fan" not in rest.fitted
+  assert np.isclose(found["official_score"], unbroken[1]["official_score"])
