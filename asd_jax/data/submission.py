@@ -42,7 +42,6 @@ def _some(items: Iterable[object], most: int = 5) -> str:
 
 
 def _parse_score(cell: str) -> float:
-  # Python reads `nan` and `inf` as numbers, too.
   value = float(cell)
   if not math.isfinite(value):
     raise errors.InputError
@@ -85,7 +84,6 @@ def _read(path: Path, kind: str) -> tuple[Values, list[str]]:
       values[name] = math.nan
       hint = " (a header is not allowed)" if number == 1 else ""
       problems.append(f"row {number}: {cell!r} is not {wanted}{hint}")
-  # A header or another separator makes every row wrong.
   if len(problems) > 5:
     problems = [*problems[:5], f"{len(problems) - 5} more rows like these"]
   if twice:
@@ -116,7 +114,6 @@ def _is_system(place: Path) -> bool:
   """Holds result files, or has a label for a name and no folders inside."""
   if any(any(place.glob(f"{kind}_*.csv")) for kind in _PARSERS):
     return True
-  # Resolved, as the folder may be given as `.`.
   is_label = _LABEL.fullmatch(place.resolve().name) is not None
   return is_label and not any(place.glob("*/"))
 
@@ -276,8 +273,7 @@ def _texts(machine: str, section: str, rows: Rows) -> dict[str, str]:
   places = [f"{kind}_{machine}_section_{section}_test.csv" for kind in _PARSERS]
   match = _FILE.fullmatch(places[0])
   is_plain = not re.search(r"[/\\\x00-\x1f]", machine)
-  # Read back from the name, since a machine that is called like a part of the
-  # grammar would be taken for another one.
+  # A machine may be called like a part of the name: it must read back.
   if not is_plain or not match or match.groups()[1:] != (machine, section):
     raise errors.InputError(
       f"{where}: expected a machine name without slashes and two digits"
@@ -395,7 +391,6 @@ def write(
   if problems or not texts:
     raise errors.InputError(f"{label}: {'; '.join(problems) or 'no machines'}")
   texts[f"{label}.meta.yaml"] = submission_meta.dump(meta)
-  # Nothing was written so far: no error above leaves half a package.
   system = Path(folder) / "task2" / label
   paths = [files.atomic_write_text(system / n, t) for n, t in texts.items()]
   # After the new files are whole: a write that fails leaves old ones alone.

@@ -206,7 +206,6 @@ def features(
   return {
     "kind": settings.FEATURES.kind,
     "mode": mode,
-    # JSON has no infinity.
     "limit": limit if math.isfinite(limit) else None,
     "machines": [m.name for m in found],
     "kept": _entries(keep, mean),

@@ -86,9 +86,11 @@ def _tables(
   """What the pickle machine may build from a torch file.
 
   Args:
-    storages: by key, filled while the pickle is read.
+    storages: by key, filled while the pickle is read; tensors that share one
+      must agree on its type and count.
     open_storage: checks a storage of key, type and count against the file.
-    length: of a persistent id.
+    length: of a persistent id, which also says where the numbers lay once
+      (`cuda:0`); that does not matter here.
     placeholders: names of objects that are not rebuilt.
   """
 
@@ -103,8 +105,6 @@ def _tables(
       or found[5:] != ((None,) * (length - 5))
     ):
       raise wrong
-    # The place is where the numbers lay once (`cuda:0`), which does not
-    # matter.
     tag, kind, name, _, count = found[:5]
     if type(tag) is not str or tag != "storage" or type(kind) is not Global:
       raise wrong
@@ -119,7 +119,6 @@ def _tables(
     if name not in storages:
       storages[name] = open_storage(name, dtype, count)
     same = storages[name]
-    # Tensors share a storage by its key, and must agree about it.
     if same.dtype != dtype or same.count != count:
       raise WeightsFileError(
         f"found storage {name} as {same.count} {same.dtype} and as {count}"
