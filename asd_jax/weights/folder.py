@@ -15,7 +15,7 @@ from typing import Any
 import flax.traverse_util
 import numpy as np
 
-from asd_jax import errors
+from asd_jax import errors, store
 from asd_jax.weights import rules
 from asd_jax.weights.byte_source import Source, WeightsFileError
 
@@ -69,9 +69,7 @@ def digest(family: str, settings: Mapping[str, Any], values: str) -> str:
   Returns:
     32 hex digits, the same for an official file and for what is made of it.
   """
-  # Sorted: the order of settings says nothing about a network.
-  text = json.dumps([family, dict(settings), values], sort_keys=True)
-  return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+  return store.digest(family, dict(settings), values)
 
 
 def _sums(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
