@@ -52,8 +52,7 @@ class Programs:
     self, fn: Callable, *, num_shared: int, in_turn: bool = False
   ) -> Callable:
     """Compiles `fn` of one clip for batches; the first arguments are shared."""
-    # Not plain `jit` with shardings: a clip must not see that it has neighbours
-    # on its device, and a compiler that knows may sum in another order.
+    # Each device runs the program of its own rows: no row waits for another's.
     spec = jax.sharding.PartitionSpec
 
     def of_rows(*args: Tree) -> Tree:
