@@ -177,7 +177,13 @@ def bank_scorer(system: System) -> Callable[[Tree, Tree, Array], Array]:
           return node
         # Rows made from one clip come with it; those made from several are of
         # no clip (group -1) and leave.
-        return node.replace(valid=node.valid & (node.group == n))
+        alone = node.replace(valid=node.valid & (node.group == n))
+        mixed = getattr(node, "mixtures", None)
+        if mixed is None:
+          return alone
+        # So do mixed rows that are not made: no pair of them is left.
+        none = mixed.replace(penalty=jnp.full_like(mixed.penalty, jnp.inf))
+        return alone.replace(mixtures=none)
 
       alone = jax.tree.map(only, state, is_leaf=_is_bank)
       return system_lib.score(system, system.hypers, alone, feats)

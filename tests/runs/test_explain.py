@@ -205,3 +205,26 @@ def test_reasons_stop_when_time_is_up(tmp_path, rng, bank):
   assert first.wave is not None
   assert first.reason is None
   assert "takes too long" in first.problem
+
+
+def test_mixed_rows_are_nobodys_nearest_clip(rng):
+  config = plain_knn.get_config().to_dict()
+  config["branches"]["log_mel"] |= dict(
+    transform=dict(name="identity"), bank=dict(name="memmixup", lam=0.5)
+  )
+  system = system_lib.build(config)
+  emb = rng.normal(size=(6, 1, 8)).astype(np.float32)
+  front = encode.unfitted(system.branches)
+  normals = Normals(
+    front, ({"log_mel": emb},), np.arange(6), np.arange(6) > 3, {}, num_target=2
+  )
+  state, _ = system_lib.compiled_fit(system)(system.hypers, normals)
+  # Between a target and a source clip lies a mixed row.
+  query = (emb[5] + emb[0]) / 2
+  compiled = explain.bank_scorer(system)
+  found = explain.nearest_rows(compiled, state, {"log_mel": query}, 6, 6)
+  wanted = np.linalg.norm(emb[:, 0] - query, axis=1)
+  assert [i for i, _ in found] == list(np.argsort(wanted))
+  np.testing.assert_allclose([s for _, s in found], np.sort(wanted), rtol=1e-4)
+  alone = system_lib.score(system, system.hypers, state, {"log_mel": query})
+  assert alone < 0.1 * wanted.min()
