@@ -9,7 +9,10 @@ import importlib
 from typing import Any
 
 # Public name to the module that holds it.
-_PLACES: dict[str, str] = {}
+_PLACES: dict[str, str] = dict.fromkeys(
+  ("load_config", "fit", "score", "load_detector", "Detector"),
+  "asd_jax.runs.library",
+)
 
 
 def _version() -> str:
@@ -25,10 +28,12 @@ def __getattr__(name: str) -> Any:
   """Imports a public name when it is first used."""
   if name == "__version__":
     return _version()
+  if name == "session":
+    return importlib.import_module("asd_jax.engine.session")
   if name not in _PLACES:
     raise AttributeError(f"module 'asd_jax' has no attribute {name!r}")
   return getattr(importlib.import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:
-  return sorted([*globals(), *_PLACES, "__version__"])
+  return sorted([*globals(), *_PLACES, "session", "__version__"])
