@@ -8,6 +8,7 @@ import re
 import pytest
 
 import asd_jax
+from asd_jax.runs import library
 from asd_jax.typing import Array
 
 ROOT = "asd_jax"
@@ -42,7 +43,11 @@ def test_functions_are_found():
 
 @pytest.mark.parametrize("fn", ALL)
 def test_defaults_are_keyword_only(fn):
+  # In a notebook, `load_config("plain_knn", {...})` reads by itself.
+  told = ("overrides",) if fn is library.load_config else ()
   for p in inspect.signature(fn).parameters.values():
+    if p.name in told:
+      continue
     assert p.default is p.empty or p.kind is p.KEYWORD_ONLY, p
 
 

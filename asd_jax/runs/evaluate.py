@@ -217,7 +217,9 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   )
   found["notes"] += records.notes()
   programs, states = opened.embedder.programs, state_reader(out)
-  record = examples.record_of(programs, machines, scored, found, config, states)
+  record = examples.record_of(
+    programs, machines, scored, found, config, states=states
+  )
   results.write(out, config, scored, record)
   records.clear(machines)
   return found

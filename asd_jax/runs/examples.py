@@ -147,6 +147,7 @@ def record_of(
   scored: Mapping[str, Mapping[str, Any]],
   found: Mapping[str, Any],
   config: Mapping[str, Any],
+  *,
   states: Callable[[str, str], Any],
 ) -> record.Run:
   """All that the report shows of a run.
