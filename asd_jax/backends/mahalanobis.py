@@ -44,8 +44,13 @@ def mahalanobis() -> base.Backend:
   def fit(bank: base.Bank) -> MahalanobisState:
     weight = bank.valid.astype(bank.emb.dtype)
     mean, cov, _ = statistics.ledoit_wolf(bank.emb, weight)
-    level = jnp.trace(cov)
-    usable = (jnp.sum(weight) >= MIN_ROWS) & (level > 0.0)
+    # Told from the rows: the mean of equal rows is rounded, so that their
+    # covariance may be a little more than zero.
+    inside = bank.valid[:, None]
+    highest = jnp.max(jnp.where(inside, bank.emb, -jnp.inf), axis=0)
+    lowest = jnp.min(jnp.where(inside, bank.emb, jnp.inf), axis=0)
+    varies = jnp.any(highest > lowest) & (jnp.trace(cov) > 0.0)
+    usable = (jnp.sum(weight) >= MIN_ROWS) & varies
     # The factor of a covariance of zeros is not a number.
     safe = jnp.where(usable, cov, jnp.eye(cov.shape[0], dtype=cov.dtype))
     return MahalanobisState(mean, linalg.whitener(safe), usable)

@@ -120,7 +120,7 @@ def ledoit_wolf(x: Array, weight: Array) -> tuple[Array, Array, Array]:
   """
   dim = x.shape[1]
   num = jnp.maximum(jnp.sum(weight), 1.0)
-  mean = weight @ x / num
+  mean = jnp.matmul(weight, x, precision="highest") / num
   centred = (x - mean[None]) * weight[:, None]
   cov = jnp.matmul(centred.T, centred, precision="highest") / num
   mu = jnp.trace(cov) / dim

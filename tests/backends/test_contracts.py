@@ -235,6 +235,18 @@ def test_mahalanobis_equals_scikit_learn(key, num):
   np.testing.assert_allclose(got, ref.mahalanobis(emb + 0.5) ** 0.5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("num", [3, 5, 11, 1000])
+def test_a_domain_of_equal_rows_is_skipped(key, num):
+  emb = jax.random.normal(key, (40, 6))
+  equal = jnp.tile(0.1 + emb[:1], (num, 1))  # whose mean is not exact
+  backend = base.per_domain(mahalanobis.mahalanobis())
+  is_target = jnp.arange(40 + num) >= 40
+  both = base.bank_of(jnp.concatenate([emb, equal]), is_target)
+  source = base.bank_of(emb, jnp.zeros(40, bool))
+  got, want = (backend.score(backend.fit(b), emb[1]) for b in (both, source))
+  np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
 def test_selective_mahalanobis_takes_the_nearer_domain():
   cov = jnp.stack([jnp.eye(2), 4.0 * jnp.eye(2)])
   bank = base.bank_of(jnp.zeros((1, 2)), jnp.zeros(1, bool), covariance=cov)
