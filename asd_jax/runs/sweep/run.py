@@ -1,7 +1,5 @@
 """Sweeps: a system at hundreds of settings, measured and compared."""
 
-import importlib
-import importlib.util
 import json
 import os
 import time
@@ -20,6 +18,7 @@ from asd_jax.runs import progress as progress_lib
 from asd_jax.runs.sweep import data as sweep_data
 from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import grid as sweep_grid
+from asd_jax.runs.sweep import table as sweep_table
 from asd_jax.runs.sweep.data import Section
 
 Config = dict[str, Any]
@@ -38,6 +37,10 @@ _MAKERS = (
   "engine",
   "runs/sweep",
 )
+
+
+# Structures whose programs are held at once.
+_MOST_ENGINES = 8
 
 
 def open_parts(folder: Path) -> store.Store:
@@ -86,11 +89,19 @@ class Sweeper:
 
   def engine(self, number: int) -> sweep_engine.Engine:
     """The compiled programs of one structure, made when first asked for."""
-    if number not in self._engines:
-      self._engines[number] = sweep_engine.Engine(
-        self.structures[number], fast=self._fast
-      )
-    return self._engines[number]
+    engine = self._engines.pop(number, None)
+    if engine is None:
+      engine = sweep_engine.Engine(self.structures[number], fast=self._fast)
+    # The last used comes last; the first goes. Compiled programs take more
+    # memory than all else here, and are found again in the cache on disk.
+    self._engines[number] = engine
+    while len(self._engines) > _MOST_ENGINES:
+      del self._engines[next(iter(self._engines))]
+    return engine
+
+  def drop_engines(self) -> None:
+    """Lets go of compiled programs; structures that follow need others."""
+    self._engines.clear()
 
   def use_weights(
     self, numbers: Sequence[int], digests: dict[str, str]
@@ -121,21 +132,26 @@ class Sweeper:
     if len(self.structures) > 1:
       label += f" {number + 1}/{len(self.structures)}"
     advance = self._progress.task(label, total)
-    out, used = {}, []
+    out: dict[str, np.ndarray] = {}
+    used = []
     for name in engine.system.branches:
-      found = []
+      scores = None
       for chunk in engine.chunks(name, clips):
         piece = store.digest(place, name, chunk)
         kept = self.parts.get(piece)
         if kept is None:
-          scores = engine.run(name, clips, chunk)
-          self.parts.put(piece, {"scores": scores}, {})
+          part = engine.run(name, clips, chunk)
+          self.parts.put(piece, {"scores": part}, {})
         else:
-          scores = kept.arrays["scores"]
-        found.append(scores)
+          part = kept.arrays["scores"]
+        # One array for all chunks: a list of them and their whole would be
+        # there twice.
+        if scores is None:
+          shape = (engine.grids[name].num, *part.shape[1:])
+          scores = out[name] = np.empty(shape, part.dtype)
+        scores[chunk[0] : chunk[1]] = part
         used.append(piece)
         advance(chunk[1] - chunk[0])
-      out[name] = np.concatenate(found)
     values = engine.metrics(out, *section.labels)
     quick = [engine.is_fast(n, clips) for n in engine.system.branches]
     whole = {f"scores_{i}": v for i, v in enumerate(out.values())}
@@ -230,6 +246,7 @@ def measure(
       for number, values in done.items():
         found[number].append(values)
     facts.append(collector.close())
+    sweeper.drop_engines()
   values = [np.stack(v, axis=1) for v in found.values()]
   return values, frozen.joined_facts(facts)
 
@@ -264,51 +281,6 @@ def make_table(
   return choice.make_table(keys, points, some, np.concatenate(values)), place
 
 
-def table_rows(table: choice.Table) -> list[list[Any]]:
-  """Rows of sweep.csv, its head first.
-
-  Args:
-    table: every setting.
-
-  Returns:
-    A row for each point and machine, and one for all machines.
-  """
-  head = [*table.keys, "machine", *choice.VALUES, "score"]
-  names = [*table.machines, choice.ALL]
-  values = {n: choice.columns(table, n) for n in names}
-  # The device's values are float32: seven digits.
-  cell = lambda v: "" if np.isnan(v) else round(float(v), 7)
-  rows: list[list[Any]] = [head]
-  for point, chosen in enumerate(table.settings):
-    start = [chosen.get(key, "") for key in table.keys]
-    for name in names:
-      rows.append([*start, name, *map(cell, values[name][point])])
-  return rows
-
-
-def write_parquet(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-  """Writes the table as parquet where pyarrow is installed.
-
-  Args:
-    path: the file.
-    rows: as `table_rows` returns them.
-  """
-  if importlib.util.find_spec("pyarrow") is None:
-    return
-  arrow = importlib.import_module("pyarrow")
-  parquet = importlib.import_module("pyarrow.parquet")
-  head, *body = rows
-  columns = {}
-  for i, name in enumerate(head):
-    cells = [None if row[i] == "" else row[i] for row in body]
-    kinds = {type(c) for c in cells} - {type(None)}
-    plain = kinds <= {int, float} or kinds <= {str} or kinds <= {bool}
-    columns[name] = cells if plain else [str(c) for c in cells]
-  sink = arrow.BufferOutputStream()
-  parquet.write_table(arrow.table(columns), sink)
-  files.atomic_write_bytes(path, sink.getvalue().to_pybytes())
-
-
 def _summary(
   config: Config,
   axes: Sequence[sweep_grid.Axis],
@@ -336,9 +308,9 @@ def write(out: Path, found: dict[str, Any], table: choice.Table) -> None:
     found: content of sweep.json.
     table: every setting.
   """
-  rows = table_rows(table)
+  rows = sweep_table.rows_of(table)
   files.atomic_write_text(out / "sweep.csv", files.csv_text(rows))
-  write_parquet(out / "sweep.parquet", rows)
+  sweep_table.write_parquet(out / "sweep.parquet", rows)
   page = report_sweep.page(found, table)
   files.atomic_write_text(out / "sweep.html", page)
   text = json.dumps(found, indent=2, allow_nan=False, default=list)

@@ -9,6 +9,7 @@ from asd_jax.runs import progress
 from asd_jax.runs.sweep import data as sweep_data
 from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import run as sweep_run
+from asd_jax.runs.sweep import table as sweep_table
 from tests.runs.sweep import cases
 
 ALPHA = "view.alpha=linspace(-0.5, 1, 7)"
@@ -30,7 +31,7 @@ def table(values, machines=("fan", "pump")):
 
 
 def test_rows_leave_missing_cells_empty():
-  head, *rows = sweep_run.table_rows(table([[np.nan, 0.5], [0.5, 0.5]]))
+  head, *rows = sweep_table.rows_of(table([[np.nan, 0.5], [0.5, 0.5]]))
   assert head == [
     "weight.one", "machine", "auc_source", "auc_target", "pauc", "score",
   ]  # fmt: skip
@@ -185,3 +186,18 @@ def test_structures_share_features_unless_they_move_them(tmp_path):
   collector = Collector()
   sweeper(tmp_path, *several).section([0, 1], section(), collector)
   assert collector.num == 1
+
+
+def test_engines_do_not_pile_up(tmp_path, monkeypatch):
+  some = [structure(backend=dict(name="knn", k=k)) for k in (1, 2, 3)]
+  want = sweeper(tmp_path / "all", *some).section(
+    [0, 1, 2], section(), Collector()
+  )
+  monkeypatch.setattr(sweep_run, "_MOST_ENGINES", 1)
+  few = sweeper(tmp_path / "few", *some)
+  found = few.section([0, 1, 2], section(), Collector())
+  assert list(few._engines) == [2]
+  for number, values in want.items():
+    np.testing.assert_array_equal(found[number], values)
+  few.drop_engines()
+  assert few.scores_at(1, section(), 0)[0].shape == (16,)
