@@ -59,6 +59,7 @@ def _section_facts(
   train_scores: np.ndarray,
 ) -> dict[str, Any]:
   """What a detector says of its training clips, beside its state."""
+  # A folder of clips has one rate and mostly one length: the first tells.
   header = train[0].header
   num_samples = audio.num_samples_at(header, config["sample_rate"])
   return {
@@ -218,6 +219,7 @@ class Session:
     notes += _domain_notes(self.system, label, train)
     state, own = self._fit(self.system.hypers, normals)
     train_scores = np.asarray(own)
+    # Said here, by its cause: a threshold of these would accept anything.
     if not np.isfinite(train_scores).all():
       raise errors.InputError(
         f"{label}: found training scores that are not finite; the bank is too"
@@ -267,6 +269,7 @@ class Session:
     if not parts:
       none: Any = dict(fused=np.zeros(0), seeds=np.zeros((0, 1)))
       return system_lib.Scores(**none, members={}), notes
+    # Batches come by shape and by what the cache holds, not as given.
     back = np.argsort(np.concatenate(order))
     return jax.tree.map(lambda *x: np.concatenate(x)[back], *parts), notes
 

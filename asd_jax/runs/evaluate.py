@@ -194,9 +194,11 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     )
   out = Path(config["output_dir"])
   machines = read_machines(config)
+  # All headers first: a bad clip of the last machine costs no hour.
   for machine in machines:
     opened.check((*machine.train, *machine.test))
   prepare_output(out)
+  # Before any fit: a disk that is too small for them is noticed at once.
   digests = detector.keep_weights(out, opened.system, opened.weights)
   records = finished.Records(out, opened)
   scored = {}
@@ -221,5 +223,6 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     programs, machines, scored, found, config, states=states
   )
   results.write(out, config, scored, record)
+  # Only what was stopped is continued; a complete run is made anew.
   records.clear(machines)
   return found

@@ -55,6 +55,7 @@ class Records:
       return None
     if kept.facts["detector"] != self._detector_digest(machine.name):
       return None
+    # The whole run's counts, as if it had not been stopped.
     for kind, num in kept.facts["counts"].items():
       self._opened.embedder.counts[kind] += num
     self._counted = dict(self._opened.embedder.counts)
@@ -116,6 +117,7 @@ class Records:
 
   def _fingerprint(self, machine: clips.Machine) -> str:
     every = (*machine.train, *machine.test)
+    # Names and order decide rows of csv files, contents all numbers.
     about = [
       [c.name, c.section, c.split, c.domain, c.attributes, c.path]
       for c in every
@@ -152,6 +154,7 @@ def _scored(
     None, facts["thresholds"], facts["rule"], facts["facts"]
   )
   test = [c for c in machine.test if c.section == section]
+  # Labels come with the clips and decisions from the scores: neither is kept.
   decision = np.asarray(scores.fused) > kept.threshold
   return results.Scored(
     test, scores, decision, own["train"], kept, facts["notes"]

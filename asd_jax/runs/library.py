@@ -69,6 +69,7 @@ def _override(node: ml_collections.ConfigDict, key: str, value: Any) -> None:
     elif isinstance(value, Mapping):
       if last not in node:
         raise KeyError(f"no {last!r}")
+      # Another function of a stage has other settings.
       with node.unlocked(), node.ignore_type():
         node[last] = ml_collections.ConfigDict(value)
     else:
@@ -100,6 +101,7 @@ def _files(some: Clips, rate: int) -> Iterator[list[str]]:
       f"clips: found {some.dtype} of shape {some.shape}, expected int16 or"
       " float samples [N, C, S]."
     )
+  # As files they go the way of all clips, passes of front ends included.
   subtype = "PCM_16" if waves.dtype == np.int16 else "FLOAT"
   with tempfile.TemporaryDirectory(prefix="asd_jax_") as folder:
     paths = [f"{folder}/{i:06d}.wav" for i in range(len(waves))]
@@ -178,6 +180,7 @@ class Detector:
       InputError: for a clip that cannot be used, or an unknown section.
     """
     known = sorted(self.found.sections)
+    # As score.py does: one section needs no name.
     if sections is None and len(known) == 1:
       sections = known[0]
     with _files(some, self.found.config["sample_rate"]) as paths:

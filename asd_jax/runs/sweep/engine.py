@@ -112,6 +112,7 @@ def branch_grid(structure: Structure, name: str) -> BranchGrid:
     for i, a in enumerate(structure.axes)
   ]
   hits = [(i, fulls) for i, fulls in hits if fulls]
+  # The quick way computes distances once for all settings of one alpha.
   hits.sort(key=lambda hit: not hit[1][0].endswith(".view.alpha"))
   numbers = np.indices(shape).reshape(len(shape), math.prod(shape))
   if not hits:
@@ -226,6 +227,7 @@ class Engine:
       one = self._single(name, base, clips)
       return jax.lax.map(one, points, batch_size=at_once)
 
+    # Nothing that is swept moves this branch: it is scored once.
     if not points:
       return self._single(name, base, clips)(())[None]
     return _spread(local, self._mesh)(base, points, clips)
@@ -292,6 +294,8 @@ class Engine:
     grid, base = self.grids[name], self.system.hypers[name]
     runs, length, at_once = self._shape(name, clips)
     rows = np.arange(chunk[0], chunk[0] + runs * length)
+    # The last chunk is filled up with rows that exist, whole runs of them: a
+    # chunk of another size would be another program.
     rows = np.minimum(rows, grid.num - length + rows % length)
     values = [v[rows] for v in grid.values]
     if not at_once:
@@ -333,6 +337,7 @@ class Engine:
       values, place = at
       fused = self._fused(values, {n: scores[n][i] for n, i in place.items()})
       found = device.domain_metrics(fused, is_anomaly, is_target)
+      # Ranks of NaN would be a number, and could even be the best one.
       return jnp.where(jnp.all(jnp.isfinite(fused)), found, jnp.nan)
 
     size = min(_FUSED_AT_ONCE, self.structure.num_points)

@@ -168,6 +168,7 @@ def prepare(found: Plan, name: str, clips: "Clips") -> Prepared:
   normals = clips.normals
   rows = join(normals.features, normals.order)  # [N, C, D]
   centre = jnp.mean(rows, axis=0, keepdims=True)
+  # Distances do not change, and squares of small numbers round less.
   rows = rows - centre
   tests = join(clips.tests, clips.order) - centre
   blocks = jax.vmap(gram.difference_blocks, in_axes=(0, None))
@@ -227,6 +228,7 @@ def _clip_score(
     squared = found.metric.of_squared(near)
     return knn.reduce_neighbours(squared, found.weights)
 
+  # A mixed row lies between domains; of banks by domain it is target.
   if not found.by_domain:
     return nearest(usable, True)
   source = nearest(usable & ~blocks.is_target, False)
@@ -252,6 +254,7 @@ def _calibrated(
   raw = over(at.queries, jnp.ones(at.queries.shape, bool))
   if at.own is None:
     return raw
+  # A clip must not be its own neighbour, unless the source says so.
   others = ~jnp.eye(num, dtype=bool) if found.leave_out else None
   usable = jnp.ones((num, num), bool) if others is None else others
   calibration = found.calibration(**h["calibration"])

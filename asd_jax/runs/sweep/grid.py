@@ -117,6 +117,7 @@ def parse(text: str) -> Axis:
     raise errors.InputError(
       f"--sweep={text!r}: found {odd}, expected finite values."
     )
+  # By their text: 1, 1.0 and True are equal in Python, but other settings.
   unique = {repr(v): v for v in values}
   return Axis(key, tuple(unique.values()))
 
@@ -381,10 +382,12 @@ def structures(config: Config, axes: Sequence[Axis]) -> list[Structure]:
     for found in _of_names(_put(config, names, picked), rest):
       used |= found.chosen.keys() | found.targets.keys()
       found = found._replace(chosen={**chosen, **found.chosen})
+      # Another name may lead to the same: keys that it lacks are dropped.
       out.setdefault(repr((found.config["branches"], found.axes)), found)
   for axis in axes:
     if axis.key not in used:
       raise unknown_key(axis.key, config)
+  # Built here, so that an impossible value is refused before hours of work.
   for found in out.values():
     system_lib.build(found.config)
   total = sum(s.num_points for s in out.values())
