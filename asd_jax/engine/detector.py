@@ -161,17 +161,17 @@ def load(folder: Path) -> Detector:
   """
   path = Path(folder) / "detector.json"
   try:
-    index = json.loads(path.read_text())
-  except (OSError, ValueError) as e:
+    index = files.read_json(path)
+  except errors.InputError as e:
+    kind = type(e.__cause__ or e).__name__
     raise errors.InputError(
-      f"{path}: found no detector ({type(e).__name__}), expected a folder like"
+      f"{path}: found no detector ({kind}), expected a folder like"
       " OUT/detectors/<machine> of an evaluate run."
     ) from None
-  if not isinstance(index, dict) or index.get("format") != FORMAT:
-    found = index.get("format") if isinstance(index, dict) else None
+  if index.get("format") != FORMAT:
     raise errors.InputError(
-      f"{path}: found detector format {found!r}, this version reads {FORMAT};"
-      " run evaluate.py again."
+      f"{path}: found detector format {index.get('format')!r}, this version"
+      f" reads {FORMAT}; run evaluate.py again."
     )
   try:
     config = index["config"]
@@ -181,11 +181,12 @@ def load(folder: Path) -> Detector:
     if encoders.keys() != encode.encoders(system.branches).keys():
       raise KeyError("encoders")
     return Detector(index["machine"], config, system, sections, encoders)
-  except ValueError as e:
+  except errors.InputError as e:
     raise errors.InputError(
       e if str(folder) in str(e) else f"{path}: {e}"
     ) from e
-  except (KeyError, TypeError, AttributeError) as e:
+  # An index that somebody edited may hold anything where a value is expected.
+  except (AttributeError, LookupError, TypeError, ValueError) as e:
     raise errors.InputError(
       f"{path}: found damaged content ({e!r}), expected a whole detector."
     ) from e
