@@ -45,6 +45,7 @@ def make_engine(width):
   from asd_jax.engine import system as system_lib
   from asd_jax.runs.sweep import engine as sweep_engine
   from asd_jax.runs.sweep import grid as sweep_grid
+  from asd_jax.runs.sweep import points as sweep_points
   from configs import common
 
   config = common.run("bench_sweep")
@@ -70,7 +71,7 @@ def make_engine(width):
     {},
     num_target=int(np.sum(is_target[:TRAIN])),
   )
-  clips = sweep_engine.Clips(
+  clips = sweep_points.Clips(
     normals,
     ({"one": rows(features[TRAIN:])},),
     jnp.arange(TEST),

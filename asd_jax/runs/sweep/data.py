@@ -11,7 +11,7 @@ from asd_jax.data import clips
 from asd_jax.engine import session, stages
 from asd_jax.runs import progress as progress_lib
 from asd_jax.runs import results
-from asd_jax.runs.sweep.engine import Clips
+from asd_jax.runs.sweep.points import Clips
 
 Config = dict[str, Any]
 # Stages behind the features.

@@ -7,9 +7,8 @@ are spread over all devices. A last program fuses the branches and measures.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +18,9 @@ from asd_jax.engine import system as system_lib
 from asd_jax.engine.normals import Normals
 from asd_jax.metrics import device
 from asd_jax.runs.sweep import fast as sweep_fast
+from asd_jax.runs.sweep import points as sweep_points
 from asd_jax.runs.sweep.grid import Structure
+from asd_jax.runs.sweep.points import Clips
 from asd_jax.typing import Array
 
 Tree = Any
@@ -31,105 +32,6 @@ _NONE: Any = np.zeros(0, int)
 # Fusion sees scores alone.
 _NO_CLIPS = Normals({}, (), _NONE, _NONE, {})
 _BUDGET = 128 * 2**20  # bytes of points that run at once, on a CPU
-
-
-class Clips(flax.struct.PyTreeNode):
-  """Training and test clips of one section, on the device.
-
-  Attributes:
-    normals: the training clips.
-    tests: for each shape of features, `{branch: [n, C, ...]}`.
-    order: `[Q]` place of each test clip in the concatenation of `tests`.
-  """
-
-  normals: Normals
-  tests: tuple[dict[str, Array], ...]
-  order: Array
-
-
-class BranchGrid(NamedTuple):
-  """The settings that move one branch.
-
-  Attributes:
-    paths: leaves of the branch's hyperparameters, swept ones.
-    values: `[P]` one array a path: every combination, the first path slowest.
-    place: `[points of the structure]` number of the combination of each.
-    run: combinations in a row that have the same `view.alpha`.
-  """
-
-  paths: tuple[Path, ...]
-  values: tuple[np.ndarray, ...]
-  place: np.ndarray
-  run: int = 1
-
-  @property
-  def num(self) -> int:
-    """Combinations."""
-    return len(self.values[0]) if self.values else 1
-
-
-def set_leaves(
-  tree: Mapping[str, Any], paths: tuple[Path, ...], values: tuple[Any, ...]
-) -> dict[str, Any]:
-  """A nested dict with some leaves replaced.
-
-  Args:
-    tree: nested dicts.
-    paths: to the leaves.
-    values: new leaves.
-
-  Returns:
-    A new dict.
-  """
-  out = {k: dict(v) if isinstance(v, dict) else v for k, v in tree.items()}
-  for path, value in zip(paths, values, strict=True):
-    head, *rest = path
-    if rest:
-      out[head] = set_leaves(out[head], (tuple(rest),), (value,))
-    else:
-      out[head] = value
-  return out
-
-
-def branch_grid(structure: Structure, name: str) -> BranchGrid:
-  """The combinations of floats that one branch sees.
-
-  Args:
-    structure: the structure.
-    name: of the branch, or "" for weights and fusion.
-
-  Returns:
-    The grid; `view.alpha` is its slowest axis, for the quick way.
-  """
-  shape = [len(a.values) for a in structure.axes]
-  owns = lambda full: (
-    full.startswith(f"{name}.")
-    if name
-    else full.startswith(("weight.", "fusion."))
-  )
-  hits = [
-    (i, [m for m in structure.targets[a.key] if owns(m)])
-    for i, a in enumerate(structure.axes)
-  ]
-  hits = [(i, fulls) for i, fulls in hits if fulls]
-  # The quick way computes distances once for all settings of one alpha.
-  hits.sort(key=lambda hit: not hit[1][0].endswith(".view.alpha"))
-  numbers = np.indices(shape).reshape(len(shape), math.prod(shape))
-  if not hits:
-    return BranchGrid((), (), np.zeros(math.prod(shape), np.int64))
-  own = [shape[i] for i, _ in hits]
-  place = np.ravel_multi_index([numbers[i] for i, _ in hits], own)
-  combos = np.indices(own).reshape(len(own), -1)
-  paths, values = [], []
-  for (i, fulls), row in zip(hits, combos, strict=True):
-    taken = np.asarray(structure.axes[i].values, np.float32)[row]
-    for full in fulls:
-      path = tuple(full.split("."))
-      paths.append(path[1:] if name else path)
-      values.append(taken)
-  leads = paths[0][-2:] == ("view", "alpha")
-  run = math.prod(own[1:] if leads else own)
-  return BranchGrid(tuple(paths), tuple(values), place, run)
 
 
 def _spread(fn: Callable[..., Array], over: Mesh) -> Callable[..., Array]:
@@ -176,9 +78,11 @@ class Engine:
   def __init__(self, structure: Structure, *, fast: bool = True) -> None:
     self.structure = structure
     self.system = system_lib.build(structure.config)
-    self.grids = {n: branch_grid(structure, n) for n in self.system.branches}
+    self.grids = {
+      n: sweep_points.branch_grid(structure, n) for n in self.system.branches
+    }
     self.traces = dict.fromkeys([*self.system.branches, "metrics"], 0)
-    self._joint = branch_grid(structure, "")
+    self._joint = sweep_points.branch_grid(structure, "")
     self._mesh = Mesh(np.array(jax.local_devices()), ("points",))
     plans = {
       n: sweep_fast.plan(structure.config["branches"][n], g.paths)
@@ -209,7 +113,7 @@ class Engine:
     system, paths = self.system, self.grids[name].paths
 
     def one(values: tuple[Array, ...]) -> Array:
-      h = set_leaves(base, paths, values)
+      h = sweep_points.set_leaves(base, paths, values)
       state, _ = system_lib.fit_branch(system, name, {name: h}, clips.normals)
       score = lambda x: system_lib.branch_scores(system, name, h, state, x)
       parts = [jax.vmap(score)(group[name]) for group in clips.tests]
@@ -323,7 +227,7 @@ class Engine:
 
   def _fused(self, values: Tree, members: Mapping[str, Array]) -> Array:
     """`{branch: [K, Q]}` to `[Q]` at one setting of weights and fusion."""
-    h = set_leaves(self.system.hypers, self._joint.paths, values)
+    h = sweep_points.set_leaves(self.system.hypers, self._joint.paths, values)
     fitted = {n: (None, s) for n, s in members.items()}
     return system_lib.join(self.system, h, _NO_CLIPS, fitted)[1]
 

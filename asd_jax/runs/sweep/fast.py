@@ -7,7 +7,7 @@ lambda are. Results are those of the plain way, which the tests compare.
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -18,10 +18,8 @@ from asd_jax.backends import knn
 from asd_jax.engine import stages
 from asd_jax.engine.normals import Normals
 from asd_jax.ops import distance, gram
+from asd_jax.runs.sweep.points import BranchGrid, Clips
 from asd_jax.typing import Array, Scalar
-
-if TYPE_CHECKING:
-  from asd_jax.runs.sweep.engine import BranchGrid, Clips
 
 Tree = Any
 Path = tuple[str, ...]
@@ -121,7 +119,7 @@ def plan(spec: Mapping[str, Any], paths: Sequence[Path]) -> Plan | None:
 
 def fits(
   found: Plan,
-  grid: "BranchGrid",
+  grid: BranchGrid,
   normals: Normals,
   tests: Sequence[Mapping[str, Array]],
   name: str,
@@ -150,7 +148,7 @@ def fits(
   )
 
 
-def prepare(found: Plan, name: str, clips: "Clips") -> Prepared:
+def prepare(found: Plan, name: str, clips: Clips) -> Prepared:
   """Computes the blocks.
 
   Args:

@@ -18,6 +18,7 @@ from asd_jax.runs import progress as progress_lib
 from asd_jax.runs.sweep import data as sweep_data
 from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import grid as sweep_grid
+from asd_jax.runs.sweep import points as sweep_points
 from asd_jax.runs.sweep import table as sweep_table
 from asd_jax.runs.sweep.data import Section
 
@@ -123,7 +124,7 @@ class Sweeper:
     )
 
   def _scores(
-    self, number: int, section: Section, clips: sweep_engine.Clips
+    self, number: int, section: Section, clips: sweep_points.Clips
   ) -> dict[str, np.ndarray]:
     """`{branch: [P, K, Q]}`, chunk by chunk; chunks on disk are read."""
     engine, place = self.engine(number), self._fingerprint(number, section)

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.engine.normals import Normals
-from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import grid as sweep_grid
+from asd_jax.runs.sweep import points as sweep_points
 from configs import common
 
 
@@ -39,7 +39,7 @@ def clips(names=("one",), *, num=50, num_target=5, num_test=16, width=12):
     num_target=num_target,
   )
   tests = ({n: features(num_test) for n in names},)
-  return sweep_engine.Clips(normals, tests, jnp.arange(num_test))
+  return sweep_points.Clips(normals, tests, jnp.arange(num_test))
 
 
 def labels(num_test=16):

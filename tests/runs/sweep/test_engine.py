@@ -10,6 +10,7 @@ import pytest
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import official
 from asd_jax.runs.sweep import engine as sweep_engine
+from asd_jax.runs.sweep import points as sweep_points
 from tests.runs.sweep import cases
 
 ROOT = Path(__file__).parents[3]
@@ -235,7 +236,7 @@ def test_a_grid_leads_with_alpha():
   structure = cases.structure(
     [LAM, ALPHA], one=dict(**RESIDUAL, bank=dict(name="memmixup"))
   )
-  grid = sweep_engine.branch_grid(structure, "one")
+  grid = sweep_points.branch_grid(structure, "one")
   assert grid.paths == (("view", "alpha"), ("bank", "lam"))
   assert grid.run == 4
   for point in range(structure.num_points):
@@ -248,6 +249,6 @@ def test_a_grid_leads_with_alpha():
 def test_the_system_is_left_as_it_is():
   structure = cases.structure([ALPHA], one=dict(**RESIDUAL))
   h = system_lib.build(structure.config).hypers["one"]
-  out = sweep_engine.set_leaves(h, (("view", "alpha"),), (3.0,))
+  out = sweep_points.set_leaves(h, (("view", "alpha"),), (3.0,))
   assert out["view"] == {"alpha": 3.0}
   assert h["view"] == {"alpha": 0.5}
