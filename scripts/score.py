@@ -74,9 +74,8 @@ def _score(detector: str, paths: Sequence[str]) -> None:
   """Scores files and folders."""
   from asd_jax.runs import progress, score
 
-  result = score.run(
-    detector, paths, section=_SECTION.value, progress=progress.Progress()
-  )
+  bars = progress.Progress()
+  result = score.run(detector, paths, section=_SECTION.value, progress=bars)
   print(result.text, end="", flush=True)
   for text in (*result.notes, result.summary):
     cli.tell(text)
