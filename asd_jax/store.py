@@ -93,37 +93,34 @@ def file_digest(path: Path) -> str:
     ) from e
 
 
-class FileDigests:
-  """Content of files, each read once for as long as it stays as it is."""
+# Of one run's recordings: a path, a stamp and a digest each.
+@functools.lru_cache(maxsize=1 << 18)
+def _digest_at(path: Path, *stamp: int) -> str:
+  del stamp
+  return file_digest(path)
 
-  def __init__(self) -> None:
-    self._known: dict[str, tuple[tuple[int, ...], str]] = {}
 
-  def of(self, path: Path) -> str:
-    """The `file_digest` of a file.
+def remembered_digest(path: Path) -> str:
+  """The `file_digest` of a file, read once for as long as it stays as it is.
 
-    Args:
-      path: the file.
+  Args:
+    path: the file.
 
-    Returns:
-      32 hex digits.
+  Returns:
+    32 hex digits.
 
-    Raises:
-      InputError: if it cannot be read.
-    """
-    try:
-      facts = path.stat()
-    except OSError as e:
-      raise errors.InputError(
-        f"{path}: found no readable file ({e.strerror})."
-      ) from e
-    # Taken before the content: of a file that changes meanwhile it is old, so
-    # that the next look reads the file again.
-    stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
-    known = self._known.get(str(path))
-    if known is None or known[0] != stamp:
-      known = self._known[str(path)] = stamp, file_digest(path)
-    return known[1]
+  Raises:
+    InputError: if it cannot be read.
+  """
+  try:
+    facts = path.stat()
+  except OSError as e:
+    raise errors.InputError(
+      f"{path}: found no readable file ({e.strerror})."
+    ) from e
+  # Taken before the content: of a file that changes meanwhile it is old, so
+  # that the next look reads the file again.
+  return _digest_at(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
 
 @functools.cache

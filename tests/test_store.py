@@ -91,7 +91,7 @@ def test_what_has_no_content_has_no_name(odd):
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-  for make in (store.digest, store.file_digest, store.FileDigests().of):
+  for make in (store.digest, store.file_digest, store.remembered_digest):
     with pytest.raises(errors.InputError, match="gone.wav: found no readable"):
       make(tmp_path / "gone.wav")
 
@@ -104,12 +104,12 @@ def test_a_file_is_read_again_only_when_it_changed(tmp_path, monkeypatch):
   monkeypatch.setattr(
     store, "file_digest", lambda p: reads.append(p) or read(p)
   )
-  known = store.FileDigests()
-  assert known.of(path) == known.of(path) == read(path)
+  known = store.remembered_digest
+  assert known(path) == known(path) == read(path)
   assert len(reads) == 1
   os.utime(path, ns=(1, 1))
   path.write_bytes(b"RIFF....2")  # the same size
-  assert known.of(path) == read(path)
+  assert known(path) == read(path)
   assert len(reads) == 2
 
 

@@ -75,7 +75,6 @@ class Embedder:
     self, programs: Programs, caches: Mapping[str, EmbeddingCache], rate: int
   ) -> None:
     self.programs, self._caches, self._rate = programs, caches, rate
-    self._recordings = store.FileDigests()
     self.counts = {"read": 0, "computed": 0}
     self.problem = ""
 
@@ -112,7 +111,7 @@ class Embedder:
       return
     state = {n: _state_digest(front[n]) for n in self._caches}
     for i, clip in enumerate(some):
-      own = self._recordings.of(clip.path)
+      own = store.remembered_digest(clip.path)
       places = {n: store.digest(own, s) for n, s in state.items()}
       found = {n: self._caches[n].get(place) for n, place in places.items()}
       kept = {n: e for n, e in found.items() if e is not None}
@@ -236,7 +235,7 @@ class Embedder:
     try:
       for (row, i), one in zip(rows, owners, strict=True):
         # Not of a file that was changed before it was decoded.
-        if self._recordings.of(one.clip.path) != one.recording:
+        if store.remembered_digest(one.clip.path) != one.recording:
           continue
         for name, cache in caches.items():
           found = Entry(part.features[name][row], tuple(texts.get(i, ())))

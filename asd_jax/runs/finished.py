@@ -119,7 +119,10 @@ class Records:
     every = (*machine.train, *machine.test)
     # Names and order decide rows of csv files, contents all numbers.
     about = [
-      [c.name, c.section, c.split, c.domain, c.attributes, c.path]
+      [
+        *(c.name, c.section, c.split, c.domain, c.attributes),
+        store.remembered_digest(c.path),
+      ]
       for c in every
     ]
     return store.digest(self._run, about)

@@ -49,17 +49,14 @@ class Section(NamedTuple):
     none = np.zeros(len(self.is_anomaly), bool)
     return self.is_anomaly, none if target is None else target
 
-  def content(self, recordings: store.FileDigests) -> list[Any]:
+  def content(self) -> list[Any]:
     """What the clips and labels are: bytes, not names and times.
-
-    Args:
-      recordings: which knows those that were read before.
 
     Returns:
       Plain data; a copy of the same recordings elsewhere has the same.
     """
     some = (*self.train, *self.test)
-    told = [[recordings.of(c.path), c.domain, c.label] for c in some]
+    told = [[store.remembered_digest(c.path), c.domain, c.label] for c in some]
     return [self.machine, self.section, len(self.train), told]
 
 
@@ -108,7 +105,7 @@ def sections(machines: Sequence[clips.Machine]) -> list[Section]:
   return out
 
 
-def feature_mark(config: Config) -> str:
+def feature_key(config: Config) -> str:
   """Names what decides the features and trained encoders of a config."""
   kept = {
     name: {
@@ -149,7 +146,7 @@ def by_passes(configs: Sequence[Config]) -> Iterator[list[int]]:
   """
   groups: dict[str, list[int]] = {}
   for i, config in enumerate(configs):
-    groups.setdefault(feature_mark(_of_passes(config)), []).append(i)
+    groups.setdefault(feature_key(_of_passes(config)), []).append(i)
   yield from groups.values()
 
 
@@ -167,8 +164,8 @@ def _merged(configs: Sequence[Config]) -> tuple[Config, list[dict[str, str]]]:
   for config in configs:
     place = {}
     for name, spec in config["branches"].items():
-      mark = feature_mark({"branches": {name: spec}})
-      own = known.setdefault(mark, f"{name} {len(known)}")
+      own_key = feature_key({"branches": {name: spec}})
+      own = known.setdefault(own_key, f"{name} {len(known)}")
       branches.setdefault(own, spec)
       place[name] = own
     places.append(place)
@@ -188,10 +185,10 @@ class Collector:
   def __init__(
     self, configs: Sequence[Config], progress: progress_lib.Progress
   ) -> None:
-    unique = list({feature_mark(c): c for c in configs}.values())
+    unique = list({feature_key(c): c for c in configs}.values())
     self._config, places = _merged(unique)
-    marks = [feature_mark(c) for c in unique]
-    self._places = dict(zip(marks, places, strict=True))
+    keys = [feature_key(c) for c in unique]
+    self._places = dict(zip(keys, places, strict=True))
     self._progress = progress
     self._opened = session.of_config(self._config)
 
@@ -249,7 +246,7 @@ class Collector:
     Returns:
       The same with this structure's branches.
     """
-    place = self._places[feature_mark(config)]
+    place = self._places[feature_key(config)]
     own = lambda tree: {n: tree[p] for n, p in place.items() if p in tree}
     normals = found.normals.replace(
       front=own(found.normals.front),

@@ -84,7 +84,6 @@ class Sweeper:
     self._progress, self._fast = progress, fast
     self._engines: dict[int, sweep_engine.Engine] = {}
     self._weights: dict[int, dict[str, str]] = {}
-    self._recordings = store.FileDigests()
     self.notes: list[str] = []
     self.ways: dict[str, int] = {"quick": 0, "plain": 0}
 
@@ -118,7 +117,7 @@ class Sweeper:
       identity.of_system(structure.config),
       [list(a) for a in structure.axes],
       structure.targets,
-      section.content(self._recordings),
+      section.content(),
       self._fast,
       self._weights.get(number),
     )

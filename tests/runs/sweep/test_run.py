@@ -152,7 +152,7 @@ def test_recordings_are_told_by_their_bytes(tmp_path):
 
   def told(*some):
     one = section()._replace(train=some)
-    return store.digest(one.content(store.FileDigests()))
+    return store.digest(one.content())
 
   first = told(clip("a", b"1"), clip("b", b"2"))
   assert told(clip("c", b"1"), clip("d", b"2")) == first
