@@ -579,8 +579,7 @@ CONFIG = (
     ("c.threshold.false_alarm = 0.1", ["'false_alarm'", "'false_alarm_rate'"]),
     ("c.branches.log_mel.poling = {}", ["'poling'", "'pooling'"]),
     ("c.branches.log_mel.backend.kk = 3", ["'kk'", "'k'"]),
-    ("del c.fusion", ["'fusion'"]),
-    ("del c.branches.log_mel.view", ["'view'"]),
+    ("del c.branches", ["branches", "found none"]),
     ("c = undefined", ["mine.py, line 5", "'undefined'"]),
     ("c = = 3", ["SyntaxError", "mine.py, line 5"]),
     ("import gone", ["mine.py, line 5", "'gone'"]),
@@ -595,6 +594,20 @@ def test_wrong_config_files_are_refused(
   end = evaluate("--config.machines=fan", config=path, data=evaluated.data)
   for text in texts:
     assert text in end.refused()
+
+
+def test_what_a_config_leaves_out_is_the_plain_choice(
+  evaluate, evaluated, tmp_path
+):
+  path = tmp_path / "mine.py"
+  path.write_text(CONFIG.format("del c.fusion, c.branches.log_mel.view"))
+  end = evaluate("--config.machines=fan", config=path, data=evaluated.data)
+  assert end.status == 0, end.err
+  scores = [
+    out / "scores" / "fan.csv" for out in (evaluated.out, tmp_path / "out")
+  ]
+  known, found = (file.read_text() for file in scores)
+  assert found == known
   nothing_left(tmp_path / "out")
 
 
