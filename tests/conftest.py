@@ -1,3 +1,5 @@
+import contextlib
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -64,5 +66,8 @@ def key():
 
 @pytest.fixture(scope="session")
 def golden():
-  """Loads `<name>.npz` of the goldens folder."""
-  return lambda name: np.load(GOLDENS / f"{name}.npz")
+  """Opens `<name>.npz` of the goldens folder, each once."""
+  with contextlib.ExitStack() as opened:
+    yield functools.cache(
+      lambda name: opened.enter_context(np.load(GOLDENS / f"{name}.npz"))
+    )

@@ -4,6 +4,7 @@ Parts that need the recordings run where ASD_JAX_REALMINI names their folder.
 """
 
 import csv
+import functools
 import io
 import os
 from pathlib import Path
@@ -33,9 +34,15 @@ KINDS = ("mse", "mahala")
 NETWORK = autoencoder.autoencoder()
 
 
+@functools.cache
+def arrays(path):
+  with np.load(path) as z:
+    return dict(z)
+
+
 def all_cases():
   for path in FILES:
-    for machine in np.load(path)["machines"]:
+    for machine in arrays(path)["machines"]:
       yield pytest.param(path, str(machine), id=f"{path.stem}-{machine}")
 
 
@@ -43,9 +50,10 @@ CASES = list(all_cases())
 
 
 def load(path, machine):
-  z = np.load(path)
   return {
-    k[len(machine) + 1 :]: z[k] for k in z.files if k.startswith(machine + "/")
+    k[len(machine) + 1 :]: v
+    for k, v in arrays(path).items()
+    if k.startswith(machine + "/")
   }
 
 
@@ -155,11 +163,11 @@ def test_statistics_pass_equals_the_official_one(path, machine):
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "machine"), CASES)
 def test_training_follows_the_official_losses(path, machine):
-  z, whole = load(path, machine), np.load(path)
-  if not any(name.startswith("init/") for name in whole.files):
+  z, whole = load(path, machine), arrays(path)
+  if not any(name.startswith("init/") for name in whole):
     pytest.skip("the file has no initial weights")
   data = training_set(path, machine, z)
-  params, extra, _ = network_of(dict(whole), "init/")
+  params, extra, _ = network_of(whole, "init/")
   loss_fn = lambda p, e, k, b: (lambda o: (o[0], (o[1], {})))(
     NETWORK.loss(p, e, b)
   )

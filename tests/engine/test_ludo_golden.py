@@ -33,7 +33,8 @@ NOT_OURS = ("f1", "f1_source", "f1_target")
 
 @functools.cache
 def arrays_of(path):
-  return dict(np.load(path))
+  with np.load(path) as z:
+    return dict(z)
 
 
 class Run:

@@ -78,9 +78,10 @@ def recordings(run):
 @functools.cache
 def encoder_of(family):
   """The encoder and its weights."""
-  z = np.load(GOLDENS / f"encoders/{family}.npz")
+  with np.load(GOLDENS / f"encoders/{family}.npz") as file:
+    z = dict(file)
   mark = "param/"
-  weights = {k[len(mark) :]: z[k] for k in z.files if k.startswith(mark)}
+  weights = {k[len(mark) :]: z[k] for k in z if k.startswith(mark)}
   known = FAMILIES[family]
   found = rules.official(weights, known.names, title=known.title)
   beside = BESIDE[family](json.loads(str(z["config_json"])))

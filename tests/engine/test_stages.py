@@ -93,3 +93,13 @@ def test_a_wrong_setting_of_a_users_stage_is_wrong_input_and_a_bug_is_one(own):
     one(4)
   with pytest.raises(KeyError, match="a bug"):
     one(3)
+
+
+@pytest.mark.parametrize("text", ["def f(:", "undefined", "import gone_too"])
+def test_a_users_file_that_cannot_be_imported_is_named(
+  tmp_path, monkeypatch, text
+):
+  (tmp_path / "broken_stages.py").write_text(text)
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(errors.InputError, match="broken_stages"):
+    system(backend=dict(name="broken_stages:backend"))

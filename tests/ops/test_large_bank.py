@@ -273,7 +273,8 @@ def test_four_devices_find_what_one_finds(tmp_path):
   for shape in told["gathered"]:
     assert np.prod([int(n) for n in shape.split(",")]) <= 6 * 4 * 5
   for metric, k in (("cosine", 1), ("euclidean", 60), ("euclidean", 5)):
-    found = np.load(tmp_path / f"{metric}_{k}.npz")
+    with np.load(tmp_path / f"{metric}_{k}.npz") as file:
+      found = dict(file)
     dist, index = reference(queries, rows, k, metric, valid)
     num = min(k, valid.sum())
     np.testing.assert_array_equal(found["arr_1"][:, :num], index[:, :num])

@@ -88,11 +88,14 @@ def test_scoring_again_never_trains(evaluate, whole, tmp_path):
   assert first != other
 
 
-# Few frames span few of the 128 bands: at the default ridge of 1e-3 a score
-# holds the rounding of its covariance a thousandfold, and networks that are
-# fitted together round otherwise than each alone (up to 1e-4 of the score).
-RIDGED = [
-  f"--config.branches.{b}.backend.ridge=0.1" for b in ("ada_sub", "ref_sub")
+# What is compared is the mean. Members that are fitted together round otherwise
+# than each alone, and two stages multiply that: few frames span few of the
+# 128 bands, so the default ridge of 1e-3 holds it a thousandfold; and the gamma
+# deviation of a few scores that are nearly equal is a small difference.
+ROBUST = [
+  f"--config.branches.{b}.{setting}"
+  for b in ("ada_sub", "ref_sub")
+  for setting in ("backend.ridge=0.1", "calibration.name=identity")
 ]
 
 
@@ -111,7 +114,7 @@ def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
   ranked += [m["official_score"] for m in chosen["left_out"]]
   assert ranked == sorted(ranked, reverse=True)
   out = tmp_path / "out"
-  fused = again(evaluate, whole, out, S4, f"--config.selection={file}", *RIDGED)
+  fused = again(evaluate, whole, out, S4, f"--config.selection={file}", *ROBUST)
   found = results_of(out)
   assert len(found["config"]["members"]) == 3
   assert found["config"]["selection"] == ""
@@ -130,7 +133,7 @@ def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
     pair = f"(('{member['branch']}', {member['seed']}),)"
     here = tmp_path / f"{member['branch']}{member['seed']}"
     chosen_one = f"--config.members={pair}"
-    single.append(again(evaluate, whole, here, S4, chosen_one, *RIDGED))
+    single.append(again(evaluate, whole, here, S4, chosen_one, *ROBUST))
   for name, score in fused.items():
     want = np.mean([s[name] for s in single])
     assert score == pytest.approx(want, rel=1e-5)

@@ -226,7 +226,9 @@ def test_points_spread_over_devices_give_the_same(tmp_path):
     env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
     check=True,
   )
-  four, one = np.load(path), spread()
+  one = spread()
+  with np.load(path) as file:
+    four = dict(file)
   assert set(one) == set(four)
   for name in one:
     np.testing.assert_allclose(four[name], one[name], rtol=1e-5, atol=1e-5)
