@@ -22,7 +22,7 @@ def test_every_package_is_installed():
 
 def command(*args, cwd, path, **env):
   """The console command in a process of its own."""
-  code = "from asd_jax.runs import console; console.main()"
+  code = "from asd_jax.runs import commands; commands.main()"
   env = {**os.environ, "PYTHONPATH": str(path), **env}
   return subprocess.run(
     [sys.executable, "-c", code, *map(str, args)],
