@@ -9,3 +9,20 @@ class InputError(ValueError):
   and end with exit status 2; every other exception is a bug and keeps its
   traceback. It is a `ValueError`, so that callers from Python need not know it.
   """
+
+
+# What a file of a user's own, which is a program, may raise when it is loaded:
+# a config, or a module of stages.
+OF_A_PROGRAM = (
+  ArithmeticError,
+  AssertionError,
+  AttributeError,
+  ImportError,
+  LookupError,
+  NameError,
+  OSError,
+  RuntimeError,
+  SyntaxError,
+  TypeError,
+  ValueError,
+)

@@ -71,6 +71,12 @@ def digest(*parts: Any) -> str:
   return _hash(text.encode())
 
 
+def _unreadable(path: Path, error: OSError) -> errors.InputError:
+  return errors.InputError(
+    f"{path}: found no readable file ({error.strerror})."
+  )
+
+
 def file_digest(path: Path) -> str:
   """A name of the content of a file.
 
@@ -88,9 +94,7 @@ def file_digest(path: Path) -> str:
       new = lambda: hashlib.blake2b(digest_size=16)
       return hashlib.file_digest(file, new).hexdigest()
   except OSError as e:
-    raise errors.InputError(
-      f"{path}: found no readable file ({e.strerror})."
-    ) from e
+    raise _unreadable(path, e) from e
 
 
 # Of one run's recordings: a path, a stamp and a digest each.
@@ -115,9 +119,7 @@ def remembered_digest(path: Path) -> str:
   try:
     facts = path.stat()
   except OSError as e:
-    raise errors.InputError(
-      f"{path}: found no readable file ({e.strerror})."
-    ) from e
+    raise _unreadable(path, e) from e
   # Taken before the content: of a file that changes meanwhile it is old, so
   # that the next look reads the file again.
   return _digest_at(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)

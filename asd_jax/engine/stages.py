@@ -90,16 +90,6 @@ DEFAULTS: dict[str, Any] = dict(
 )
 # Settings that had another name once, which older configs and detectors use.
 RENAMED = {"stream": "seed"}
-# What a file of a user's own, which is a program, may raise when it is
-# imported.
-_IMPORT_ERRORS = (
-  AttributeError,
-  ImportError,
-  NameError,
-  SyntaxError,
-  TypeError,
-  ValueError,
-)
 # What a function of a user's own must say that it returns, by stage.
 CONTRACTS: dict[str, Any] = dict(
   denoise=frontend_base.Frontend,
@@ -128,7 +118,7 @@ def _imported(stage: str, name: str) -> Callable:
   where = f"config: {stage}: found {name!r}"
   try:
     found = importlib.import_module(module)
-  except _IMPORT_ERRORS as e:
+  except errors.OF_A_PROGRAM as e:
     raise errors.InputError(
       f"{where}, expected a module {module!r} in the folder of the config, in"
       f" the working directory or installed: {e}."

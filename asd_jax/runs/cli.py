@@ -29,20 +29,6 @@ BUG = 1
 BAD_INPUT = 2
 _INTERRUPTED = 130
 _HELP = ("-h", "-help", "--help", "-helpfull", "--helpfull")
-# What a config file, which is a program, may raise when it is loaded.
-_CONFIG_ERRORS = (
-  ArithmeticError,
-  AssertionError,
-  AttributeError,
-  ImportError,
-  LookupError,
-  NameError,
-  OSError,
-  RuntimeError,
-  SyntaxError,
-  TypeError,
-  ValueError,
-)
 # Variables that choose jax's devices.
 _DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -152,7 +138,7 @@ def _parse(argv: Sequence[str], path: str | None) -> list[str]:
     # An error in a config with an argument comes with its traceback.
     text = re.sub("Traceback.*\n", "", str(e).strip(), flags=re.DOTALL)
     raise errors.InputError(f"flags: {text}") from e
-  except _CONFIG_ERRORS as e:
+  except errors.OF_A_PROGRAM as e:
     path = path or "the config"
     if text := _unknown_key(e):
       raise errors.InputError(f"flags: --config={path}: {text}") from e
