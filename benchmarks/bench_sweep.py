@@ -43,6 +43,7 @@ def make_engine(width):
   import numpy as np
 
   from asd_jax.engine import system as system_lib
+  from asd_jax.runs.sweep import axis as sweep_axis
   from asd_jax.runs.sweep import engine as sweep_engine
   from asd_jax.runs.sweep import grid as sweep_grid
   from asd_jax.runs.sweep import points as sweep_points
@@ -57,8 +58,8 @@ def make_engine(width):
     )
   )
   axes = [
-    sweep_grid.parse(f"view.alpha=linspace(-0.5, 1, {ALPHAS})"),
-    sweep_grid.parse(f"bank.lam=linspace(0.5, 0.98, {LAMBDAS})"),
+    sweep_axis.parse(f"view.alpha=linspace(-0.5, 1, {ALPHAS})"),
+    sweep_axis.parse(f"bank.lam=linspace(0.5, 0.98, {LAMBDAS})"),
   ]
   (structure,) = sweep_grid.structures(config.to_dict(), axes)
   features, is_target, is_anomaly = make_features(width)

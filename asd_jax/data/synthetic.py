@@ -26,8 +26,9 @@ import scipy.fft
 import soundfile
 
 from asd_jax import errors, files
-from asd_jax.data import machine_sound
+from asd_jax.data import machine_sound, synthetic_clips
 from asd_jax.data.machine_sound import MACHINES, SAMPLE_RATE
+from asd_jax.data.synthetic_clips import Clip
 from asd_jax.ops import geometry, room
 from asd_jax.typing import Array
 
@@ -35,70 +36,12 @@ RANGES = geometry.Ranges(far=(0.3, 1.0), rt60=(0.12, 0.4))
 NEAR_RMS = 0.02
 LEVEL_DB = 2.0  # of the machine, either way
 CORNER_DB = 3.0  # of each noise source, either way
-MIN_SEVERITY = 0.25
 _PEAK = 0.98
 _BLOCK = 20_480  # samples of a transform
-_GOLDEN = (math.sqrt(5) - 1) / 2
 _NOISE_TAKES = 4  # a corner and split
 _HISS_TAKES = 3  # a unit, split and band
 _WORKERS = min(8, os.cpu_count() or 1)
 _SPLITS = ("train", "test")
-_DOMAINS = ("source", "target")
-
-
-class Clip(NamedTuple):
-  """One recording to be made.
-
-  Attributes:
-    machine: kind of machine, a key of `MACHINES`.
-    split: "train" or "test".
-    domain: "source" or "target".
-    label: "normal" or "anomaly".
-    index: from 0 in every (split, domain, label).
-  """
-
-  machine: str
-  split: str
-  domain: str
-  label: str
-  index: int
-
-  @property
-  def setting(self) -> int:
-    """Number of the attribute value; every one comes with every fault."""
-    kind = MACHINES[self.machine]
-    turn = self.index // len(kind.faults) if self.label == "anomaly" else 0
-    return (self.index + turn) % max(1, len(getattr(kind, self.domain)))
-
-  @property
-  def attribute(self) -> str:
-    """Text in the file name, `noAttribute` for none."""
-    values = getattr(MACHINES[self.machine], self.domain)
-    return values[self.setting] if values else "noAttribute"
-
-  @property
-  def fault(self) -> str:
-    """Name of the fault, "" when normal; faults take turns."""
-    if self.label == "normal":
-      return ""
-    faults = MACHINES[self.machine].faults
-    return faults[(self.index + _DOMAINS.index(self.domain)) % len(faults)]
-
-  @property
-  def severity(self) -> float:
-    """Severity of the fault, spread evenly above `MIN_SEVERITY`."""
-    if self.label == "normal":
-      return 0.0
-    spread = ((self.index + 1) * _GOLDEN) % 1.0
-    return MIN_SEVERITY + (1 - MIN_SEVERITY) * spread
-
-  @property
-  def path(self) -> str:
-    """Path below the folder of the set, in the challenge's form."""
-    return (
-      f"{self.machine}/{self.split}/section_00_{self.domain}_{self.split}_"
-      f"{self.label}_{self.index:04d}_{self.attribute}.wav"
-    )
 
 
 class Scene(NamedTuple):
@@ -121,38 +64,6 @@ class Scene(NamedTuple):
   hiss: dict[tuple[str, str], np.ndarray]
 
 
-def plan(
-  machine: str, *, num_source: int, num_target: int, num_test: int
-) -> list[Clip]:
-  """Lists the clips of a machine.
-
-  Args:
-    machine: kind of machine.
-    num_source: train clips of the source domain.
-    num_target: train clips of the target domain.
-    num_test: test clips of each domain and label.
-
-  Returns:
-    The clips, train first.
-
-  Raises:
-    InputError: an unknown machine or a number out of range.
-  """
-  _check_known(machine)
-  _check_range("num_source", num_source, 0, 10_000)
-  _check_range("num_target", num_target, 0, 10_000)
-  _check_range("num_test", num_test, 0, 10_000)
-  groups = [("train", "source", "normal", num_source)]
-  groups += [("train", "target", "normal", num_target)]
-  for domain, label in itertools.product(_DOMAINS, ("normal", "anomaly")):
-    groups.append(("test", domain, label, num_test))
-  return [
-    Clip(machine, split, domain, label, index)
-    for split, domain, label, num in groups
-    for index in range(num)
-  ]
-
-
 def build(machine: str, *, seconds: float = 10.0, seed: int = 0) -> Scene:
   """Builds the room of a machine, its units and the noises around.
 
@@ -167,9 +78,9 @@ def build(machine: str, *, seconds: float = 10.0, seed: int = 0) -> Scene:
   Raises:
     InputError: an unknown machine, a length or a seed out of range.
   """
-  _check_known(machine)
-  _check_range("seconds", seconds, 0.5, 600)
-  _check_range("seed", seed, 0, math.inf)
+  synthetic_clips.check_known(machine)
+  synthetic_clips.check_range("seconds", seconds, 0.5, 600)
+  synthetic_clips.check_range("seed", seed, 0, math.inf)
   samples = round(seconds * SAMPLE_RATE)
   period = scipy.fft.next_fast_len(samples + room.LENGTH, real=True)
   u = _rng(seed, machine, "room").random(10, np.float32)
@@ -193,7 +104,9 @@ def build(machine: str, *, seconds: float = 10.0, seed: int = 0) -> Scene:
 
   with futures.ThreadPoolExecutor(_WORKERS) as pool:
     noises = {split: pool.submit(noise, split) for split in _SPLITS}
-    units = [(domain, split) for domain in _DOMAINS for split in _SPLITS]
+    units = [
+      (domain, split) for domain in synthetic_clips.DOMAINS for split in _SPLITS
+    ]
     hisses = {unit: pool.submit(hiss, *unit) for unit in units}
   return Scene(
     machine,
@@ -253,7 +166,9 @@ def write(
       f"machines: found {machines}, expected different names"
     )
   plans = [
-    plan(m, num_source=num_source, num_target=num_target, num_test=num_test)
+    synthetic_clips.plan(
+      m, num_source=num_source, num_target=num_target, num_test=num_test
+    )
     for m in machines
   ]
   folder = Path(folder)
@@ -264,18 +179,6 @@ def write(
     _write_clips(folder, scene, clips)
     _write_tables(folder, scene, clips)
   return [folder / clip.path for clips in plans for clip in clips]
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-  if not low <= value <= high:
-    raise errors.InputError(f"{name}: found {value}, expected {low} to {high}")
-
-
-def _check_known(machine: str) -> None:
-  if machine not in MACHINES:
-    raise errors.InputError(
-      f"machine: found {machine!r}, expected {[*MACHINES]}"
-    )
 
 
 def _rng(seed: int, *words: str | int) -> np.random.Generator:

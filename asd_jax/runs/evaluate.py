@@ -12,7 +12,7 @@ import numpy as np
 from asd_jax import errors, files
 from asd_jax.data import clips
 from asd_jax.engine import detector, session
-from asd_jax.runs import examples, finished, results
+from asd_jax.runs import examples, finished, outputs, results
 from asd_jax.runs import progress as progress_lib
 
 Config = dict[str, Any]
@@ -142,7 +142,7 @@ def _finish(
     machine, opened.config, opened.system, sections, digests
   )
   detector.save(out / "detectors" / machine, found)
-  results.write_machine(out, opened.config, machine, scored)
+  outputs.write_machine(out, opened.config, machine, scored)
   return {
     s: v._replace(section=v.section._replace(state=None))
     for s, v in scored.items()
@@ -222,7 +222,7 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   record = examples.record_of(
     programs, machines, scored, found, config, states=states
   )
-  results.write(out, config, scored, record)
+  outputs.write(out, config, scored, record)
   # Only what was stopped is continued; a complete run is made anew.
   records.clear(machines)
   return found

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from sklearn import covariance, metrics
 
-from asd_jax.data import machine_sound, synthetic
+from asd_jax.data import machine_sound, synthetic, synthetic_clips
 
 NAME = re.compile(
   r"section_00_(source|target)_(train|test)_(normal|anomaly)_(\d{4})_(.+)\.wav"
@@ -104,7 +104,7 @@ def test_the_same_seed_gives_the_same_bytes_in_a_smaller_set(folder, tmp_path):
 
 
 def test_another_seed_gives_other_sound():
-  clips = synthetic.plan("fan", num_source=1, num_target=0, num_test=0)
+  clips = synthetic_clips.plan("fan", num_source=1, num_target=0, num_test=0)
   one, other = (
     synthetic.record(synthetic.build("fan", seconds=0.5, seed=seed), clips)
     for seed in (0, 1)
@@ -157,7 +157,7 @@ def test_the_machine_is_louder_at_the_near_microphone(scenes):
 
 def test_loudness_gives_nothing_away(scenes):
   for name, scene in scenes.items():
-    clips = synthetic.plan(name, num_source=0, num_target=0, num_test=15)
+    clips = synthetic_clips.plan(name, num_source=0, num_target=0, num_test=15)
     audio = synthetic.record(scene, clips)
     assert np.abs(audio).max() < 1
     level = np.mean(np.square(audio[:, 0]), axis=-1)
@@ -227,7 +227,7 @@ def test_a_broken_tooth_strikes_once_a_turn_of_the_wheel():
 @pytest.mark.parametrize("machine", MACHINES)
 def test_plain_detector_finds_some_but_not_all_faults(machine, scenes):
   settings = dict(num_source=80, num_target=8, num_test=20)
-  clips = synthetic.plan(machine, **settings)
+  clips = synthetic_clips.plan(machine, **settings)
   near = synthetic.record(scenes[machine], clips)[:, 0]
   frames = np.lib.stride_tricks.sliding_window_view(near, 1024, axis=-1)
   power = np.abs(np.fft.rfft(frames[:, ::512] * np.hanning(1024))) ** 2

@@ -15,6 +15,7 @@ from asd_jax.metrics import choice
 from asd_jax.report import sweep as report_sweep
 from asd_jax.runs import evaluate, results
 from asd_jax.runs import progress as progress_lib
+from asd_jax.runs.sweep import axis as sweep_axis
 from asd_jax.runs.sweep import data as sweep_data
 from asd_jax.runs.sweep import engine as sweep_engine
 from asd_jax.runs.sweep import grid as sweep_grid
@@ -38,8 +39,6 @@ _MAKERS = (
   "engine",
   "runs/sweep",
 )
-
-
 # Structures whose programs are held at once.
 _MOST_ENGINES = 8
 
@@ -283,7 +282,7 @@ def make_table(
 
 def _summary(
   config: Config,
-  axes: Sequence[sweep_grid.Axis],
+  axes: Sequence[sweep_axis.Axis],
   table: choice.Table,
   scores_at: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
   sweeper: Sweeper,
@@ -345,7 +344,7 @@ def run(
       "--sweep: an empty grid, expected --sweep='KEY=VALUES' such as"
       " --sweep='view.alpha=linspace(-0.5,1,31)'."
     )
-  axes = [sweep_grid.parse(text) for text in sweeps]
+  axes = [sweep_axis.parse(text) for text in sweeps]
   config = settings.prepared(config)
   structures = sweep_grid.structures(config, axes)
   if not config["output_dir"]:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.engine.normals import Normals
+from asd_jax.runs.sweep import axis as sweep_axis
 from asd_jax.runs.sweep import grid as sweep_grid
 from asd_jax.runs.sweep import points as sweep_points
 from configs import common
@@ -15,7 +16,7 @@ def structure(texts, **branches):
     name: common.branch(**{"channels": (0, 1), **stages})
     for name, stages in branches.items()
   }
-  axes = [sweep_grid.parse(t) for t in texts]
+  axes = [sweep_axis.parse(t) for t in texts]
   (found,) = sweep_grid.structures(c.to_dict(), axes)
   return found
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from asd_jax.engine import system as system_lib
+from asd_jax.runs.sweep import axis as sweep_axis
 from asd_jax.runs.sweep import grid as sweep_grid
 from configs import common
 
@@ -17,7 +18,7 @@ def residual(**stages):
 
 
 def structures(c, *texts):
-  return sweep_grid.structures(c, [sweep_grid.parse(t) for t in texts])
+  return sweep_grid.structures(c, [sweep_axis.parse(t) for t in texts])
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def structures(c, *texts):
   ],
 )
 def test_values_are_read(text, values):
-  axis = sweep_grid.parse(text)
+  axis = sweep_axis.parse(text)
   assert axis.key == "a.b"
   assert len(axis.values) == len(values)
   for got, want in zip(axis.values, values, strict=True):
@@ -66,7 +67,7 @@ def test_values_are_read(text, values):
 )
 def test_other_texts_are_refused_and_not_run(text, said):
   with pytest.raises(ValueError, match=said):
-    sweep_grid.parse(text)
+    sweep_axis.parse(text)
 
 
 def test_a_float_is_one_structure_and_an_integer_several():
