@@ -13,7 +13,7 @@ from configs import common, konica_system4
 
 # The two nearest clips but one lower the score where the bank is sparse.
 NEIGHBOURS = dict(
-  name="knn", k=3, metric="euclidean", weights=(1.0, -0.35, -0.05)
+  name="three_neighbours", metric="euclidean", second=-0.35, third=-0.05
 )
 
 

@@ -46,6 +46,8 @@ class Bank(flax.struct.PyTreeNode):
       backends with `mixes`; or None.
     num_target: how many rows at most are of the target domain, a constant of
       the program.
+    unit: the backend compares directions: its metric scales rows to length
+      one.
   """
 
   emb: Array
@@ -58,6 +60,8 @@ class Bank(flax.struct.PyTreeNode):
   mix: Mix | None = None
   # Not an array: it decides how many rows are made from target rows.
   num_target: int = flax.struct.field(pytree_node=False, default=0)
+  # It decides how rows are made, too.
+  unit: bool = flax.struct.field(pytree_node=False, default=False)
 
 
 class Backend(NamedTuple):
@@ -75,6 +79,7 @@ class Backend(NamedTuple):
     by_domain: source and target clips are fitted apart.
     mixes: `Bank.mix` is understood; other backends would leave it out.
     needs_key: `Bank.key` is used.
+    unit: the metric scales rows to length one, see `Bank.unit`.
   """
 
   fit: Callable[[Bank], State]
@@ -84,6 +89,7 @@ class Backend(NamedTuple):
   by_domain: bool = False
   mixes: bool = False
   needs_key: bool = False
+  unit: bool = False
 
 
 def bank_of(

@@ -172,7 +172,7 @@ def _backend(
     # Densities stay as fitted, also those that the left-out rows are part of.
     return score_among(state, emb, state.valid & (state.group != group))
 
-  return base.Backend(fit, score, self_score)
+  return base.Backend(fit, score, self_score, unit=metric.unit)
 
 
 MODES = ("ratio", "difference")

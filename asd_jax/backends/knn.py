@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from asd_jax import errors
 from asd_jax.backends import base
 from asd_jax.ops import distance, mixture
-from asd_jax.typing import Array
+from asd_jax.typing import Array, Scalar
 
 
 class KnnState(flax.struct.PyTreeNode):
@@ -27,7 +27,7 @@ class KnnState(flax.struct.PyTreeNode):
   mixtures: mixture.Mixtures | None = None
 
 
-def _check(k: int, weights: Sequence[float]) -> None:
+def _check(k: int, weights: Sequence[Scalar]) -> None:
   if k < 1:
     raise errors.InputError(f"knn: k must be at least 1, got {k}.")
   if len(weights) not in {0, k}:
@@ -36,7 +36,7 @@ def _check(k: int, weights: Sequence[float]) -> None:
     )
 
 
-def reduce_neighbours(dist: Array, weights: Sequence[float]) -> Array:
+def reduce_neighbours(dist: Array, weights: Sequence[Scalar]) -> Array:
   """Mean or weighted sum of the distances to the nearest rows.
 
   Args:
@@ -59,7 +59,7 @@ def reduce_neighbours(dist: Array, weights: Sequence[float]) -> Array:
 
 
 def knn(
-  *, k: int = 1, metric: str = "euclidean", weights: Sequence[float] = ()
+  *, k: int = 1, metric: str = "euclidean", weights: Sequence[Scalar] = ()
 ) -> base.Backend:
   """Mean distance to the k nearest bank rows, or a weighted sum.
 
@@ -122,7 +122,37 @@ def knn(
     # code of [LUDO26].
     return score_among(state, emb, state.valid & (state.group != group))
 
-  return base.Backend(fit, score, self_score, mixes=not kind.unit)
+  return base.Backend(
+    fit, score, self_score, mixes=not kind.unit, unit=kind.unit
+  )
 
 
-BACKENDS = {"knn": knn}
+def three_neighbours(
+  *,
+  metric: str = "euclidean",
+  second: Scalar = -0.35,
+  third: Scalar = -0.05,
+) -> base.Backend:
+  """Distance to the nearest bank row, plus shares of those to the next two.
+
+  `knn` with three weights, of which the first is one and the others may be
+  swept. With fewer rows, what is missing drops out.
+
+  Args:
+    metric: a key of `distance.METRICS`.
+    second: weight of the second nearest row; negative lowers the score where
+      the bank is sparse.
+    third: weight of the third nearest row.
+
+  Returns:
+    A backend on `[D]` embeddings.
+
+  Raises:
+    InputError: if `metric` is not known.
+
+  Source: [KonicaMinolta26].
+  """
+  return knn(k=3, metric=metric, weights=(1.0, second, third))
+
+
+BACKENDS = {"knn": knn, "three_neighbours": three_neighbours}

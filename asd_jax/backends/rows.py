@@ -206,7 +206,7 @@ def smote(
   ratio: float = 0.2,
   k: int = 2,
   seed: int = 0,
-  normalise: bool = False,
+  normalise: bool | None = None,
 ) -> base.Bank:
   """Adds synthetic target rows until there are `ratio` times the source rows.
 
@@ -218,8 +218,8 @@ def smote(
     ratio: wanted target rows by source rows; decides a shape.
     k: neighbours that a row is interpolated with.
     seed: of the random draws.
-    normalise: rows have length one before and after, as cosine metrics ask
-      for.
+    normalise: rows have length one before and after; if None, where the
+      backend's metric compares directions (`Bank.unit`).
 
   Returns:
     The bank with more target rows, which never leave it.
@@ -246,6 +246,8 @@ def smote(
   high = jnp.maximum(count * jnp.clip(count - 1, 1, k), 1)
   flat_index = jax.random.randint(index_key, (num,), 0, high)
   step = jax.random.uniform(step_key, (num,), bank.emb.dtype)
+  if normalise is None:
+    normalise = bank.unit
   return add_interpolated(bank, flat_index, step, k=k, normalise=normalise)
 
 

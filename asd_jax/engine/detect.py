@@ -140,6 +140,7 @@ def _embeddings_bank(
     clips.is_target,
     num_target=clips.num_target,
     covariance=cov,
+    unit=branch.detect.backend(h).unit,
     key=key and clips.map(lambda x: key(pooled(branch, state, x))),
   )
   bank = branch.detect.bank(bank, **h["bank"])

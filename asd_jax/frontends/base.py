@@ -12,6 +12,20 @@ def _same(num: int) -> int:
   return num
 
 
+class Framing(NamedTuple):
+  """How a waveform is cut into spectra.
+
+  Attributes:
+    fft_samples: window and transform length, samples.
+    hop_samples: hop, samples.
+    pad_mode: edges of the transform, `"constant"` (zeros) or `"reflect"`.
+  """
+
+  fft_samples: int = 1024
+  hop_samples: int = 512
+  pad_mode: str = "constant"
+
+
 class Frontend(NamedTuple):
   """A step from a waveform towards the input of an encoder.
 
@@ -32,6 +46,7 @@ class Frontend(NamedTuple):
       window.
     num_channels: channels that it needs: 1, or 2 (near and far), of which it
       makes one.
+    framing: of a denoiser, the spectra that it was published with.
   """
 
   measure: Callable[[Array], Tree] | None
@@ -41,6 +56,7 @@ class Frontend(NamedTuple):
   num_frames: Callable[[int], int] = _same
   min_samples: Callable[[int], int] = _same
   num_channels: int = 1
+  framing: Framing = Framing()
 
 
 class Augment(NamedTuple):

@@ -4,7 +4,7 @@ A recording has one machine (the target), a near and a far microphone and four
 noise sources in the corners. `sample` draws such a room, `place` makes one
 from given positions. Batches of rooms are made with `vmap`.
 
-References: [MERL26] Sec. 2.
+References: [MERL26] Sec. 3.1 and 4.1.
 """
 
 import dataclasses
@@ -271,7 +271,7 @@ def from_uniform(u: Array, *, ranges: Ranges = REPORT) -> Room:
   Returns:
     The room.
 
-  Source: [MERL26] Sec. 2.1.
+  Source: [MERL26] Sec. 4.1.
   """
   low = jnp.asarray([ranges.side[0], ranges.side[0], ranges.height[0]])
   high = jnp.asarray([ranges.side[1], ranges.side[1], ranges.height[1]])

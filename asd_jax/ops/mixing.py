@@ -1,6 +1,6 @@
 """Convolution with room responses and mixing at a signal-to-noise ratio.
 
-References: [MERL26] Sec. 2 and its public code.
+References: [MERL26] Sec. 3.1 and 4.1, and its public code.
 """
 
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ def early(
   Returns:
     `[..., L]`.
 
-  Source: [MERL26] Sec. 2.1.
+  Source: [MERL26] Sec. 3.1.
   """
   end = direct_delay(jnp.asarray(distance)) + round(seconds * SAMPLE_RATE)
   # A hard cut, as in the public code.
@@ -161,7 +161,7 @@ def mix(
   Returns:
     The mixture; levels are left as they are.
 
-  Source: [MERL26] Sec. 2.2.
+  Source: [MERL26] Sec. 3.1 and 4.1.
   """
   length = target.shape[-1] + delay
   hop, size = _block(length, response.shape[-1])

@@ -5,7 +5,8 @@ sources to a near and a far microphone. Rooms are batched with `vmap`; the
 lattice of image cells is an argument, so that one compiled function serves
 every room.
 
-References: [MERL26] Sec. 2; [Allen79]; [Antoni10] for the octave windows.
+References: [MERL26] Sec. 3.1 and 4.1; [Allen79]; [Antoni10] for the octave
+windows.
 """
 
 import jax
@@ -89,7 +90,7 @@ def responses(
     `[2, 5, length]`: near and far; target, then the noise sources. All start
     `HALF_TAPS` samples late; amplitude `1 / distance`, without 4 pi.
 
-  Source: [MERL26] Sec. 2.1; [Allen79].
+  Source: [MERL26] Sec. 3.1; [Allen79].
   """
   sources = jnp.concatenate([room.target[None], room.noise])  # [5, 3]
   mics = jnp.stack([room.near, room.far])  # [2, 3]

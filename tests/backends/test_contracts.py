@@ -31,7 +31,7 @@ CASES = {
   "knn-3-cosine": (rows.plain, knn.knn(k=3, metric="cosine")),
   "knn-weighted": (
     rows.plain,
-    knn.knn(k=3, weights=(1.0, -0.35, -0.05)),
+    knn.three_neighbours(second=-0.35, third=-0.05),
   ),
   "knn-half-chord": (rows.plain, knn.knn(k=2, metric="half_chord")),
   "knn-squared": (rows.plain, knn.knn(k=2, metric="sqeuclidean")),

@@ -186,13 +186,30 @@ def test_smote_adds_nothing_where_it_cannot(key, num_target):
     assert share.std() > 0.1
 
 
-def test_smote_of_unit_rows_makes_unit_rows(bank):
-  more = rows.smote(bank, ratio=0.5, normalise=True)
+def test_smote_makes_unit_rows_where_a_metric_compares_directions(bank):
+  more = rows.smote(bank.replace(unit=True), ratio=0.5)
   assert len(more.emb) == 70 + 24
   np.testing.assert_allclose(
     jnp.linalg.norm(more.emb[70:], axis=1), 1.0, rtol=1e-5
   )
   np.testing.assert_array_equal(more.emb[:70], bank.emb)
+  assert density.variance_minimised().unit
+  assert base.per_frequency(knn.knn(metric="cosine")).unit
+  assert not knn.knn().unit
+
+
+def test_later_neighbours_weigh_what_a_sweep_says(bank, query):
+  @jax.jit
+  def swept(second):
+    backend = knn.three_neighbours(second=second, third=0.25)
+    state = backend.fit(bank)
+    return jax.vmap(lambda x: backend.score(state, x))(query)
+
+  rows_, x = np.asarray(bank.emb), np.asarray(query)
+  near = np.sort(np.linalg.norm(x[:, None] - rows_[None], axis=2), axis=1)
+  for second in (-0.35, 0.5):
+    want = near[:, 0] + second * near[:, 1] + 0.25 * near[:, 2]
+    np.testing.assert_allclose(swept(second), want, rtol=1e-4)
 
 
 def test_a_clip_leaves_with_its_pseudo_target_row(bank):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from asd_jax.encoders import load as weights
-from asd_jax.engine import encode
+from asd_jax.engine import detect, encode, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
-from asd_jax.engine.normals import Normals
+from asd_jax.engine.normals import Clips, Normals
 from asd_jax.training import reconstruction
 
 CONFIGS = sorted(
@@ -430,6 +430,22 @@ def test_a_branch_counts_only_for_the_machines_that_it_is_for():
   np.testing.assert_allclose(one.fused, both.members["log_mel"][0], rtol=1e-6)
   np.testing.assert_allclose(one.seeds, one.fused[None], rtol=1e-6)
   assert np.abs(np.asarray(own - other)).max() > 1e-3
+
+
+def test_a_bank_knows_whether_the_backend_compares_directions(monkeypatch):
+  seen = []
+  spy = lambda bank: seen.append(bank.unit) or bank
+  monkeypatch.setitem(stages.TABLES["bank"], "spy", spy)
+  x = jnp.ones((3, 1, 4))
+  each = lambda fn: jax.vmap(fn)(x)
+  clips = Clips(each, lambda *_: None, x[0], jnp.zeros(3, bool), 0)
+  for metric in ("half_cosine", "euclidean"):
+    branch, h = system_lib.build_branch(
+      "one",
+      dict(bank=dict(name="spy"), backend=dict(name="knn", metric=metric)),
+    )
+    jax.eval_shape(lambda: detect.fit(branch, h, clips, None))  # noqa: B023
+  assert seen == [True, False]
 
 
 @pytest.mark.parametrize(

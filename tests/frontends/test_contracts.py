@@ -185,6 +185,20 @@ def test_ref_sub_without_subtraction_changes_nothing(seed):
   np.testing.assert_allclose(frontend.apply(state, wave), plain, atol=1e-4)
 
 
+def test_a_denoiser_brings_the_spectra_that_it_was_published_with():
+  seen = []
+  spy = lambda _, spectra: seen.append(spectra.shape) or abs(spectra[0])
+  mask = denoise.coherence_mask()._replace(apply=spy)
+  for given in ({}, dict(fft_samples=512)):
+    clean = denoise.spectral(denoiser=mask, **given)
+    jax.eval_shape(clean.apply, {}, draw(2, NUM))
+  assert seen == [(2, 8, 201), (2, 8, 257)]
+  assert mask.framing == (400, 160, "reflect")
+  with pytest.raises(ValueError, match="reflection of 200"):
+    denoise.spectral(denoiser=mask).apply({}, draw(2, 150))
+  assert DENOISERS["ada_sub"].framing == (1024, 512, "constant")
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_power_lies_between_zero_and_the_near_power(name):
   denoiser = VARIANTS[name]

@@ -158,3 +158,7 @@ def test_all_floats_of_a_system_are_named():
   flat = sweep_grid.scalars(hypers)
   assert flat == {"one.view.alpha": 0.5, "weight.one": 1.0}
   assert np.all([k.count(".") <= 3 for k in flat])
+  far = residual(backend=dict(name="three_neighbours"))
+  flat = sweep_grid.scalars(system_lib.build(config(one=far)).hypers)
+  assert flat["one.backend.second"] == -0.35
+  assert flat["one.backend.third"] == -0.05
