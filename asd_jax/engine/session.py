@@ -9,11 +9,10 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import audio, clips
+from asd_jax.data import clips
 from asd_jax.encoders import load
 from asd_jax.engine import (
   detector,
-  encode,
   frozen,
   gather,
   settings,
@@ -53,19 +52,11 @@ def _domain_notes(
 
 
 def _section_facts(
-  system: system_lib.System,
-  config: Mapping[str, Any],
-  train: Sequence[clips.Clip],
-  train_scores: np.ndarray,
+  system: system_lib.System, train_scores: np.ndarray
 ) -> dict[str, Any]:
   """What a detector says of its training clips, beside its state."""
-  # A folder of clips has one rate and mostly one length: the first tells.
-  header = train[0].header
-  num_samples = audio.num_samples_at(header, config["sample_rate"])
   return {
-    "num_train": len(train),
-    "num_samples": max(encode.min_samples(system.branches), num_samples),
-    "num_channels": header.num_channels,
+    "num_train": len(train_scores),
     "training_scores": {
       n: b.detect.reference for n, b in system.branches.items()
     },
@@ -234,7 +225,7 @@ class Session:
         f"{label}: {len(train)} training clips are too few for the false-alarm"
         " rate, no clip can be called anomalous"
       )
-    facts = _section_facts(self.system, self.config, train, train_scores)
+    facts = _section_facts(self.system, train_scores)
     section = detector.Section(state, rules, rule, facts)
     return Fitted(section, train_scores, notes)
 

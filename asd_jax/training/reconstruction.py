@@ -110,11 +110,13 @@ def batch_scatter(frames: Array, member: Array) -> tuple[Array, Array]:
   per_window = frames.shape[0] // member.shape[1]
   weight = jnp.repeat(member, per_window, axis=1)  # [2, B * c]
   num = jnp.sum(weight, axis=1)
-  mean = weight @ frames / jnp.maximum(num, 1.0)[:, None]  # [2, M]
+  # Full precision: accelerators would round the products to bfloat16.
+  total = jnp.matmul(weight, frames, precision="highest")
+  mean = total / jnp.maximum(num, 1.0)[:, None]  # [2, M]
 
   def scatter(w: Array, m: Array) -> Array:
     centred = (frames - m[None]) * w[:, None]
-    return centred.T @ centred
+    return jnp.matmul(centred.T, centred, precision="highest")
 
   return jax.vmap(scatter)(weight, mean), num / per_window
 

@@ -113,14 +113,11 @@ def _names(placeholders: Iterable[str]) -> set[Name]:
 
 def _tree(source: Source, names: set[Name]) -> tuple[str, Any, dict[str, Any]]:
   """Container, object and what stands beside it."""
-  start = source.read(0, min(source.size, 256), "the first bytes")
   # By content, as a suffix may be wrong. Only safetensors files have no mark
   # to begin with; there the suffix decides.
-  if start.startswith(torch_file.ZIP_START):
-    return "torch zip", torch_file.read_zip(source, placeholders=names), {}
-  if start.startswith(torch_file.LEGACY_START):
-    legacy = torch_file.read_legacy(source, placeholders=names)
-    return "torch legacy", legacy, {}
+  if found := torch_file.read(source, placeholders=names):
+    return *found, {}
+  start = source.read(0, min(source.size, 256), "the first bytes")
   named = source.path.suffix.lower() == ".safetensors"
   if not named or not source.size or _is_pointer(start):
     raise _unknown(source)

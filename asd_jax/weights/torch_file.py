@@ -11,9 +11,9 @@ from asd_jax.weights.byte_source import Source, WeightsFileError, shown
 from asd_jax.weights.restricted_pickle import Global, Name, Tables
 from asd_jax.weights.stored_tensor import Storage, Stored
 
-ZIP_START = b"PK\x03\x04"
+_ZIP_START = b"PK\x03\x04"
 # A pickle of its own: protocol 2, PyTorch's magic number, the end.
-LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+_LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 _LEGACY_VERSION = 1001
 _KEY = re.compile(r"[0-9]{1,40}", re.ASCII)
 
@@ -163,19 +163,8 @@ def _prefix(entries: dict[str, zip_entries.Entry]) -> str:
   return prefix
 
 
-def read_zip(source: Source, *, placeholders: Iterable[Name]) -> Any:
-  """The object in a torch zip.
-
-  Args:
-    source: the open file.
-    placeholders: names of objects that are not rebuilt.
-
-  Returns:
-    Plain values, with a `Stored` for each tensor.
-
-  Raises:
-    WeightsFileError: for anything that is not expected.
-  """
+def _read_zip(source: Source, *, placeholders: Iterable[Name]) -> Any:
+  """The object in a torch zip."""
   entries = zip_entries.entries(source)
   prefix = _prefix(entries)
   # All of them, before the pickle says which ones are used.
@@ -225,19 +214,8 @@ def _check_pickle_size(size: int) -> None:
     )
 
 
-def read_legacy(source: Source, *, placeholders: Iterable[Name]) -> Any:
-  """The object in a file of torch before 1.6.
-
-  Args:
-    source: the open file.
-    placeholders: names of objects that are not rebuilt.
-
-  Returns:
-    Plain values, with a `Stored` for each tensor.
-
-  Raises:
-    WeightsFileError: for anything that is not expected.
-  """
+def _read_legacy(source: Source, *, placeholders: Iterable[Name]) -> Any:
+  """The object in a file of torch before 1.6."""
   size = min(source.size, restricted_pickle.MAX_BYTES)
   data = source.read(0, size, "the pickles")
   storages: dict[str, Storage] = {}
@@ -257,7 +235,7 @@ def read_legacy(source: Source, *, placeholders: Iterable[Name]) -> Any:
   # the object may hold tensors.
   plain = _tables({}, no_storage, length=6, placeholders=())
   tables = _tables(storages, open_storage, length=6, placeholders=placeholders)
-  version, at = restricted_pickle.load(data, len(LEGACY_START), plain)
+  version, at = restricted_pickle.load(data, len(_LEGACY_START), plain)
   system, at = restricted_pickle.load(data, at, plain)
   value, at = restricted_pickle.load(data, at, tables)
   keys, at = restricted_pickle.load(data, at, plain)
@@ -301,3 +279,28 @@ def _place(
     raise WeightsFileError(
       f"found {source.size - at} bytes after the last storage, expected none."
     )
+
+
+def read(
+  source: Source, *, placeholders: Iterable[Name]
+) -> tuple[str, Any] | None:
+  """The object that `torch.save` wrote.
+
+  Args:
+    source: the open file.
+    placeholders: names of objects that are not rebuilt.
+
+  Returns:
+    Kind of file, and plain values with a `Stored` for each tensor. None for a
+    file that does not begin as one of torch.
+
+  Raises:
+    WeightsFileError: for anything that is not expected.
+  """
+  most = max(len(_ZIP_START), len(_LEGACY_START))
+  start = source.read(0, min(source.size, most), "the first bytes")
+  if start.startswith(_ZIP_START):
+    return "torch zip", _read_zip(source, placeholders=placeholders)
+  if start.startswith(_LEGACY_START):
+    return "torch legacy", _read_legacy(source, placeholders=placeholders)
+  return None

@@ -181,7 +181,8 @@ def test_every_config_traces_from_samples_to_a_score(path):
   assert scores.seeds.shape == (max(map(len, system.seeds.values())),)
 
 
-# Every kind of stage once; the others share all of theirs with one of these.
+# Trained, frozen and no encoders, with most kinds of stage; the other configs
+# run with `-m full`.
 KINDS = ("baseline_mahala", "katech_system1", "konica_system4", "ludo_system1")
 
 
