@@ -159,6 +159,18 @@ def build(config: Mapping[str, Any]) -> System:
   )
 
 
+def draws(system: System) -> bool:
+  """Whether anything in a system is drawn at random, so that seeds matter.
+
+  Args:
+    system: the system.
+
+  Returns:
+    True if a branch has a network that is trained on each machine's clips.
+  """
+  return any(b.encoder.scope == "machine" for b in system.branches.values())
+
+
 def _fused(
   system: System, h: Hypers, scores: Mapping[str, Array], state: Tree
 ) -> Array:

@@ -1,23 +1,26 @@
-"""Two runs side by side: verdict, table and dots, as text and as a page."""
+"""Two runs side by side: verdict, tables and pictures, as text or page."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from asd_jax.metrics import paired
-from asd_jax.report import seeds, text, verdict
+from asd_jax.report import intervals, seeds, text, verdict
 
 # Both kinds of test are read as "B is better"; each holds for one thing only.
 OVER_SEEDS = (
-  "This is a statement about seeds, that is about training again, and not about"
-  " other test clips: every seed sees the same test clips."
+  "A test over seeds is about training again, and not about other test clips:"
+  " every seed sees the same test clips."
 )
 OVER_CLIPS = (
-  "This is a statement about test clips: which ones were drawn, within each"
-  " machine, domain and label. It says nothing about training again."
+  "A test over test clips is about which ones were drawn, within each machine,"
+  " domain and label."
 )
-_HEADS = "A +- std,B +- std,A ensemble,B ensemble,B - A,95 % interval,p,"
-_HEADS += "p (Holm),B wins"
-COLUMNS = ("", *_HEADS.split(","))
+NOT_AGAIN = "It says nothing about training again."
+_SEED_HEADS = "A +- std,B +- std,A ensemble,B ensemble,B - A,95 % interval,p,"
+SEED_COLUMNS = ("over seeds", *f"{_SEED_HEADS}p (Holm),B wins".split(","))
+_CLIP_HEADS = "A,B,B - A,95 % interval,p,p (Holm),clips"
+CLIP_COLUMNS = ("over test clips", *_CLIP_HEADS.split(","))
 
 Value = float | None
 
@@ -27,7 +30,7 @@ class Side(NamedTuple):
 
   Attributes:
     system: its name.
-    num_seeds: seeds with scores.
+    num_seeds: seeds with scores; 0 for a system that draws nothing at random.
     file: the results.json it was read from.
   """
 
@@ -45,8 +48,10 @@ class Row(NamedTuple):
     b: those of B.
     fused_a: score of A's ensemble.
     fused_b: score of B's.
-    record: what the test says.
+    record: what the test over seeds says; of kind "none" if there is none.
     p_holm: its p, corrected for the number of machines.
+    clips: what the test over test clips says, None if there is none.
+    p_holm_clips: its p, corrected.
   """
 
   name: str
@@ -56,6 +61,8 @@ class Row(NamedTuple):
   fused_b: Value
   record: paired.Comparison
   p_holm: Value = None
+  clips: paired.Comparison | None = None
+  p_holm_clips: Value = None
 
 
 class Compared(NamedTuple):
@@ -66,83 +73,135 @@ class Compared(NamedTuple):
     b: the second; differences are B - A.
     rows: the numbers.
     notes: what a reader must know.
-    clips: the official score over test clips, beside seeds on one side only.
   """
 
   a: Side
   b: Side
   rows: list[Row]
   notes: list[str]
-  clips: paired.Comparison | None = None
+
+  @property
+  def drawn(self) -> bool:
+    """Whether a system draws something at random, so that seeds matter."""
+    return bool(self.a.num_seeds or self.b.num_seeds)
+
+  @property
+  def over_seeds(self) -> bool:
+    """Whether there is a test over seeds."""
+    return self.rows[0].record.kind != "none"
+
+  @property
+  def over_clips(self) -> bool:
+    """Whether there is a test over clips."""
+    return self.rows[0].clips is not None
+
+
+def _corrected(
+  machines: Sequence[Row],
+  record_of: Callable[[Row], tuple[paired.Comparison | None, Value]],
+) -> tuple[int, list[str]]:
+  """How many machines a test was made for, and those below 0.05 corrected."""
+  pairs = [(row.name, *record_of(row)) for row in machines]
+  tested = [(n, r, p) for n, r, p in pairs if r is not None and p is not None]
+  kept = [
+    f"{text.visible(name)} ({100 * record.difference:+.2f})"
+    for name, record, p in tested
+    if p < 0.05
+  ]
+  return len(tested), kept
+
+
+def _about_machines(machines: Sequence[Row]) -> list[str]:
+  """Which machines differ, once their number is corrected for."""
+  over = {
+    "over seeds": lambda r: (r.record, r.p_holm),
+    "over test clips": lambda r: (r.clips, r.p_holm_clips),
+  }
+  found = {what: _corrected(machines, of) for what, of in over.items()}
+  num = max(count for count, _ in found.values())
+  # With many machines some p is small by chance alone.
+  if num < 2:
+    return []
+  below = "; ".join(
+    f"{what} {', '.join(kept) or 'none'}"
+    for what, (count, kept) in found.items()
+    if count
+  )
+  return [
+    f"{num} machines are tested, and one test in twenty is below 0.05 by chance"
+    " alone: read p (Holm), which is corrected for that. Below 0.05 after"
+    f" correction: {below}."
+  ]
 
 
 def _remarks(found: Compared) -> list[str]:
   """Sentences to read with the numbers, the verdict first."""
   first, *machines = found.rows
-  # Seeds are compared by their mean; the ensembles may lie otherwise.
-  fused = None
-  if first.fused_a is not None and first.fused_b is not None:
-    fused = first.fused_b - first.fused_a
-  lines = [verdict.verdict(first.record, fused=fused)]
-  if details := verdict.details(first.record):
-    lines.append(f"Official score: {details}.")
+  lines = [verdict.verdict(first.record, first.clips, drawn=found.drawn)]
+  if found.over_seeds and (details := verdict.details(first.record)):
+    lines.append(f"Official score, over seeds: {details}.")
   # What a test does not say is said each time, or it will be read into it.
-  if first.record.kind == "clips":
-    lines.append(OVER_CLIPS)
-  elif first.record.kind != "none":
+  if found.over_seeds:
     lines.append(OVER_SEEDS)
-  # One side has seeds, the other does not: both questions can be asked.
-  if found.clips:
-    a, b = (text.plural(r.num_seeds, "seed") for r in (found.a, found.b))
-    lines.append(
-      f"Over test clips, the ensembles of A ({a}) and of B ({b}):"
-      f" {verdict.verdict(found.clips)} {OVER_CLIPS}"
-    )
-  tested = [r for r in machines if r.p_holm is not None]
-  # With many machines some p is small by chance alone.
-  if len(tested) > 1:
-    kept = [
-      f"{text.visible(r.name)} ({100 * r.record.difference:+.2f})"
-      for r in tested
-      if r.p_holm is not None and r.p_holm < 0.05
-    ]
-    lines.append(
-      f"{len(tested)} machines are tested, and one test in twenty is below 0.05"
-      " by chance alone: read p (Holm), which is corrected for that. Below 0.05"
-      f" after correction: {', '.join(kept) or 'none'}."
-    )
-  return lines
+  if found.over_clips:
+    lines.append(OVER_CLIPS)
+    lines[-1] += f" {NOT_AGAIN}" if found.drawn else ""
+  return lines + _about_machines(machines)
 
 
-def _cells(row: Row) -> list[str]:
-  """The columns after the name, `-` where there is nothing."""
+def _percent(value: Value) -> str:
+  return "-" if value is None else f"{100 * value:.2f}"
 
-  def percent(value: Value) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
 
+def _test_cells(record: paired.Comparison, p_holm: Value) -> list[str]:
+  """Difference, interval, p and corrected p."""
+  ends = record.interval
+  return [
+    f"{100 * record.difference:+.2f}",
+    f"{100 * ends.low:+.2f} to {100 * ends.high:+.2f}" if ends else "-",
+    verdict.p_value(record.p_t),
+    verdict.p_value(p_holm),
+  ]
+
+
+def _seed_cells(row: Row) -> list[str]:
+  """The columns over seeds after the name, `-` where there is nothing."""
   record, out = row.record, []
   for values in (row.a, row.b):
     known = [v for v in values.values() if v is not None]
     std = seeds.spread(known)
-    out.append(percent(math.fsum(known) / len(known)))
-    out[-1] += f" +- {percent(std[1])}" if std else ""
-  out += [percent(row.fused_a), percent(row.fused_b)]
-  out.append(f"{100 * record.difference:+.2f}")
-  ends = record.interval
-  out.append(
-    f"{100 * ends.low:+.2f} to {100 * ends.high:+.2f}" if ends else "-"
-  )
-  out += [verdict.p_value(record.p_t), verdict.p_value(row.p_holm)]
-  # Clips are not wins: only seeds come in pairs that one side can win.
-  if record.wins is None or record.kind in ("none", "clips"):
+    out.append(_percent(math.fsum(known) / len(known)))
+    out[-1] += f" +- {_percent(std[1])}" if std else ""
+  out += [_percent(row.fused_a), _percent(row.fused_b)]
+  out += _test_cells(record, row.p_holm)
+  if record.wins is None:
     return [*out, "-"]
   return [*out, f"{record.wins}/{max(record.num_a, record.num_b)}"]
 
 
+def _clip_cells(row: Row) -> list[str]:
+  """The columns over test clips after the name."""
+  # Without scores of clips the difference alone is left.
+  record = row.clips or row.record
+  num = str(row.clips.num_a) if row.clips else "-"
+  cells = _test_cells(record, row.p_holm_clips)
+  return [_percent(row.fused_a), _percent(row.fused_b), *cells, num]
+
+
+def _tables(found: Compared) -> list[tuple[tuple[str, ...], list[list[str]]]]:
+  """Heads and cells after the names, of the tests that there are."""
+  out = []
+  if found.over_seeds:
+    out.append((SEED_COLUMNS, [_seed_cells(r) for r in found.rows]))
+  if found.over_clips or not out:
+    out.append((CLIP_COLUMNS, [_clip_cells(r) for r in found.rows]))
+  return out
+
+
 def _heading(side: Side) -> str:
   """Name, number of seeds and file of a run."""
-  num = text.plural(side.num_seeds, "seed")
-  return text.visible(f"{side.system}, {num}, {side.file}")
+  num = f"{text.plural(side.num_seeds, 'seed')}, " if side.num_seeds else ""
+  return text.visible(f"{side.system}, {num}{side.file}")
 
 
 def console(found: Compared) -> list[str]:
@@ -154,13 +213,16 @@ def console(found: Compared) -> list[str]:
   Returns:
     The lines.
   """
-  rows = [list(COLUMNS)]
-  rows += [[text.visible(r.name), *_cells(r)] for r in found.rows]
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = [f"A: {_heading(found.a)}", f"B: {_heading(found.b)}", ""]
-  for first, *rest in rows:
-    padded = [c.rjust(w) for c, w in zip(rest, widths[1:], strict=True)]
-    lines.append("  ".join([first.ljust(widths[0]), *padded]))
+  names = [text.visible(r.name) for r in found.rows]
+  for heads, cells in _tables(found):
+    named = zip(names, cells, strict=True)
+    rows = [list(heads), *([name, *c] for name, c in named)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *rest in rows:
+      padded = [c.rjust(w) for c, w in zip(rest, widths[1:], strict=True)]
+      lines.append("  ".join([first.ljust(widths[0]), *padded]))
+    lines.append("")
   lines += ["Percent; differences in points.", "", *_remarks(found)]
   return lines + [f"note: {note}" for note in found.notes]
 
@@ -177,6 +239,20 @@ def _drawn(row: Row) -> tuple[seeds.Row, seeds.Row]:
   )
 
 
+def _pictures(found: Compared) -> dict[str, str]:
+  """Title to picture: the intervals, and the seeds if there are any."""
+  rows = [
+    intervals.Row(r.name, r.record if found.over_seeds else None, r.clips)
+    for r in found.rows
+  ]
+  out = {"Difference": intervals.figure(rows)}
+  if found.over_seeds:
+    joined = found.rows[0].record.kind == "paired"
+    dots = seeds.pairs_figure([_drawn(r) for r in found.rows], joined=joined)
+    out["Seed by seed"] = dots
+  return out
+
+
 def page(found: Compared) -> str:
   """The comparison as one self-contained HTML page.
 
@@ -187,16 +263,15 @@ def page(found: Compared) -> str:
     HTML.
   """
   a, b = (text.escape(r.system) for r in (found.a, found.b))
-  table = text.table(
-    "Percent; differences in points.",
-    [text.Column(seeds.cell(c or "score")) for c in COLUMNS],
-    [[seeds.row_head(r.name), *map(seeds.cell, _cells(r))] for r in found.rows],
-    name="compare-table",
-  )
-  picture = seeds.pairs_figure(
-    [_drawn(row) for row in found.rows],
-    joined=found.rows[0].record.kind == "paired",
-  )
+  tables = ""
+  for number, (heads, cells) in enumerate(_tables(found)):
+    named = zip(found.rows, cells, strict=True)
+    tables += text.table(
+      f"{heads[0].capitalize()}. Percent; differences in points.",
+      [text.Column(seeds.cell(c)) for c in ("score", *heads[1:])],
+      [[seeds.row_head(r.name), *map(seeds.cell, c)] for r, c in named],
+      name=f"compare-table-{number}",
+    )
   notes = "".join(f"<li>{text.escape(n)}</li>" for n in found.notes)
   first, *others = map(text.escape, _remarks(found))
   said = "".join(f"<p>{line}</p>" for line in others)
@@ -206,8 +281,8 @@ def page(found: Compared) -> str:
     f"<dl><dt>A</dt><dd>{heads[0]}</dd><dt>B</dt><dd>{heads[1]}</dd></dl>",
     f"<p><strong>{first}</strong></p>{said}",
     {
-      "Seed by seed": picture,
-      "Numbers": table,
+      **_pictures(found),
+      "Numbers": tables,
       "Notes": f'<ul class="notes">{notes}</ul>' if notes else "",
     },
   )

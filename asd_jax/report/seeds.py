@@ -109,10 +109,19 @@ def _short(name: str) -> str:
   return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
 
 
-def _canvas(
-  names: Sequence[str], inches: float
-) -> "tuple[Figure, Axes, list[str]]":
-  """A figure with a named row every `inches`, the first on top."""
+def canvas(
+  names: Sequence[str], inches: float, *, label: str = "score (%)"
+) -> "tuple[Figure, Axes]":
+  """A figure with a named row every `inches`, the first on top.
+
+  Args:
+    names: of the rows.
+    inches: height of a row.
+    label: of the axis across.
+
+  Returns:
+    The figure and its axes.
+  """
   # The margin is fixed by the longest name; CJK letters are twice as wide.
   shown = [_short(n) for n in names]
   widths = [
@@ -124,12 +133,12 @@ def _canvas(
   axes = fig.subplots()
   axes.set_yticks(range(len(shown)), shown)
   axes.set_ylim(len(shown) - 0.5, -0.5)
-  axes.set_xlabel("score (%)")
+  axes.set_xlabel(label)
   axes.ticklabel_format(axis="x", useOffset=False)
   axes.tick_params(axis="y", length=0)
   axes.grid(axis="x", color=figures.FAINT, lw=0.4)
   axes.set_axisbelow(True)
-  return fig, axes, shown
+  return fig, axes
 
 
 def _places(values: Sequence[float | None], y: float, half: float) -> Any:
@@ -186,7 +195,8 @@ def _keys(looks: Mapping[str, Look], published: bool) -> list[Any]:
   return keys
 
 
-def _legend(fig: "Figure", keys: Sequence[Any]) -> None:
+def legend(fig: "Figure", keys: Sequence[Any]) -> None:
+  """Explains marks above the axes of `canvas`."""
   fig.legend(
     handles=keys,
     loc="upper left",
@@ -208,7 +218,7 @@ def dots(rows: Sequence[Row]) -> str:
     SVG.
   """
   with figures.drawing():
-    fig, axes, _ = _canvas([r.name for r in rows], 0.42)
+    fig, axes = canvas([r.name for r in rows], 0.42)
     for y, row in enumerate(rows):
       _system(axes, row, y - 0.1, 0.26, FIRST)
       _diamond(axes, row, y + 0.32)
@@ -216,7 +226,7 @@ def dots(rows: Sequence[Row]) -> str:
         axes.vlines([100 * row.published], y - 0.45, y + 0.45, lw=1.6,
                     color=figures.INK, ls=":", zorder=3)  # fmt: skip
     published = any(r.published is not None for r in rows)
-    _legend(fig, _keys({"one seed": FIRST}, published))
+    legend(fig, _keys({"one seed": FIRST}, published))
     return figures.svg(fig, "Scores seed by seed; the numbers are in the table")
 
 
@@ -232,7 +242,7 @@ def pairs(rows: Sequence[tuple[Row, Row]], *, joined: bool = True) -> str:
     SVG.
   """
   with figures.drawing():
-    fig, axes, _ = _canvas([a.name for a, _ in rows], 0.8)
+    fig, axes = canvas([a.name for a, _ in rows], 0.8)
     for y, (a, b) in enumerate(rows):
       ax, ay = _system(axes, a, y - 0.2, 0.11, FIRST)
       bx, by = _system(axes, b, y + 0.2, 0.11, SECOND)
@@ -245,7 +255,7 @@ def pairs(rows: Sequence[tuple[Row, Row]], *, joined: bool = True) -> str:
         )  # fmt: skip
       if y:
         axes.axhline(y - 0.5, color=figures.FAINT, lw=0.4)
-    _legend(fig, _keys({"A, one seed": FIRST, "B, one seed": SECOND}, False))
+    legend(fig, _keys({"A, one seed": FIRST, "B, one seed": SECOND}, False))
     return figures.svg(fig, "Scores of A and B seed by seed; see the table")
 
 
@@ -362,7 +372,7 @@ def pairs_figure(
 
 
 def page(title: str, runs: str, lead: str, sections: Mapping[str, str]) -> str:
-  """A page about seeds alone; every argument is HTML.
+  """A page of a comparison; every argument is HTML.
 
   Args:
     title: of the page.
@@ -380,7 +390,7 @@ def page(title: str, runs: str, lead: str, sections: Mapping[str, str]) -> str:
   )
   return text.page(
     title,
-    '<header><span class="soft">Comparison over seeds</span>'
+    '<header><span class="soft">Comparison</span>'
     f"<h1>{title}</h1>{runs}</header>\n"
     f"<main>{lead}\n{bodies}</main>",
   )

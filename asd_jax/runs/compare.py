@@ -1,8 +1,8 @@
-"""Compares two runs over seeds or test clips.
+"""Compares two runs over seeds and over test clips.
 
-A run with several seeds is compared over seeds: would training again turn the
-order around? Two single values leave only the test clips to ask about. What
-is found goes to `report.compare` as plain numbers.
+Would training again turn the order around? Would other test clips? Systems
+that draw nothing at random leave only the second question. What is found goes
+to `report.compare` as plain numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -154,57 +154,56 @@ def _machine_rows(a: Run, b: Run) -> tuple[list[Row], list[str]]:
       without.append(name)
       continue
     rows.append(Row(name, first, second, fused_a, fused_b, record))
-  return _corrected(rows), without
+  return rows, without
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
   """The rows of machines with their p values corrected."""
   # The official score is one test and is not corrected with the machines.
-  corrected = paired.holm([r.record.p_t for r in rows])
-  pairs = zip(rows, corrected, strict=True)
-  return [r._replace(p_holm=p) for r, p in pairs]
+  over_seeds = paired.holm([r.record.p_t for r in rows])
+  over_clips = paired.holm([r.clips.p_t if r.clips else None for r in rows])
+  found = zip(rows, over_seeds, over_clips, strict=True)
+  return [r._replace(p_holm=p, p_holm_clips=q) for r, p, q in found]
 
 
-def _over_clips(found: Compared, first_run: Run, second_run: Run) -> Compared:
-  """Adds a test over clips where a side, or both, has a single value.
-
-  Two single values have no other test, so the rows take it.
-  """
-  first, *machines = found.rows
-  if first.record.kind not in ("none", "one sample"):
-    return found
+def _over_clips(
+  rows: Sequence[Row], first: Run, second: Run
+) -> tuple[list[Row], list[str]]:
+  """The rows with the test over clips, if it can be made, and notes."""
+  total, *machines = rows
   a, b = (
-    compare_clips.Source(r.file.parent, r.results)
-    for r in (first_run, second_run)
+    compare_clips.Source(r.file.parent, r.results) for r in (first, second)
   )
   clips = compare_clips.compare(a, b, [r.name for r in machines])
-  if clips.official is None:
-    note = f"no test over clips: {clips.why}"
-    return found._replace(notes=[*found.notes, note])
-  notes = [*found.notes, *clips.notes]
-  if first.record.kind == "one sample":
-    return found._replace(notes=notes, clips=clips.official)
-  rows = [r._replace(record=clips.machines[r.name]) for r in machines]
-  first = first._replace(record=clips.official)
-  return found._replace(rows=[first, *_corrected(rows)], notes=notes)
+  if clips.official is not None:
+    total = total._replace(clips=clips.official)
+    machines = [r._replace(clips=clips.machines[r.name]) for r in machines]
+  why = [f"no test over clips: {text.visible(clips.why)}"] if clips.why else []
+  return [total, *_corrected(machines)], clips.notes + why
 
 
 def _record_notes(rows: Sequence[Row]) -> list[str]:
   """Each note of the rows once, with the rows it is about."""
   about: dict[str, list[str]] = {}
   for row in rows:
-    if row.record.note:
-      about.setdefault(row.record.note, []).append(row.name)
+    for record in (row.record, row.clips):
+      if record and record.note:
+        about.setdefault(record.note, []).append(row.name)
   return [
     note if len(names) == len(rows) else f"{report_seeds.named(names)}: {note}"
     for note, names in about.items()
   ]
 
 
+def _draws(run: Run) -> bool:
+  """Whether a system draws anything at random, as far as its run tells."""
+  # Runs of older versions do not say it: a seed may then have mattered.
+  return len(run.seeds) > 1 or run.results.get("draws") is not False
+
+
 def _side(run: Run) -> report_compare.Side:
-  return report_compare.Side(
-    str(run.results["system"]), len(run.seeds), str(run.file)
-  )
+  num = len(run.seeds) if _draws(run) else 0
+  return report_compare.Side(str(run.results["system"]), num, str(run.file))
 
 
 def compare(a: Run, b: Run) -> Compared:
@@ -249,10 +248,14 @@ def compare(a: Run, b: Run) -> Compared:
       f"no score of a seed in both runs: {report_seeds.named(without)}"
     )
   total = Row("official score", first, second, fused_a, fused_b, record)
-  rows = [total, *rows]
-  notes += compare_clips.data_notes(a.results, b.results)
+  rows, over_clips = _over_clips([total, *rows], a, b)
+  notes += over_clips + compare_clips.data_notes(a.results, b.results)
+  # A single value that nothing random went into has no spread to miss.
+  spreads = [_draws(r) for r in (a, b) if len(r.seeds) == 1]
+  if spreads and not any(spreads):
+    rows = [r._replace(record=r.record._replace(note="")) for r in rows]
   # Systems of chosen members have no seeds beside them.
   if any("branch" in e for r in (a, b) for e in r.results["per_seed"]):
     notes.append("what counts as a seed is a member: a branch with its seed")
-  found = _over_clips(Compared(_side(a), _side(b), rows, notes), a, b)
-  return found._replace(notes=[*_record_notes(found.rows), *found.notes])
+  notes = _record_notes(rows) + notes
+  return Compared(_side(a), _side(b), rows, notes)

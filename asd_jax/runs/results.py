@@ -247,6 +247,7 @@ def collect(
     "system": config["system"],
     "config": config,
     "seeds": list(config["seeds"]),
+    "draws": system_lib.draws(system),
     "machines": entries,
     "official_score": official.official_score(ranked),
     "per_seed": per_seed,

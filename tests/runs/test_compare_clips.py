@@ -40,8 +40,9 @@ def entry_of(score):
 
 
 def write_run(
-  folder, *, seed=0, lift=0.5, num=60, seeds=(1,), labelled=True, config=None
-):
+  folder, *, seed=0, lift=0.5, num=60, seeds=(1,), labelled=True, config=None,
+  draws=False,
+):  # fmt: skip
   """A run's results.json and the scores of its clips."""
   scores = {
     m: scores_of(num, seed=100 * seed + i, lift=lift)
@@ -61,6 +62,7 @@ def write_run(
     "machines": machines,
     "official_score": total,
     "per_seed": per_seed,
+    "draws": draws or len(seeds) > 1,
   }
   for m, score in scores.items():
     rows = zip(names_of(num, labelled=labelled), score, strict=True)
@@ -72,38 +74,71 @@ def write_run(
   return compare.read(folder)
 
 
-def test_two_runs_of_one_seed_are_compared_over_their_clips(tmp_path):
+def test_what_draws_nothing_is_compared_over_its_clips(tmp_path):
   a = write_run(tmp_path / "a", seed=1, lift=0.5)
   b = write_run(tmp_path / "b", seed=2, lift=1.5)
   found = compare.compare(a, b)
-  assert [r.record.kind for r in found.rows] == ["clips"] * 3
+  assert [r.clips.kind for r in found.rows] == ["clips"] * 3
   for row in found.rows:
     gap = row.fused_b - row.fused_a
-    assert row.record.difference == pytest.approx(gap, abs=1e-12)
-    assert row.record.interval.low < gap < row.record.interval.high
-  assert [r.record.num_a for r in found.rows] == [120, 60, 60]
-  assert found.rows[1].p_holm >= found.rows[1].record.p_t
-  text = " ".join(report_compare.console(found))
-  assert "B is better than A by" in text
-  assert "over 120 common test clips" in text
-  assert "paired bootstrap over clips" in text
-  assert "nothing about training again" in text
-  assert "every seed sees" not in text
-  assert "<h1" in report_compare.page(found)
+    assert row.clips.difference == pytest.approx(gap, abs=1e-12)
+    assert row.clips.interval.low < gap < row.clips.interval.high
+  assert [r.clips.num_a for r in found.rows] == [120, 60, 60]
+  assert found.rows[1].p_holm_clips >= found.rows[1].clips.p_t
+  said = " ".join(report_compare.console(found))
+  assert "B is better than A: B - A is +" in said
+  assert "over 120 common test clips" in said
+  assert "paired bootstrap over clips" in said
+  page = report_compare.page(found)
+  assert "Intervals of B - A" in page
+  # Nobody asks about seeds of what draws nothing.
+  for words in (said, page):
+    for word in ("seed", "training again", "ensemble"):
+      assert word not in words.lower()
+
+
+def test_one_seed_of_a_trained_system_is_not_better(tmp_path):
+  a = write_run(tmp_path / "a", seed=1, lift=0.5)
+  b = write_run(tmp_path / "b", seed=2, lift=1.5, draws=True)
+  said = " ".join(report_compare.console(compare.compare(a, b)))
+  assert "Neither is shown to be better" in said
+  assert "nothing about training again" in said
+
+
+def test_seeds_and_clips_both_have_their_p(tmp_path):
+  a = write_run(tmp_path / "a", seed=1, seeds=(1, 2, 3), lift=0.5)
+  b = write_run(tmp_path / "b", seed=2, seeds=(3, 4, 5), lift=1.5)
+  found = compare.compare(a, b)
+  total = found.rows[0]
+  assert (total.record.kind, total.clips.kind) == ("welch", "clips")
+  said = " ".join(report_compare.console(found))
+  assert "B is better than A: B - A is +" in said
+  first = said[said.index("B is better") :].split("clips).")[0]
+  assert first.count("p = ") + first.count("p < ") == 2
+  page = report_compare.page(found)
+  assert "over seeds" in page
+  assert "over test clips" in page
+  # The clips agree no longer: the headline follows.
+  same = write_run(tmp_path / "c", seed=2, seeds=(3, 4, 5))
+  found = compare.compare(a, same)
+  assert report_compare.verdict.side(found.rows[0].clips) == 0
+  said = " ".join(report_compare.console(found))
+  assert "Neither is shown to be better" in said
 
 
 def test_a_small_difference_is_not_told_from_the_choice_of_clips(tmp_path):
   a = write_run(tmp_path / "a", seed=1)
   found = compare.compare(a, write_run(tmp_path / "b", seed=2))
   said = " ".join(report_compare.console(found))
-  assert "can be told from the choice of clips" in said
+  assert "Neither is shown to be better" in said
+  assert "cannot be told from the choice of clips" in said
 
 
 def test_only_common_clips_count(tmp_path):
   a = write_run(tmp_path / "a", seed=1, num=60)
   b = write_run(tmp_path / "b", seed=2, num=48)
   found = compare.compare(a, b)
-  assert [r.record.num_a for r in found.rows] == [96, 48, 48]
+  assert [r.clips.num_a for r in found.rows] == [96, 48, 48]
   assert any("48 clips that both scored, of 60" in n for n in found.notes)
 
 
@@ -113,12 +148,13 @@ def test_seeds_against_one_value_say_what_is_compared(tmp_path):
   found = compare.compare(a, b)
   assert found.rows[0].record.kind == "one sample"
   gap = found.rows[0].fused_b - found.rows[0].fused_a
-  assert found.clips.difference == pytest.approx(gap, abs=1e-12)
+  assert found.rows[0].clips.difference == pytest.approx(gap, abs=1e-12)
   said = " ".join(report_compare.console(found))
-  assert "single value" in said
-  assert "the ensembles of A (3 seeds) and of B (1 seed)" in said
+  assert "against a single value" in said
+  assert "of the ensembles over 120 common test clips" in said
+  # B draws nothing: no spread of its own is missing.
+  assert "if it came from a random seed" not in said
   both = compare.compare(a, a)
-  assert both.clips is None
   assert both.rows[0].record.kind == "paired"
 
 
@@ -139,11 +175,11 @@ def test_labels_come_from_ground_truth_where_names_are_silent(tmp_path):
     write_run(tmp_path / n, seed=s, num=num, labelled=False, config=config)
     for n, s in (("a", 1), ("b", 2))
   ]
-  assert compare.compare(*runs).rows[0].record.kind == "clips"
+  assert compare.compare(*runs).rows[0].clips.kind == "clips"
   for path in tables.iterdir():
     path.unlink()
   found = compare.compare(*runs)
-  assert found.rows[0].record.kind == "none"
+  assert found.rows[0].clips is None
   assert any("no test over clips: " in n for n in found.notes)
 
 
@@ -166,7 +202,7 @@ def test_scores_that_do_not_fit_are_named_and_not_used(tmp_path, damage, words):
   b = write_run(tmp_path / "b", seed=2)
   damage(tmp_path / "b" / "scores" / "pump.csv")
   found = compare.compare(a, b)
-  assert found.rows[0].record.kind == "none"
+  assert found.rows[0].clips is None
   (note,) = [n for n in found.notes if "no test over clips" in n]
   assert words in note
   assert str(tmp_path / "b") in note

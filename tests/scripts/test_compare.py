@@ -71,11 +71,12 @@ def test_two_runs_make_a_table_and_a_verdict(compare, put):
   heads = ["official score", "fan", "pump"]
   assert [line[:14].strip() for line in lines[4:7]] == heads
   assert all(line.endswith("10/10") for line in lines[4:7])
-  assert "B is better than A by" in end.out
   assert "over ten seeds (95 % interval" in end.out
   assert "not about other test clips" in " ".join(lines)
   assert "read p (Holm)" in end.out
-  assert "A is better than B by" in compare(b, a).out
+  # Seeds agree; without the clips' scores nobody knows whether clips do.
+  assert "Neither is shown to be better" in end.out
+  assert "other test clips would agree is not known" in end.out
   same = compare(a, a)
   assert "A and B are equal over ten seeds" in same.out
 
@@ -89,7 +90,7 @@ def test_runs_of_other_seeds_and_of_one_seed_compare(compare, put):
   assert "single value" in compare(c, a).out
   end = compare(c, c)
   assert end.status == 0
-  assert "no test over seeds is possible" in end.out
+  assert "no test is possible" in end.out
   assert "every seed sees the same test clips" not in end.out
 
 
