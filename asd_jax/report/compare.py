@@ -18,7 +18,10 @@ OVER_CLIPS = (
 )
 NOT_AGAIN = "It says nothing about training again."
 _SEED_HEADS = "A +- std,B +- std,A ensemble,B ensemble,B - A,95 % interval,p,"
-SEED_COLUMNS: tuple[str, ...] = ("over seeds", *f"{_SEED_HEADS}p (Holm),B wins".split(","))
+SEED_COLUMNS: tuple[str, ...] = (
+  "over seeds",
+  *f"{_SEED_HEADS}p (Holm),B wins".split(","),
+)
 _CLIP_HEADS = "A,B,B - A,95 % interval,p,p (Holm),clips"
 CLIP_COLUMNS: tuple[str, ...] = ("over test clips", *_CLIP_HEADS.split(","))
 

@@ -327,14 +327,15 @@ def section(run: record.Run) -> str:
   """
   results = run.results
   runs = [s for s in results["per_seed"] if s["official_score"] is not None]
-  if not runs:
+  # Nobody asks how a system moves that draws nothing at random.
+  if not runs or results.get("draws") is False:
     return ""
   start = '<section id="seeds"><h2>Spread over seeds</h2>'
   # Saying so is better than a section that silently is not there.
   if len(runs) == 1:
     return (
-      f"{start}<p>One seed ({text.escape(runs[0]['seed'])}), or nothing in this"
-      " system is drawn at random: no spread to show.</p></section>"
+      f"{start}<p>One seed ({text.escape(runs[0]['seed'])}): no spread to"
+      " show.</p></section>"
     )
   rows, without = _rows(results, runs)
   shown = rows[: MAX_SHOWN + 1]
