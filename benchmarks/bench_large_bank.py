@@ -3,8 +3,9 @@
 Run: python benchmarks/bench_large_bank.py [rows [queries]]
 
 A bank of 768 floats a row lies in a file (3 GB for the default million rows, in
-the folder for temporary files), which each side maps and copies. Every side has
-a process of its own. Printed: the least seconds of three searches after the
+the folder for temporary files), which each side maps and copies. Ours is the
+search of a detector (`asd_jax/ops/distance.py`). Every side has a process of
+its own. Printed: the least seconds of three searches after the
 first, seconds to load and compile, the largest resident size, in which pages of
 the mapped file count, and the share of the exact neighbours found.
 """
@@ -18,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-WIDTH, K, RECALL = 768, 4, 0.95
-SIDES = ("ours", "ours_approximate", "ours_four_devices", "faiss", "product")
+WIDTH, K = 768, 4
+SIDES = ("ours", "faiss", "product")
 ANONYMOUS = "RssAnon"
 
 
@@ -68,29 +69,31 @@ def megabytes():
 
 
 def jax_side(side, path, num_queries):
-  """Our search; returns a call, and a function of its neighbours."""
+  """A detector's search; returns a call, and a function of its neighbours."""
   import jax
+  import jax.numpy as jnp
   import numpy as np
 
-  from asd_jax.ops import large_bank
+  from asd_jax.ops import distance
 
   bank, queries = read(path, num_queries)
-  mesh = jax.make_mesh((jax.device_count(),), ("bank",))
-  placed = jax.block_until_ready(large_bank.place(bank, mesh))
-  recall = RECALL if side == "ours_approximate" else None
+  kind, usable = distance.METRICS["euclidean"], jnp.ones(len(bank), bool)
+  prepare = jax.jit(lambda bank: distance.prepare(bank, usable, kind))
+  rows = jax.block_until_ready(prepare(bank))
 
   @jax.jit
-  def search(queries, rows, valid):
+  def search(queries, rows):
     if side == "product":
-      return queries @ rows.T
-    return large_bank.nearest_rows(
-      queries, rows, k=K, valid=valid, mesh=mesh, recall=recall
-    )
+      return queries @ rows.emb.T
 
-  def once():
-    return jax.block_until_ready(search(queries, placed.emb, placed.valid))
+    def one(query):
+      x, _ = distance.prepare_query(query, rows, kind)
+      return distance.nearest(x, rows.emb, rows.squares, usable, k=K)[1]
 
-  return once, lambda found: np.asarray(found.index)
+    return jax.vmap(one)(queries)
+
+  once = lambda: jax.block_until_ready(search(queries, rows))
+  return once, np.asarray
 
 
 def faiss_side(path, num_queries):
@@ -138,8 +141,6 @@ def main(num=1_000_000, num_queries=200):
     for side in SIDES:
       # Threads that wait do not spin: this machine may be shared.
       env = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-      if side == "ours_four_devices":
-        env["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
       arguments = [__file__, side, folder, str(num_queries)]
       subprocess.run([sys.executable, *arguments], env=env, check=True)
 

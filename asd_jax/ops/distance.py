@@ -247,7 +247,6 @@ def lowest_in_chunks(
   num: int,
   *,
   chunk: int = CHUNK,
-  pick: Callable[[Array, int], Array] = lowest,
 ) -> Array:
   """Places of the lowest of costs that are never all there at once.
 
@@ -256,7 +255,6 @@ def lowest_in_chunks(
     num_rows: rows N.
     num: how many places, at most N.
     chunk: rows at a time; more where `num` is larger.
-    pick: as `lowest`, for the rows of one chunk.
 
   Returns:
     `[num]` int32 places, ascending in cost; ties go to the lowest place.
@@ -271,7 +269,7 @@ def lowest_in_chunks(
     first = jnp.minimum(start, num_rows - size)
     cost = cost_of(first, size)
     cost = jnp.where(first + count >= start, cost, jnp.inf)
-    place = pick(cost, num)
+    place = lowest(cost, num)
     # What is kept comes first, so that equal costs leave it where it is.
     both = jnp.concatenate([best[0], cost[place]])
     places = jnp.concatenate([best[1], first + place])
@@ -280,7 +278,7 @@ def lowest_in_chunks(
 
   # The first chunk fills every place, so that none is ever taken twice.
   cost = cost_of(jnp.zeros((), jnp.int32), size)
-  place = pick(cost, num)
+  place = lowest(cost, num)
   starts = jnp.arange(size, num_rows, size, dtype=jnp.int32)
   return jax.lax.scan(step, (cost[place], place), starts)[0][1]
 
