@@ -12,6 +12,7 @@ MAX_CURVES = 12
 _LEAST_MAPPED = 5  # values; fewer are better seen as curves
 _MAX_NAME = 28
 _MAX_CELLS = 2500  # beyond, a heat map is a picture and not shapes
+_MOST_TICKS = 8
 _TOP = 10
 _COLOURS = (figures.NORMAL, figures.ANOMALY, figures.ACCENT, figures.INK)
 _LINES = ("-", "--", ":")
@@ -104,6 +105,17 @@ def _is_geometric(values: Iterable[float]) -> bool:
   return found[-1] / found[0] > 50
 
 
+def _log(axes: Any) -> None:
+  """Makes the axis across logarithmic, with plain numbers at its ticks."""
+  from matplotlib import ticker
+
+  axes.set_xscale("log")
+  # Its own labels are formulas, and text here is none (`figures`).
+  plain = ticker.FuncFormatter(lambda value, _: f"{value:g}")
+  axes.xaxis.set_major_formatter(plain)
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
 def curves(table: Table, key: str) -> str:
   """Official score over one key, a curve a combination of the others.
 
@@ -131,7 +143,7 @@ def curves(table: Table, key: str) -> str:
       else:
         _curve(axes, number, x, score[rows], label)
     if _is_geometric(s[key] for s in table.settings if key in s):
-      axes.set_xscale("log")
+      _log(axes)
     best = int(np.nanargmax(score))
     if key in table.settings[best]:
       axes.plot([table.settings[best][key]], [100 * score[best]], "o", ms=9,
@@ -171,7 +183,7 @@ def by_machine(table: Table, key: str) -> str:
       own = choice.columns(table, name)[rows, 3]
       _curve(axes, number, x, own, shown(name))
     if _is_geometric(x):
-      axes.set_xscale("log")
+      _log(axes)
     axes.axvline(table.settings[best][key], color=figures.FAINT, ls=":", lw=1)
     fig.legend(loc="upper left", ncols=2, borderaxespad=0.2)
     picture = figures.svg(fig, f"Scores by machine over {key}; see sweep.csv")
@@ -197,7 +209,8 @@ def heat_map(table: Table, keys: tuple[str, str], rows: Sequence[int]) -> str:
     i = up.index(table.settings[r][keys[1]])
     grid[i, across.index(table.settings[r][keys[0]])] = score[r]
   with figures.drawing():
-    fig = figures.figure(6.2, 3.6, left=0.75, right=0.2, top=0.2)
+    # To the right: the colour bar's numbers and name.
+    fig = figures.figure(6.2, 3.6, left=0.75, right=0.75, top=0.2)
     axes = fig.subplots()
     cells = axes.pcolormesh(
       np.arange(len(across)), np.arange(len(up)), grid, shading="nearest",
@@ -206,12 +219,15 @@ def heat_map(table: Table, keys: tuple[str, str], rows: Sequence[int]) -> str:
     for axis, values, key in (
       (axes.xaxis, across, keys[0]), (axes.yaxis, up, keys[1])
     ):  # fmt: skip
-      ticks = np.unique(np.linspace(0, len(values) - 1, 7).round().astype(int))
+      ticks = range(0, len(values), -(-len(values) // _MOST_TICKS))
       axis.set_ticks(ticks, [shown(values[t]) for t in ticks])
       axis.set_label_text(shown(key))
     if np.isfinite(grid).any():
       top = np.unravel_index(np.nanargmax(grid), grid.shape)
-      axes.plot([top[1]], [top[0]], "o", ms=9, mfc="none", mec="white", mew=1.6)
+      # A white ring on a black one is seen on every colour of the map.
+      for colour, width in (("black", 3.4), ("white", 1.4)):
+        axes.plot([top[1]], [top[0]], "o", ms=9, mfc="none", mec=colour,
+                  mew=width)  # fmt: skip
       bar = fig.colorbar(cells, ax=axes, fraction=0.05, pad=0.03)
       bar.set_label("official score (%)")
     picture = figures.svg(fig, f"Official score over {keys[0]} and {keys[1]}")
