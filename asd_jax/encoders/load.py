@@ -46,6 +46,44 @@ class Loaded(NamedTuple):
   origin: str
 
 
+class Origin(NamedTuple):
+  """Where the weights of a system come from.
+
+  Attributes:
+    folder: where those are sought whose place nobody named; of a detector,
+      where its run kept them.
+    random: made at random instead.
+    kept: digest by name, of a detector; None where they are sought.
+  """
+
+  folder: Path
+  random: bool = False
+  kept: Mapping[str, str] | None = None
+
+
+def read(wanted: Wanted, origin: Origin) -> dict[str, Loaded]:
+  """Reads the weights of a system, or makes them.
+
+  Args:
+    wanted: encoder and checkpoint by name; may be empty.
+    origin: where they come from.
+
+  Returns:
+    Parameters by name.
+
+  Raises:
+    InputError: if some are not found, damaged, or of another network.
+  """
+  if origin.kept is not None:
+    return {
+      n: read_kept(origin.folder, digest, wanted[n][0])
+      for n, digest in origin.kept.items()
+    }
+  if origin.random:
+    return at_random(wanted)
+  return from_files(wanted, folder=origin.folder)
+
+
 def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
   """Finds and reads weights.
 

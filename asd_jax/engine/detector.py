@@ -77,25 +77,18 @@ def keep_weights(
   return {source: found.digest for source, found in loaded.items()}
 
 
-def read_weights(detector: Detector, folder: Path) -> dict[str, weights.Loaded]:
-  """Reads the weights that a detector needs.
+def weights_of(detector: Detector, folder: Path) -> weights.Origin:
+  """Where the weights are that a detector needs.
 
   Args:
     detector: the detector.
     folder: where it was read from, `OUT/detectors/<machine>`.
 
   Returns:
-    Weights by source.
-
-  Raises:
-    InputError: if they are not in `OUT/encoders`, or damaged.
+    Their place, `OUT/encoders`.
   """
   beside = Path(folder).absolute().parent.parent / ENCODERS
-  encoders = encode.encoders(detector.system.branches)
-  return {
-    source: weights.read_kept(beside, digest, encoders[source][0])
-    for source, digest in detector.encoders.items()
-  }
+  return weights.Origin(beside, kept=detector.encoders)
 
 
 def _store(folder: Path) -> store.Store:

@@ -1,7 +1,6 @@
 """Frozen encoders of a system: their weights, caches and what results say."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from asd_jax import files
@@ -34,29 +33,6 @@ def _caches(
     }
     out[name] = EmbeddingCache(root, about, mode)
   return out
-
-
-def read_weights(
-  system: System, config: Mapping[str, Any]
-) -> dict[str, load.Loaded]:
-  """Reads the weights that a config names.
-
-  Args:
-    system: the system.
-    config: `random_weights` and `weights_dir`.
-
-  Returns:
-    Weights by source; none without frozen encoders.
-
-  Raises:
-    InputError: for weights that are missing, or another network's.
-  """
-  encoders = encode.encoders(system.branches)
-  if not encoders:
-    return {}
-  if config["random_weights"]:
-    return load.at_random(encoders)
-  return load.from_files(encoders, folder=Path(config["weights_dir"]))
 
 
 def facts(

@@ -13,6 +13,7 @@ from asd_jax.data import clips
 from asd_jax.encoders import load
 from asd_jax.engine import (
   detector,
+  encode,
   frozen,
   gather,
   settings,
@@ -91,7 +92,7 @@ class Session:
   Args:
     config: complete and checked.
     system: built from it.
-    read: reads the weights of its frozen encoders, by source.
+    origin: where the weights of its frozen encoders come from.
 
   Attributes:
     config: as given.
@@ -102,13 +103,14 @@ class Session:
     self,
     config: dict[str, Any],
     system: system_lib.System,
-    read: Callable[[], dict[str, load.Loaded]],
+    origin: load.Origin,
   ) -> None:
-    self.config, self.system, self._read = config, system, read
+    self.config, self.system, self._origin = config, system, origin
 
   @functools.cached_property
   def _opened(self) -> tuple[Embedder, dict[str, load.Loaded]]:
-    loaded = self._read()
+    wanted = encode.encoders(self.system.branches)
+    loaded = load.read(wanted, self._origin)
     embedder = frozen.open_embedder(self.system, loaded, self.config)
     # Those on the device, so that there is one copy of gigabytes.
     params = embedder.programs.weights
@@ -292,8 +294,8 @@ def of_config(config: dict[str, Any]) -> Session:
   Returns:
     The session.
   """
-  system = system_lib.build(config)
-  return Session(config, system, lambda: frozen.read_weights(system, config))
+  origin = load.Origin(Path(config["weights_dir"]), config["random_weights"])
+  return Session(config, system_lib.build(config), origin)
 
 
 def of_detector(found: detector.Detector, folder: Path) -> Session:
@@ -314,7 +316,7 @@ def of_detector(found: detector.Detector, folder: Path) -> Session:
   opened = Session(
     {**found.config, "cache": mode},
     found.system,
-    lambda: detector.read_weights(found, folder),
+    detector.weights_of(found, folder),
   )
   _ = opened.embedder
   return opened

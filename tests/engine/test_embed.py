@@ -70,7 +70,7 @@ def of_one_length(some):
 def opened(config):
   """The stage as a run of its own opens it, with programs of earlier tests."""
   system = system_lib.build(config)
-  loaded = frozen.read_weights(system, config)
+  loaded = load.at_random(encode.encoders(system.branches))
   stage = frozen.open_embedder(system, loaded, config)
   about = {k: v for k, v in config.items() if k != "cache"}
   key = store.digest(about, sorted((n, w.digest) for n, w in loaded.items()))
@@ -93,7 +93,7 @@ def gathered(embedder, some):
 def alone(config, clip):
   """A clip's features without batches or cache."""
   system = system_lib.build(config)
-  loaded = frozen.read_weights(system, config)
+  loaded = load.at_random(encode.encoders(system.branches))
   wave = jnp.asarray(soundfile.read(clip.path)[0].T, jnp.float32)
   params = {n: w.params for n, w in loaded.items()}
   front = encode.unfitted(system.branches)
@@ -264,7 +264,7 @@ def test_a_cache_that_cannot_be_written_is_a_note(some, tmp_path):
   (tmp_path / "cache").write_text("no folder")
   config = config_of()
   system = system_lib.build(config)
-  loaded = frozen.read_weights(system, config)
+  loaded = load.at_random(encode.encoders(system.branches))
   stage = frozen.open_embedder(system, loaded, config)
   found, _ = gathered(stage, some)
   assert np.isfinite(found["eat_layer_1"]).all()
