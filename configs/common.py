@@ -21,7 +21,9 @@ def run(system, arg=""):
   c.data_dir = ""  # challenge folders
   c.normal = ""  # or two plain folders: normal clips ...
   c.test = ""  # ... and clips to score
-  c.ground_truth = ""  # folder or csv with labels of an evaluation set
+  c.ground_truth = (
+    ""  # labels: folder of the challenge, or csv file,label[,domain]
+  )
   c.machines = ""  # comma-separated; all if empty
   c.output_dir = ""
   c.training_dir = ""  # checkpoints; output_dir/training if empty
@@ -35,6 +37,7 @@ def run(system, arg=""):
   c.seeds = (13711,)
   c.members = ()  # (branch, seed) pairs; all branches with all seeds if empty
   c.selection = ""  # or a file that names the members
+  c.chosen_on = ()  # machines whose labels chose the members, of that file
   c.sweep = ()  # what scripts/sweep.py sweeps if it is not told
   c.feature_selection = ""  # file of `scripts/select_features.py`
   c.fusion = dict(name="weighted_mean")

@@ -16,7 +16,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
 
 def run(arguments: Sequence[str]) -> None:
   """Runs the evaluation that the flags describe."""
-  from asd_jax.metrics import table
+  from asd_jax.metrics import table, total
   from asd_jax.runs import evaluate, progress
 
   config = config_file.prepared(_CONFIG.value, arguments)
@@ -30,6 +30,10 @@ def run(arguments: Sequence[str]) -> None:
   score = results["official_score"]
   if score is not None:
     print(f"official score {100 * score:.2f}")
+  if missing := total.in_words(score, results["official_score_over"]):
+    print(missing)
+  if chosen := results["members_chosen_on"]:
+    print(f"too good: the labels of {', '.join(chosen)} chose the members")
   if results["encoders"].get("random_weights"):
     print("RANDOM WEIGHTS: these numbers mean nothing")
   print(f"report: {Path(config['output_dir']) / 'report.html'}")

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from asd_jax import errors
-from asd_jax.data import audio, folders, truth
+from asd_jax.data import audio, folders, truth, truth_table
 
 _MAX_CHANNELS = 2
 
@@ -25,6 +25,9 @@ class Clip:
     label: "normal", "anomaly", or None if unknown.
     attributes: raw attribute text, "" for none.
     header: header of the file.
+    label_from: "names" (a development set: the file name says the label) or
+      "ground_truth" (a table, or a copy that was renamed after one); None
+      without a label.
   """
 
   path: pathlib.Path
@@ -35,6 +38,8 @@ class Clip:
   label: str | None
   attributes: str
   header: audio.Header
+  # No part of what a clip is.
+  label_from: str | None = dataclasses.field(default=None, compare=False)
 
   @property
   def name(self) -> str:
@@ -82,8 +87,9 @@ def read_tree(
   Args:
     data_dir: folder above the machines, or a machine folder.
     machines: names to read; empty for all.
-    ground_truth: folder with ground-truth tables at any depth, or an
-      evaluation list (csv).
+    ground_truth: folder with ground-truth tables at any depth, or a csv: an
+      evaluation list, or a table of file (`<machine>/test/<name>`), label and
+      perhaps domain.
 
   Returns:
     Machines sorted by name.
@@ -99,7 +105,7 @@ def read_tree(
   if ground_truth is None:
     tables = truth.find(below)
   else:
-    tables = _given_tables(ground_truth)
+    tables = truth.given(ground_truth)
   result = [_read_machine(name, folder, tables) for name, folder in found]
   # Tables that were found may be of other machines; given ones are meant.
   if ground_truth is not None:
@@ -112,21 +118,24 @@ def read_plain(
   test_dir: str | os.PathLike,
   *,
   name: str = "machine",
+  ground_truth: str | os.PathLike | None = None,
 ) -> Machine:
   """Reads one machine from two folders of wave files with any names.
 
   Subfolders are read too. Nothing is taken from the names: labels and domains
-  are unknown, the section is "00".
+  are unknown unless a table says them, the section is "00".
 
   Args:
     normal_dir: clips of the machine in normal state.
     test_dir: clips to score.
     name: what to call the machine.
+    ground_truth: csv with the columns file, label and perhaps domain, a row
+      for each clip to score.
 
   Raises:
     InputError: a folder without wave files, folders inside each other, a base
-      name twice in a folder, clips of several rates or channel counts, or a
-      clip that is named as an anomaly in the folder of normal clips.
+      name twice in a folder, clips of several rates or channel counts, a clip
+      named as an anomaly among the normal ones, or a table of other clips.
   """
   roots = folders.existing(normal_dir), folders.existing(test_dir)
   # Links resolved: no clip to score may be one to learn from.
@@ -152,26 +161,15 @@ def read_plain(
       _check_normal(found)
     # Names that look official served to refuse anomalies, and for nothing
     # else.
-    unknown = dict(section="00", domain=None, label=None, attributes="")
-    clips.append([dataclasses.replace(clip, **unknown) for clip in found])
+    plain = [dataclasses.replace(c, section="00", attributes="") for c in found]
+    clips.append([_labelled(c, truth.Truth(), None) for c in plain])
   train, test = clips
+  if ground_truth is not None:
+    facts = truth.read_own(ground_truth, [clip.name for clip in test])
+    test = [_labelled(c, facts[c.name], "ground_truth") for c in test]
   _check_uniform([*train, *test])
   notes += _audio_notes([*train, *test])
   return Machine(name, tuple(train), tuple(test), tuple(notes))
-
-
-def _given_tables(ground_truth: str | os.PathLike) -> list[pathlib.Path]:
-  path = pathlib.Path(ground_truth).expanduser()
-  if path.is_file():
-    return [path]
-  tables = truth.find(folders.walk(folders.existing(path)))
-  if not tables:
-    raise errors.InputError(
-      f"{path}: found no ground truth, expected csv files in folders "
-      "ground_truth_data, ground_truth_domain, ground_truth_attributes, or an "
-      "eval_data_list csv"
-    )
-  return tables
 
 
 def _check_used(
@@ -259,10 +257,22 @@ def _read_clips(
     fact = truth.from_name(path)
     text = fact.attributes or attributes.get(path.name, "")
     section = truth.section_of(path.name)
-    clips.append(
-      Clip(path, machine, section, split, fact.domain, fact.label, text, header)
-    )
+    # Names in this folder are written after what a challenge published.
+    renamed = path.parent.name == folders.RENAMED
+    clip = Clip(path, machine, section, split, None, None, text, header)
+    clips.append(_labelled(clip, fact, "ground_truth" if renamed else "names"))
   return clips
+
+
+def _labelled(clip: Clip, fact: truth.Truth, source: str | None) -> Clip:
+  """A clip with what a source says of it."""
+  return dataclasses.replace(
+    clip,
+    label=fact.label,
+    domain=fact.domain,
+    attributes=fact.attributes or clip.attributes,
+    label_from=source if fact.label else None,
+  )
 
 
 def _complete(
@@ -287,13 +297,9 @@ def _complete(
   for clip in test:
     fact = facts.get(clip.name, truth.Truth())
     # If name and table disagree, the table is of another set.
-    fact = truth.merge(clip.path, clip.name, truth.from_name(clip.path), fact)
-    text = fact.attributes or clip.attributes
-    result.append(
-      dataclasses.replace(
-        clip, label=fact.label, domain=fact.domain, attributes=text
-      )
-    )
+    name = truth.from_name(clip.path)
+    fact = truth_table.merge(clip.path, clip.name, name, fact)
+    result.append(_labelled(clip, fact, clip.label_from or "ground_truth"))
   return result
 
 

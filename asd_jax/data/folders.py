@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from asd_jax import errors
 
 TEST_FOLDERS = ("test", "source_test", "target_test")  # the last two: 2021
+RENAMED = "test_rename"  # evaluation clips under labelled names
 _SPLIT_FOLDERS = ("train", *TEST_FOLDERS)
 # Features that the official code caches, and what archives of a Mac hold.
 _SKIPPED_FOLDERS = ("processed", "__MACOSX")

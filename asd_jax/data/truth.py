@@ -1,43 +1,22 @@
 """What csv files and renamed copies say about clips.
 
-Three sources complete the file names: the attributes csv of a machine, the
-ground truth that is published after a challenge, and a folder with the same
-clips under labelled names. Rows and clips are joined by name or by content,
-never by position: published rows are not always sorted.
+Three sources complete the file names: the attributes csv of a machine, ground
+truth, as it is published after a challenge or written by a user, and a folder
+with the same clips under labelled names. Rows and clips are joined by name or
+by content, never by position: published rows are not always sorted.
 """
 
 import collections
 import concurrent.futures
-import csv
 import hashlib
+import os
 import pathlib
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 from asd_jax import errors
-from asd_jax.data import names
-
-_TABLE = re.compile(
-  r"ground_truth_(?P<machine>.+)_section_(?P<section>\d{2})_test\.csv",
-  re.ASCII,
-)
-_LABELS = {"0": "normal", "1": "anomaly"}
-_DOMAINS = {"0": "source", "1": "target"}
-
-
-class Truth(NamedTuple):
-  """What is known of a test clip; None or "" where nothing is.
-
-  Attributes:
-    label: "normal" or "anomaly".
-    domain: "source" or "target".
-    attributes: raw attribute text.
-  """
-
-  label: str | None = None
-  domain: str | None = None
-  attributes: str = ""
+from asd_jax.data import folders as folder_lib
+from asd_jax.data import names, truth_table
+from asd_jax.data.truth_table import Truth
 
 
 def find(folders: Iterable[pathlib.Path]) -> list[pathlib.Path]:
@@ -49,8 +28,10 @@ def find(folders: Iterable[pathlib.Path]) -> list[pathlib.Path]:
   """
   found = []
   for folder in folders:
-    if folder.name in _READERS:
-      found += [p for p in folder.glob("*.csv") if _TABLE.fullmatch(p.name)]
+    if folder.name in truth_table.READERS:
+      found += [
+        p for p in folder.glob("*.csv") if truth_table.TABLE.fullmatch(p.name)
+      ]
     found += folder.glob("eval_data_list*.csv")
   return sorted(found)
 
@@ -62,7 +43,8 @@ def read(
 
   Args:
     tables: csv files as `find` returns them; those of other machines are
-      left alone. A csv of another name is read as an evaluation list.
+      left alone. A csv of another name is a user's own table, see
+      `read_own`, with `<machine>/` in its file names, or an evaluation list.
     machine: name of the machine.
     test_names: base names of all its test clips.
 
@@ -76,7 +58,8 @@ def read(
   facts: dict[str, Truth] = {}
   seen: dict[tuple[str, str], pathlib.Path] = {}
   for path in tables:
-    rows, kind, sections = _read_table(path, machine)
+    rows, kind, sections = truth_table.read(path, machine)
+    sections = sections or {section_of(name) for name in rows}
     for section in sections:
       # Machines and clip names are the same in every year. Only the second
       # table shows that two years lie in one folder.
@@ -91,28 +74,60 @@ def read(
     wanted = [n for n in test_names if section_of(n) in sections]
     _check_names(path, rows, wanted)
     for name, fact in rows.items():
-      facts[name] = merge(path, name, facts.get(name, Truth()), fact)
+      facts[name] = truth_table.merge(
+        path, name, facts.get(name, Truth()), fact
+      )
   return facts
 
 
-def merge(place: object, name: str, known: Truth, new: Truth) -> Truth:
-  """Joins two statements about a clip; the first one's attributes win.
+def given(path: str | os.PathLike) -> list[pathlib.Path]:
+  """The tables that a user names.
+
+  Args:
+    path: a csv file, or a folder with tables of the challenge at any depth.
 
   Raises:
-    InputError: they disagree on label or domain; `place` opens the message.
+    InputError: there are none.
   """
-  for field in ("label", "domain"):
-    old, other = getattr(known, field), getattr(new, field)
-    if old and other and old != other:
-      raise errors.InputError(
-        f"{place}: found {field} {other} for {name}, expected {old} as stated "
-        "elsewhere (file name or another table)"
-      )
-  return Truth(
-    known.label or new.label,
-    known.domain or new.domain,
-    known.attributes or new.attributes,
-  )
+  place = pathlib.Path(path).expanduser()
+  if place.is_file():
+    return [place]
+  tables = find(folder_lib.walk(folder_lib.existing(place)))
+  if not tables:
+    raise errors.InputError(
+      f"{place}: found no ground truth, expected csv files in folders "
+      "ground_truth_data, ground_truth_domain, ground_truth_attributes, or an "
+      "eval_data_list csv"
+    )
+  return tables
+
+
+def read_own(
+  path: str | os.PathLike, test_names: Sequence[str]
+) -> dict[str, Truth]:
+  """Reads a user's table of the test clips of the only machine.
+
+  Args:
+    path: csv with the columns `file`, `label` and perhaps `domain`, see
+      `truth_table.read_own`; folders in its file names say nothing.
+    test_names: base names of all test clips.
+
+  Returns:
+    By base name.
+
+  Raises:
+    InputError: it is no such file, or names an unknown clip, a clip twice or
+      not at all.
+  """
+  place = pathlib.Path(path).expanduser()
+  if place.is_dir():
+    raise errors.InputError(
+      f"{place}: found a folder, expected a csv file with the columns file, "
+      "label and perhaps domain"
+    )
+  rows = truth_table.read_own(place)
+  _check_names(place, rows, test_names)
+  return rows
 
 
 def from_name(path: pathlib.Path) -> Truth:
@@ -183,7 +198,7 @@ def read_attributes(path: pathlib.Path) -> dict[str, str]:
   Raises:
     InputError: no such header, or a clip twice with different attributes.
   """
-  rows = _rows(path)
+  rows = truth_table.rows_of(path)
   number, header = next(rows, (1, [""]))
   if header[0].strip() != "file_name":
     raise errors.InputError(
@@ -195,107 +210,13 @@ def read_attributes(path: pathlib.Path) -> dict[str, str]:
     # Not a mapping of names to values: a name such as `mic` may come twice.
     tokens = (names.clean_attributes(cell.strip()) for cell in cells)
     text = "_".join(token for token in tokens if token)
-    if facts.setdefault(_base(file), text) != text:
+    name = truth_table.base(file)
+    if facts.setdefault(name, text) != text:
       raise errors.InputError(
-        f"{path}, line {number}: found attributes {text!r} for {_base(file)}, "
-        f"expected {facts[_base(file)]!r} as in an earlier line"
+        f"{path}, line {number}: found attributes {text!r} for {name}, "
+        f"expected {facts[name]!r} as in an earlier line"
       )
   return facts
-
-
-def _read_table(
-  path: pathlib.Path, machine: str
-) -> tuple[dict[str, Truth], str, set[str]]:
-  """Returns rows by base name, kind of table, and sections it covers."""
-  match = _TABLE.fullmatch(path.name)
-  if match and (kind := path.parent.name) in _READERS:
-    if match["machine"] != machine:
-      return {}, kind, set()
-    cells = ((number, row) for number, row in _rows(path))
-    reader = _READERS[kind]
-    sections = {match["section"]}
-  else:
-    # One list of all machines; its clip names alone tell the sections.
-    kind, reader = "list", _read_list_row
-    cells = _rows_of_machine(path, machine)
-    sections = set()
-  rows: dict[str, Truth] = {}
-  for number, row in cells:
-    place = f"{path}, line {number}"
-    name = _base(row[0])
-    if name in rows:
-      raise errors.InputError(
-        f"{place}: found {name} again, expected one row a clip"
-      )
-    rows[name] = reader(place, row)
-  return rows, kind, sections or {section_of(name) for name in rows}
-
-
-def _rows_of_machine(
-  path: pathlib.Path, machine: str
-) -> Iterator[tuple[int, list[str]]]:
-  """Yields a machine's rows of an evaluation list of all machines."""
-  current = None
-  for number, row in _rows(path):
-    cells = [cell for cell in row if cell.strip()]
-    # A line with one cell names the machine of the lines below it.
-    if len(cells) == 1:
-      current = cells[0].strip()
-    elif current is None:
-      raise errors.InputError(
-        f"{path}, line {number}: found {','.join(row)}, expected a line with "
-        "a machine name first"
-      )
-    elif current == machine:
-      yield number, cells
-
-
-def _read_label(place: str, row: Sequence[str]) -> Truth:
-  return Truth(label=_choose(place, row, _LABELS))
-
-
-def _read_domain(place: str, row: Sequence[str]) -> Truth:
-  return Truth(domain=_choose(place, row, _DOMAINS))
-
-
-def _read_labelled_name(place: str, row: Sequence[str]) -> Truth:
-  text = row[1].strip() if len(row) == 2 else ""
-  # The published tables leave the suffix out.
-  name = names.parse(f"{_base(text).removesuffix('.wav')}.wav")
-  if name is None:
-    raise errors.InputError(
-      f"{place}: found {','.join(row)}, expected a file name and a labelled "
-      "file name"
-    )
-  return Truth(name.label, name.domain, name.attributes)
-
-
-def _read_list_row(place: str, row: Sequence[str]) -> Truth:
-  fact = _read_labelled_name(place, row[:2])
-  # Lists of 2020 have the label in a third column.
-  if len(row) < 3:
-    return fact
-  label = Truth(label=_choose(place, (row[0], *row[2:]), _LABELS))
-  return merge(place, row[0], fact, label)
-
-
-_READERS = {
-  "ground_truth_data": _read_label,
-  "ground_truth_domain": _read_domain,
-  "ground_truth_attributes": _read_labelled_name,
-}
-
-
-def _choose(place: str, row: Sequence[str], words: dict[str, str]) -> str:
-  value = row[1].strip() if len(row) == 2 else ""
-  if value in words:
-    return words[value]
-  if value in words.values():
-    return value
-  meanings = " or ".join(f"{key} ({word})" for key, word in words.items())
-  raise errors.InputError(
-    f"{place}: found {','.join(row)}, expected a file name and {meanings}"
-  )
 
 
 def _check_names(
@@ -313,34 +234,6 @@ def _check_names(
       f"{path}: found {len(rows)} rows, expected {len(wanted)}; "
       f"{len(missing)} test clips are missing, the first is {missing[0]}"
     )
-
-
-def _rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-  """Yields line number and cells of the lines that are not empty."""
-  try:
-    # Spreadsheets begin a csv with a mark (`utf-8-sig`), and names need not be
-    # UTF-8: their bytes come back as they were written.
-    with open(
-      path, newline="", encoding="utf-8-sig", errors="surrogateescape"
-    ) as file:
-      reader = csv.reader(file)
-      for row in reader:
-        if any(cell.strip() for cell in row):
-          yield reader.line_num, row
-  except OSError as error:
-    raise errors.InputError(
-      f"{path}: found no readable file ({error.strerror}), expected a csv file"
-    ) from error
-  except csv.Error as error:
-    raise errors.InputError(
-      f"{path}: found {error}, expected a csv file"
-    ) from error
-
-
-def _base(name: str) -> str:
-  """Returns the last part of a path of either kind of slash."""
-  # Not by `pathlib`, which knows the slash of its own system only.
-  return re.split(r"[/\\]", name)[-1]
 
 
 def _digests(paths: Sequence[pathlib.Path]) -> list[bytes]:

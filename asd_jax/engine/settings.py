@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = dict(
   seeds=(13711,),
   members=(),
   selection="",
+  chosen_on=(),
   feature_selection="",
   sweep=(),
   fusion=dict(name="weighted_mean"),
@@ -52,31 +53,31 @@ class Selection(NamedTuple):
     key: of the config that names the file.
     kind: what the file says it is.
     script: the command that writes it.
-    entries: the list in the file that counts.
-    what: the same in words.
-    read: takes that list; raises KeyError, TypeError or InputError where it
-      is none.
+    what: what it chose, in words.
+    read: takes the content of the file; raises KeyError, TypeError or
+      InputError where it does not hold that.
     put: `(config, what was read) -> config`.
   """
 
   key: str
   kind: str
   script: str
-  entries: str
   what: str
   read: Callable[[Any], tuple]
   put: Callable[[Mapping[str, Any], tuple], dict[str, Any]]
 
 
-def _members(entries: Any) -> tuple:
-  found = tuple((m["branch"], m["seed"]) for m in entries)
-  if not found:
+def _members(content: Mapping[str, Any]) -> tuple:
+  """Members, and the machines whose labels chose them."""
+  found = tuple((m["branch"], m["seed"]) for m in content["members"])
+  machines = tuple(content.get("machines", ()))
+  if not found or not all(isinstance(m, str) for m in machines):
     raise errors.InputError("found none, expected some")
-  return found
+  return found, machines
 
 
-def _features(entries: Any) -> tuple:
-  names = tuple(entry["name"] for entry in entries)
+def _features(content: Mapping[str, Any]) -> tuple:
+  names = tuple(entry["name"] for entry in content["kept"])
   dif.chosen(names)  # which refuses no name and unknown ones
   return names
 
@@ -86,7 +87,8 @@ def _with_members(config: Mapping[str, Any], found: tuple) -> dict[str, Any]:
     raise errors.InputError(
       "config: found both members and selection, expected one of them."
     )
-  return {**config, "members": found}
+  members, machines = found
+  return {**config, "members": members, "chosen_on": machines}
 
 
 def _with_features(config: Mapping[str, Any], found: tuple) -> dict[str, Any]:
@@ -109,7 +111,6 @@ MEMBERS = Selection(
   key="selection",
   kind="asd_jax member selection",
   script="scripts/select_members.py",
-  entries="members",
   what="members",
   read=_members,
   put=_with_members,
@@ -118,7 +119,6 @@ FEATURES = Selection(
   key="feature_selection",
   kind="asd_jax feature selection",
   script="scripts/select_features.py",
-  entries="kept",
   what="names",
   read=_features,
   put=_with_features,
@@ -133,7 +133,7 @@ def read_selection(path: Path, selection: Selection) -> tuple:
     selection: what it should be.
 
   Returns:
-    (branch, seed) pairs, or names of features.
+    What its `read` returns.
 
   Raises:
     InputError: if it is missing or not such a file.
@@ -143,7 +143,7 @@ def read_selection(path: Path, selection: Selection) -> tuple:
   if found.get("kind") != selection.kind:
     raise errors.InputError(f"{path}: found another kind of file, {expected}.")
   try:
-    return selection.read(found[selection.entries])
+    return selection.read(found)
   except (LookupError, TypeError, errors.InputError):
     raise errors.InputError(
       f"{path}: found no {selection.what}, {expected}."

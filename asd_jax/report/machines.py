@@ -94,13 +94,20 @@ def _table(results: record.Results) -> str:
   return text.table(caption, columns, rows, name="machine-table", foot=foot)
 
 
+def _share(values: Sequence[float | None]) -> str:
+  """Of how many machines a mean is, where it leaves some out."""
+  num = sum(v is not None for v in values)
+  return f"<small>{num} of {len(values)}</small>" if num < len(values) else ""
+
+
 def _foot(results: record.Results, keys: Sequence[str]) -> list[str]:
   entries = list(results["machines"].values())
-  means = [
-    results["official_score"]
-    if k == "score"
-    else official.official_score([e.get(k) for e in entries])
-    for k in keys
+  columns = {k: [e.get(k) for e in entries] for k in keys}
+  means = {k: official.official_score(v) for k, v in columns.items()}
+  means["score"] = results["official_score"]
+  cells = [
+    text.percent(mean) + (_share(columns[k]) if mean is not None else "")
+    for k, mean in means.items()
   ]
   counts = [
     sum(e["n_train"] for e in entries),
@@ -108,7 +115,7 @@ def _foot(results: record.Results, keys: Sequence[str]) -> list[str]:
     sum(s["num_anomalous"] for s in record.entries_of(results)),
   ]
   return [
-    "all (harmonic mean)", *map(text.percent, means), *map(str, counts), "",
+    "all (harmonic mean)", *cells, *map(str, counts), "",
   ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The numbers that matter most, as tiles at the head of the page."""
 
+from asd_jax.metrics import total
 from asd_jax.report import record, text
 
 
@@ -7,10 +8,24 @@ def _tile(big: str, small: str) -> str:
   return f"<li><b>{big}</b><span>{small}</span></li>"
 
 
+def _chosen_by(results: record.Results) -> str:
+  """Says so where labels of these machines chose the system's members."""
+  names = results.get("members_chosen_on")
+  if not names:
+    return ""
+  return (
+    f". Too good: the labels of {text.escape(', '.join(names))} chose the"
+    " members of this system."
+  )
+
+
 def _score_tile(results: record.Results) -> str:
   score = results["official_score"]
+  over = results.get("official_score_over")
+  missing = total.in_words(score, over) if over else ""
   if score is None:
-    return _tile(text.MISSING, "official score: needs labels and domains")
+    why = text.escape(missing or "official score: needs labels and domains")
+    return _tile(text.MISSING, why)
   # How sure a number is belongs beside it.
   spread = ""
   summary = results.get("seed_summary") or {}
@@ -22,7 +37,9 @@ def _score_tile(results: record.Results) -> str:
   return _tile(
     text.percent(score),
     "official score, %: harmonic mean of AUC source, AUC target and pAUC"
-    f" over machines{spread}",
+    f" over machines{spread}"
+    + (f"; {text.escape(missing)}" if missing else "")
+    + _chosen_by(results),
   )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import folders, score_table, truth
+from asd_jax.data import folders, score_table, truth, truth_table
 from asd_jax.metrics import official, paired, paired_clips
 from asd_jax.report import seeds as report_seeds
 from asd_jax.report import text
@@ -86,11 +86,18 @@ def read_labels(
     clips: its test clips.
 
   Returns:
-    What the clips' names say, else the ground-truth tables.
+    What the clips' names say, else the ground-truth tables; of plain folders
+    what their table says.
 
   Raises:
     InputError: a label is not to be found.
   """
+  if config.get("normal"):  # names of plain folders say nothing
+    if not config.get("ground_truth"):
+      raise errors.InputError(
+        f"{machine}: found no labels of its plain folders"
+      )
+    return truth.read_own(config["ground_truth"], clips)
   # Names say it in development sets; tables are read only where they do not.
   known = {c: truth.from_name(Path(c)) for c in clips}
   if all(t.label for t in known.values()):
@@ -102,7 +109,7 @@ def read_labels(
   facts = truth.read(tables, machine, clips)
   for clip in clips:
     fact = facts.get(clip, truth.Truth())
-    known[clip] = truth.merge(clip, clip, known[clip], fact)
+    known[clip] = truth_table.merge(clip, clip, known[clip], fact)
   if missing := [c for c, t in known.items() if not t.label]:
     raise errors.InputError(
       f"{missing[0]}: found no label in its name or in {given}"

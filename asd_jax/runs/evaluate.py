@@ -22,8 +22,8 @@ def read_machines(config: Config) -> list[clips.Machine]:
   """Finds the clips that a config names.
 
   Args:
-    config: `data_dir` with `machines` and `ground_truth`, or `normal` and
-      `test`.
+    config: `data_dir` with `machines`, or `normal` and `test`; either with
+      `ground_truth`.
 
   Returns:
     The machines.
@@ -32,6 +32,7 @@ def read_machines(config: Config) -> list[clips.Machine]:
     InputError: for missing or contradicting settings, and bad input.
   """
   plain = config["normal"], config["test"]
+  ground_truth = config["ground_truth"] or None
   if any(plain):
     if not all(plain) or config["data_dir"]:
       raise errors.InputError(
@@ -40,7 +41,8 @@ def read_machines(config: Config) -> list[clips.Machine]:
         f" test={plain[1]!r}."
       )
     name = Path(plain[0]).resolve().parent.name or "machine"
-    return [clips.read_plain(*plain, name=config["machines"] or name)]
+    name = config["machines"] or name
+    return [clips.read_plain(*plain, name=name, ground_truth=ground_truth)]
   if not config["data_dir"]:
     raise errors.InputError(
       "config: found no data, expected --config.data_dir=DIR (challenge"
@@ -50,7 +52,7 @@ def read_machines(config: Config) -> list[clips.Machine]:
   return clips.read_tree(
     config["data_dir"],
     machines=names,
-    ground_truth=config["ground_truth"] or None,
+    ground_truth=ground_truth,
   )
 
 

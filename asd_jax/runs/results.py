@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from asd_jax.data import clips, names
+from asd_jax.data import clips
 from asd_jax.engine import detector
 from asd_jax.engine import system as system_lib
-from asd_jax.metrics import official, uncertainty
+from asd_jax.metrics import official, total, uncertainty
 
 Config = dict[str, Any]
 
@@ -88,15 +88,7 @@ def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
     s: section_metrics(v, v.score, decision=v.decision)
     for s, v in sections.items()
   }
-  entries = list(metrics.values())
-  entry: dict[str, Any] = {
-    k: official.official_score([e[k] for e in entries])
-    # A mean over some sections would be one of other clips.
-    if all(e[k] is not None for e in entries)
-    else None
-    for k in official.RANKED
-  }
-  entry["score"] = official.machine_score(entries)
+  entry: dict[str, Any] = total.machine(list(metrics.values()))
   entry["n_train"] = sum(len(v.train) for v in sections.values())
   entry["n_test"] = sum(len(v.clips) for v in sections.values())
   entry["sections"] = {}
@@ -124,6 +116,20 @@ def finite(value: float) -> float | None:
   return value if math.isfinite(value) else None
 
 
+def _gaps_of(
+  scored: dict[str, dict[str, Scored]],
+) -> dict[str, list[total.Gap]]:
+  """What the test clips leave unknown, by machine and section with any."""
+  return {
+    name: [
+      total.gap([c.label for c in s.clips], [c.domain for c in s.clips])
+      for s in sections.values()
+      if s.clips
+    ]
+    for name, sections in scored.items()
+  }
+
+
 def _entry_of(
   scored: dict[str, dict[str, Scored]], pick: Callable[[Scored], np.ndarray]
 ) -> dict[str, Any]:
@@ -132,19 +138,9 @@ def _entry_of(
     name: [section_metrics(s, pick(s)) for s in sections.values() if s.clips]
     for name, sections in scored.items()
   }
-  ranked = official.ranked_values(e for m in entries.values() for e in m)
-  machines = {
-    name: {
-      **{
-        k: official.official_score([e[k] for e in m]) for k in official.RANKED
-      },
-      "score": official.machine_score(m),
-    }
-    for name, m in entries.items()
-  }
   return {
-    "official_score": official.official_score(ranked),
-    "machines": machines,
+    "official_score": total.total(entries, _gaps_of(scored)).score,
+    "machines": {name: total.machine(e) for name, e in entries.items()},
   }
 
 
@@ -195,19 +191,9 @@ def labels_from(scored: dict[str, dict[str, Scored]]) -> str | None:
     labels.
   """
   kinds = {
-    _label_source(c)
-    for m in scored.values()
-    for s in m.values()
-    for c in s.clips
+    c.label_from for m in scored.values() for s in m.values() for c in s.clips
   }
   return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else None
-
-
-def _label_source(clip: clips.Clip) -> str | None:
-  if clip.label is None:
-    return None
-  name = names.parse(clip.name)
-  return "names" if name and name.label else "ground_truth"
 
 
 def collect(
@@ -233,8 +219,12 @@ def collect(
     Plain data.
   """
   entries = {n: _machine_entry(s) for n, s in scored.items()}
-  ranked = official.ranked_values(
-    e for m in entries.values() for e in m["sections"].values()
+  found = total.total(
+    {
+      name: [e["sections"][s] for s, v in scored[name].items() if v.clips]
+      for name, e in entries.items()
+    },
+    _gaps_of(scored),
   )
   chosen = bool(config["members"])
   per_seed, per_member = _seed_entries(system, scored, chosen=chosen)
@@ -243,16 +233,25 @@ def collect(
   known = [s for s in seed_scores if s is not None]
   encoders = encoders or {}
   notes = _notes(config, machines, scored) + encoders.get("notes", [])
+  notes += [n for n in [total.in_words(found.score, found.record())] if n]
+  chosen_on = sorted(set(config["chosen_on"]) & set(found.machines))
+  if chosen_on:
+    notes.append(
+      f"labels of {', '.join(chosen_on)} chose the members of this system: its"
+      " scores there are too good"
+    )
   return {
     "system": config["system"],
     "config": config,
     "seeds": list(config["seeds"]),
     "draws": system_lib.draws(system),
     "machines": entries,
-    "official_score": official.official_score(ranked),
+    "official_score": found.score,
+    "official_score_over": found.record(),
     "per_seed": per_seed,
     "per_member": per_member,
     "labels_from": labels_from(scored),
+    "members_chosen_on": chosen_on,
     "seed_summary": uncertainty.seed_summary(known) if known else None,
     "published": config.get("published"),
     "notes": notes,

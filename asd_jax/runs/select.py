@@ -51,6 +51,13 @@ def ranking(
       f"{path}: found no members, expected a run of several branches, such as"
       " configs/katech_system4.py."
     )
+  if any(m["official_score"] is None for m in entries):
+    over = results.get("official_score_over") or {}
+    why = "; ".join(f"{n}: {w}" for n, w in over.get("missing", {}).items())
+    raise errors.InputError(
+      f"{path}: found no official score ({why}), expected machines with normal"
+      " and anomalous test clips of known domains."
+    )
   return sorted(
     ((m["official_score"], m["branch"], m["seed"]) for m in entries),
     key=lambda m: -m[0],

@@ -128,7 +128,8 @@ def test_ground_truth_against_the_domain_in_a_name_is_refused(tmp_path):
 def test_labelled_names_need_no_ground_truth(tmp_path):
   put_machine(tmp_path / "Sander", TEST)
   put_truth(tmp_path, "Sander")
-  assert read_one(tmp_path).test[0].label == "anomaly"
+  clip = read_one(tmp_path).test[0]
+  assert (clip.label, clip.label_from) == ("anomaly", "names")
   assert read_one(tmp_path, ground_truth=tmp_path).notes == ()
 
 
@@ -138,6 +139,7 @@ def test_renamed_clips_label_the_anonymous_ones_by_content(tmp_path):
   for i, name in zip([2, 0, 3, 1], TEST, strict=True):
     shutil.copy(folder / "test" / ANONYMOUS[i], folder / "test_rename" / name)
   machine = read_one(tmp_path)
+  assert {clip.label_from for clip in machine.test} == {"ground_truth"}
   assert facts(machine) == [
     (ANONYMOUS[0], "normal", "source", "spd_1"),
     (ANONYMOUS[1], "normal", "target", "spd_3"),
@@ -165,6 +167,8 @@ def test_renamed_clips_alone_are_scored(tmp_path):
   put(folder / "test_rename", TEST)
   machine = read_one(tmp_path)
   assert [clip.name for clip in machine.test] == TEST
+  # Their names say the label, but it is the ground truth of the challenge.
+  assert {clip.label_from for clip in machine.test} == {"ground_truth"}
   assert machine.notes == (
     "no test folder: the clips of test_rename are scored",
   )

@@ -94,6 +94,66 @@ def test_wrong_rows_are_refused(tmp_path, old, new, message):
   assert "ground_truth_" in str(caught.value)
 
 
+def own(path, text):
+  path.write_text(text)
+  return truth.read_own(path, ["a, b.wav", "c.wav"])
+
+
+def test_a_table_of_ones_own_is_joined_by_name(tmp_path):
+  path = tmp_path / "labels.csv"
+  plain = {
+    "a, b.wav": truth.Truth("normal"),
+    "c.wav": truth.Truth("anomaly"),
+  }
+  rows = 'c.wav,1\r\n"new\\a, b.wav",normal\r\n'
+  assert own(path, rows) == plain
+  assert own(path, "File,Label\n" + rows) == plain
+  known = {
+    "a, b.wav": truth.Truth("normal", "target"),
+    "c.wav": truth.Truth("anomaly"),
+  }
+  rows = 'domain,who,label,file\n,me,Anomalous,x/c.wav\ntarget,,0,"a, b.wav"\n'
+  assert own(path, rows) == known
+  rows = '"a, b.wav",normal,1\nc.wav,anomaly\n'
+  assert own(path, rows) == known
+
+
+def test_a_table_of_ones_own_may_speak_of_machines(tmp_path):
+  path = tmp_path / "labels.csv"
+  rows = [f"{{}}/test/{n},{i % 2},{i // 2}" for i, n in enumerate(NAMES)]
+  lines = [row.format(m) for m in ("fan", "pump") for row in rows]
+  path.write_text("\n".join(["file,label,domain", *lines]))
+  found = truth.read([path], "fan", NAMES)
+  assert found[NAMES[2]] == truth.Truth("normal", "target")
+  assert list(found) == NAMES
+  assert truth.read([path], "valve", NAMES) == {}
+  path.write_text(f"file,label\n{NAMES[0]},0\n")
+  with pytest.raises(ValueError, match="expected <machine>/test/section_00_"):
+    truth.read([path], "fan", NAMES)
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("file,label\nc.wav,bad\n", "line 2: found c.wav,bad, expected .*normal"),
+    ("c.wav,1,x\n", "line 1: found c.wav,x, expected .*source"),
+    ("c.wav\n", "line 1: found c.wav,, expected .*normal"),
+    ("c.wav,1\nnew/c.wav,1\n", "line 2: found c.wav again"),
+    ("c.wav,1\n", "found 1 rows, expected 2; .* the first is a, b.wav"),
+    ("c.wav,1\nd.wav,0\n", "unknown clips such as d.wav"),
+    ("file,score\nc.wav,1\n", "line 1: found file,score, expected"),
+    ("", "found 0 rows, expected 2"),
+  ],
+)
+def test_wrong_rows_of_ones_own_are_refused(tmp_path, text, message):
+  path = tmp_path / "labels.csv"
+  with pytest.raises(ValueError, match=message) as caught:
+    own(path, text)
+  assert str(path) in str(caught.value)
+  with pytest.raises(ValueError, match="found a folder, expected a csv"):
+    truth.read_own(tmp_path, [])
+
+
 def test_a_labelled_name_that_cannot_be_read_is_refused(tmp_path):
   path = write_tables(tmp_path)["ground_truth_attributes"]
   path.write_text(path.read_text().replace(LABELLED[1], "free words"))

@@ -54,12 +54,14 @@ def test_console_rows_end_in_means_and_show_gaps():
     "fan": {"auc_source": 0.5, "auc_target": 0.25, "pauc": 1.0, "score": 0.4},
     "my, press": {"auc_source": 1.0, "auc_target": None},
   }
+  ones = ("25.00", "100.00", "40.00")
   header, rows = table.console_rows(machines)
   assert header == ["machine", "AUC source", "AUC target", "pAUC", "score"]
   assert rows == [
     ["fan", "50.00", "25.00", "100.00", "40.00"],
     ["my, press", "100.00", "-", "-", "-"],
-    ["arithmetic mean", "75.00", "25.00", "100.00", "40.00"],
-    ["harmonic mean", "66.67", "25.00", "100.00", "40.00"],
+    # No mean hides that a machine has no part in it.
+    ["arithmetic mean", "75.00", *(f"{n} (1 of 2)" for n in ones)],
+    ["harmonic mean", "66.67", *(f"{n} (1 of 2)" for n in ones)],
   ]
   assert len(table.console_rows({"fan": machines["fan"]})[1]) == 1

@@ -122,6 +122,16 @@ def test_the_official_score_is_the_harmonic_mean(evaluated):
   values = [max(v, np.finfo(float).eps) for v in every if v is not None]
   wanted = len(values) / sum(1 / v for v in values)
   assert results["official_score"] == pytest.approx(wanted, rel=1e-6)
+  # One value is missing: whoever reads the mean is told.
+  assert results["official_score_over"] == {
+    "machines": ["fan", "pump"],
+    "num_values": 5,
+    "num_expected": 6,
+    "missing": {"pump": "no normal target test clips"},
+  }
+  said = "official score over 5 of 6 values (pump: no normal target test clips)"
+  noted(results, said)
+  assert said in (evaluated.out / "report.html").read_text()
 
 
 def test_scores_are_the_same_in_the_challenge_files(evaluated):
@@ -191,13 +201,28 @@ def test_plain_folders_of_one_name_can_be_named(evaluate, put_wave, tmp_path):
   for i in range(4):
     put_wave(tmp_path / "good" / f"{i}.wav")
     put_wave(tmp_path / "new" / f"{i}.wav")
+  labels = tmp_path / "labels.csv"
+  labels.write_text(
+    "file,label\n0.wav,normal\n1.wav,0\n2.wav,1\n3.wav,anomaly\n"
+  )
   end = evaluate(
     f"--config.normal={tmp_path / 'good'}",
     f"--config.test={tmp_path / 'new'}",
+    f"--config.ground_truth={labels}",
     "--config.machines=press",
     data=None,
   )
-  assert list(done(end, tmp_path / "out")["machines"]) == ["press"]
+  results = done(end, tmp_path / "out")
+  assert list(results["machines"]) == ["press"]
+  # Labels without domains: an AUC of all clips, and no official score.
+  section = results["machines"]["press"]["sections"]["00"]
+  assert 0 <= section["auc"] <= 1
+  assert 0 <= results["machines"]["press"]["pauc"] <= 1
+  assert results["official_score"] is None
+  assert results["labels_from"] == "ground_truth"
+  missing = "no official score: press: domains of 4 of 4 test clips unknown"
+  noted(results, missing)
+  assert missing in end.out
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,10 @@ def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
   found = results_of(out)
   assert len(found["config"]["members"]) == 3
   assert found["config"]["selection"] == ""
+  # Labels that chose the members measure nothing new.
+  assert found["members_chosen_on"] == sorted(found["machines"])
+  assert any("chose the members" in note for note in found["notes"])
+  assert "chose the members" in (out / "report.html").read_text()
   file.unlink()  # the detector does not need it
   end = run(
     "score.py",
@@ -146,6 +150,7 @@ def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
     (dict(labels_from="mixed"), "mixed"),
     (dict(labels_from=None), "no labels"),
     (dict(per_member=[]), "no members"),
+    (dict(per_member=[dict(official_score=None)]), "no official score"),
   ],
 )
 def test_members_are_not_chosen_on_an_evaluation_set(
