@@ -23,6 +23,14 @@ LADDER = dict(
   wiener=("Wiener", ("wiener",), False, 0.0, 0.0, 0.0),
   mmse_lsa=("MMSE-LSA", ("mmse_lsa",), False, 0.0, 0.0, 0.0),
 )  # fmt: skip
+# Mean and deviation over seeds on the machine fan alone ([KATECH26] table 2).
+FAN = dict(
+  ae=(0.5413, 0.0187),
+  ref_sub=(0.5869, 0.0230),
+  ada_sub=(0.6008, 0.0031),
+  coh_gate=(0.6551, 0.0077),
+  combo=(0.6519, 0.0114),
+)
 
 
 def get_config(arg=""):

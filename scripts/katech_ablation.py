@@ -2,6 +2,7 @@
 
 Run: python scripts/katech_ablation.py --data_dir=DIR --output=OUT
 or, in seconds on synthetic data: ... --output=OUT --smoke
+or table 4, machine by machine: ... --table=4
 
 Each rung is configs/katech_ablation.py:RUNG; rungs that hear the same sound
 share their trained networks, and a stopped run goes on where it was.
@@ -20,6 +21,9 @@ _OUTPUT = flags.DEFINE_string("output", "", "folder for everything")
 _RUNGS = flags.DEFINE_list("rungs", [], "which; all if empty")
 _SEEDS = flags.DEFINE_integer("seeds", 10, "networks a rung")
 _EPOCHS = flags.DEFINE_integer("epochs", 0, "epochs; the config's if 0")
+_TABLE = flags.DEFINE_enum(
+  "table", None, ["4"], "the table by machine, and not the ladder"
+)
 _SMOKE = flags.DEFINE_bool("smoke", False, "tiny networks, synthetic data")
 
 
@@ -41,28 +45,15 @@ def settings(rung: str) -> dict:
   return config.lock().to_dict()
 
 
-def row(rung: tuple, found: dict) -> str:
-  """One line of the table."""
-  # The paper leaves some rungs out: 0 is not published.
-  cell = lambda x: f"{100 * x:.2f}" if x else "-"
-  title, _, _, mean, std, ensemble = rung
-  summary = found["seed_summary"] or {"mean": 0.0, "std": 0.0}
-  cells = [
-    f"{cell(summary['mean'])} +- {cell(summary['std'])}",
-    cell(found["official_score"]),
-    f"{cell(mean)} +- {cell(std)}",
-    cell(ensemble),
-  ]
-  return f"{title:22s}" + "".join(f"{c:>18s}" for c in cells)
-
-
 def run(arguments: Sequence[str]) -> None:
   """Runs the rungs and prints the table."""
-  from configs import common, katech_ablation
+  from configs import common, katech_ablation, katech_table4
 
   ladder = katech_ablation.LADDER
   unknown = sorted(set(_RUNGS.value) - set(ladder))
   given = bool(_DATA.value) != _SMOKE.value
+  if _TABLE.value and _RUNGS.value:
+    raise errors.InputError("flags: found --rungs with --table, expected one.")
   if arguments or unknown or not _OUTPUT.value or not given or _SEEDS.value < 1:
     raise errors.InputError(
       f"flags: found {list(arguments)}, rungs {unknown}, seeds {_SEEDS.value};"
@@ -70,20 +61,26 @@ def run(arguments: Sequence[str]) -> None:
       f" 1 or more and rungs of {list(ladder)}."
     )
   from asd_jax.runs import evaluate, progress
+  from asd_jax.runs import ladder as tables
 
-  configs = {rung: settings(rung) for rung in _RUNGS.value or ladder}
+  rungs = katech_table4.COLUMNS if _TABLE.value else _RUNGS.value or ladder
+  configs = {rung: settings(rung) for rung in rungs}
   if _SMOKE.value:
     from asd_jax.data import synthetic
 
     synthetic.write(Path(_OUTPUT.value) / "data", **common.SMOKE_DATA)
-  lines = []
+  found = {}
   for rung, config in configs.items():
     with progress.Progress() as bars:
-      found = evaluate.run(config, progress=bars)
-    lines.append(row(ladder[rung], found))
-  heads = ("mean +- std", "ensemble", "published", "ensemble")
-  print(f"{'official score, %':22s}" + "".join(f"{h:>18s}" for h in heads))
-  print("\n".join(lines))
+      found[rung] = evaluate.run(config, progress=bars)
+  if _TABLE.value:
+    known = katech_table4.MACHINES, katech_table4.ENSEMBLES
+    print("\n".join(tables.by_machine(*known, found)))
+    return
+  fan = katech_ablation.FAN
+  print(tables.heads())
+  for rung, results in found.items():
+    print(tables.row(ladder[rung], fan.get(rung, (0.0, 0.0)), results))
 
 
 if __name__ == "__main__":

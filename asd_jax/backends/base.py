@@ -11,6 +11,7 @@ from asd_jax.ops import statistics
 from asd_jax.typing import Array
 
 State = Any
+Notes = Callable[[State, "NumClips"], list[str]]
 
 
 class Mix(flax.struct.PyTreeNode):
@@ -64,6 +65,13 @@ class Bank(flax.struct.PyTreeNode):
   unit: bool = flax.struct.field(pytree_node=False, default=False)
 
 
+class NumClips(NamedTuple):
+  """Training clips of each domain."""
+
+  source: int
+  target: int
+
+
 class Backend(NamedTuple):
   """Fits on a bank, then scores one clip at a time. Higher is more anomalous.
 
@@ -80,6 +88,9 @@ class Backend(NamedTuple):
     mixes: `Bank.mix` is understood; other backends would leave it out.
     needs_key: `Bank.key` is used.
     unit: the metric scales rows to length one, see `Bank.unit`.
+    notes: `(State, NumClips) -> [text]`, on the host: what a user must know
+      of a fitted state. None where there is nothing to know. It only reads,
+      so it cannot change a score.
   """
 
   fit: Callable[[Bank], State]
@@ -90,6 +101,7 @@ class Backend(NamedTuple):
   mixes: bool = False
   needs_key: bool = False
   unit: bool = False
+  notes: Notes | None = None
 
 
 def bank_of(
@@ -172,6 +184,24 @@ def domain_moments(
   return one(0), one(1)
 
 
+def each(notes: Notes) -> Notes:
+  """Lifts notes of a state to states along a leading axis.
+
+  Args:
+    notes: of one state.
+
+  Returns:
+    Notes of all of them, each text once.
+  """
+
+  def of_all(states: State, num: NumClips) -> list[str]:
+    count = len(jax.tree.leaves(states)[0])
+    one = lambda i: notes(jax.tree.map(lambda x: x[i], states), num)
+    return list(dict.fromkeys(text for i in range(count) for text in one(i)))
+
+  return of_all
+
+
 def embedding() -> Backend:
   """Takes the one number of the embedding as the score."""
   return Backend(lambda bank: {}, lambda state, emb: emb[0])
@@ -205,7 +235,12 @@ def per_frequency(inner: Backend) -> Backend:
     return jnp.mean(one(state, emb, group))
 
   own = self_score if inner.self_score else None
-  return inner._replace(fit=fit, score=score, self_score=own)
+  return inner._replace(
+    fit=fit,
+    score=score,
+    self_score=own,
+    notes=inner.notes and each(inner.notes),
+  )
 
 
 def per_domain(inner: Backend) -> Backend:
@@ -254,7 +289,14 @@ def per_domain(inner: Backend) -> Backend:
     return smallest(state, one(state["state"], emb, group))
 
   own = self_score if inner.self_score else None
-  return inner._replace(fit=fit, score=score, self_score=own, by_domain=True)
+  tell = inner.notes and each(inner.notes)
+  return inner._replace(
+    fit=fit,
+    score=score,
+    self_score=own,
+    by_domain=True,
+    notes=tell and (lambda state, num: tell(state["state"], num)),
+  )
 
 
 WRAPPERS = {"per_frequency": per_frequency, "per_domain": per_domain}

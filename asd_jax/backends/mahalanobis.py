@@ -3,6 +3,7 @@
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from asd_jax import errors
 from asd_jax.backends import base
@@ -100,7 +101,31 @@ def selective_mahalanobis() -> base.Backend:
   def score(state: SelectiveState, emb: Array) -> Array:
     return jnp.min(selective_distances(state.precision, emb))
 
-  return base.Backend(fit, score)
+  return base.Backend(fit, score, by_domain=True, notes=indefinite)
+
+
+def indefinite(state: SelectiveState, num: base.NumClips) -> list[str]:
+  """Says which covariances leave squared lengths below zero.
+
+  Args:
+    state: fitted, on the host.
+    num: training clips of each domain.
+
+  Returns:
+    A note a domain whose inverse covariance is not positive definite.
+  """
+  notes = []
+  for domain, precision in zip(num._fields, state.precision, strict=True):
+    count = getattr(num, domain)
+    # Of the numbers that the scores are made of, more exactly than they are.
+    half = np.asarray(precision, np.float64) / 2
+    # A domain without clips has the other one's covariance.
+    if count and np.linalg.eigvalsh(half + half.T)[0] <= 0.0:
+      notes.append(
+        f"covariance not positive definite: {count} {domain} clips; scores"
+        " may be far below zero"
+      )
+  return notes
 
 
 def selective_distances(precision: Array, emb: Array) -> Array:

@@ -103,7 +103,13 @@ def blend(
     return mean(full, inner.self_score(state["chosen"], emb, group))
 
   own = self_score if inner.self_score else None
-  return inner._replace(fit=fit, score=score, self_score=own)
+  tell = inner.notes
+  return inner._replace(
+    fit=fit,
+    score=score,
+    self_score=own,
+    notes=tell and (lambda state, num: tell(state["full"], num)),
+  )
 
 
 def prototypes(

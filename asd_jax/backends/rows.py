@@ -328,6 +328,8 @@ def pseudo_target(bank: base.Bank) -> base.Bank:
   )
 
 
+# Those that make rows of source and target rows together.
+OF_BOTH_DOMAINS = ("memmixup", "memmixup_rows", "smote", "pseudo_target")
 BANKS = {
   "plain": plain,
   "memmixup": memmixup,

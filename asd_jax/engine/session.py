@@ -14,6 +14,7 @@ from asd_jax.encoders import load
 from asd_jax.engine import (
   detector,
   encode,
+  findings,
   frozen,
   gather,
   settings,
@@ -25,35 +26,8 @@ from asd_jax.engine.embed import Advance, Embedder
 from asd_jax.engine.normals import Normals
 
 
-def _domain_notes(
-  system: system_lib.System, label: str, train: Sequence[clips.Clip]
-) -> list[str]:
-  """Says so where a system that fits domains apart has one domain only.
-
-  Args:
-    system: the system.
-    label: machine and section.
-    train: training clips.
-
-  Returns:
-    Notes.
-  """
-  apart = any(
-    b.detect.backend(system.hypers[n]).by_domain
-    for n, b in system.branches.items()
-  )
-  target = [c.domain == "target" for c in train]
-  if not apart or (any(target) and not all(target)):
-    return []
-  domain = "source" if any(target) else "target"
-  return [
-    f"{label}: found no training clips of the {domain} domain; terms by domain"
-    " are those of all clips"
-  ]
-
-
 def _section_facts(
-  system: system_lib.System, train_scores: np.ndarray
+  system: system_lib.System, train_scores: np.ndarray, front: Any
 ) -> dict[str, Any]:
   """What a detector says of its training clips, beside its state."""
   return {
@@ -62,6 +36,11 @@ def _section_facts(
       n: b.detect.reference for n, b in system.branches.items()
     },
     "train_scores": [float(s) for s in np.sort(train_scores)],
+    # Over frequency; [KATECH26] calls it G.
+    "noise_transfer": {
+      n: float(np.median(x))
+      for n, x in findings.noise_transfers(system.branches, front).items()
+    },
   }
 
 
@@ -209,7 +188,7 @@ class Session:
     """
     self.check(train)
     normals, notes = self.normals(train, advance=advance, on_epoch=on_epoch)
-    notes += _domain_notes(self.system, label, train)
+    notes += findings.domain_notes(self.system, self.config, label, train)
     state, own = self._fit(self.system.hypers, normals)
     train_scores = np.asarray(own)
     # Said here, by its cause: a threshold of these would accept anything.
@@ -218,6 +197,7 @@ class Session:
         f"{label}: found training scores that are not finite; the bank is too"
         " small or degenerate for this backend."
       )
+    notes += findings.state_notes(self.system, state, label, train)
     rules = thresholds.thresholds(
       self.system, state, normals, train_scores, self.config
     )
@@ -227,7 +207,7 @@ class Session:
         f"{label}: {len(train)} training clips are too few for the false-alarm"
         " rate, no clip can be called anomalous"
       )
-    facts = _section_facts(self.system, train_scores)
+    facts = _section_facts(self.system, train_scores, normals.front)
     section = detector.Section(state, rules, rule, facts)
     return Fitted(section, train_scores, notes)
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.data import audio, clips
-from asd_jax.engine import encode
+from asd_jax.engine import encode, findings
 from asd_jax.engine.programs import Programs
-from asd_jax.engine.system import System
 from asd_jax.report import record, spectrogram
 from asd_jax.runs import results, suspects
 
@@ -61,20 +60,6 @@ def _pick(entry: Any) -> list[tuple[str, int]]:
   low, high = int(np.argmin(score)), int(np.argmax(score))
   picks = [("lowest score", low), ("highest score", high)]
   return picks if low != high else picks[:1]
-
-
-def _transfers(
-  system: System, names: Sequence[str], front: Any
-) -> dict[str, np.ndarray]:
-  """What each branch has learned of how noise reaches both microphones."""
-  found = {}
-  for name in names:
-    for stage in encode.stages_of(system.branches):
-      state = front[name][stage]
-      # Some denoisers learn one; others work clip by clip.
-      if "transfer" in state:
-        found[name] = np.asarray(state["transfer"])
-  return found
 
 
 def _rows(
@@ -135,7 +120,8 @@ def find_denoised(
         rows = _rows({n: np.asarray(found[n])[0] for n in names}, wave, rate)
         seconds = clip.header.num_samples / clip.header.sample_rate
         heard.append(record.Heard(title, clip.name, seconds, rows))
-      transfer = _transfers(system, names, front)
+      heard_by = {n: system.branches[n] for n in names}
+      transfer = findings.noise_transfers(heard_by, front)
       label = section if len(sections) > 1 else ""
       out.append(record.Denoised(machine, label, rate, heard, transfer))
   return out

@@ -83,12 +83,22 @@ def section_metrics(
   return official.clip_metrics(score, *flags, decision=decision)
 
 
+def _noise_transfer(sections: dict[str, Scored]) -> dict[str, float]:
+  """Median over frequency (and sections) of each branch's transfer."""
+  found: dict[str, list[float]] = {}
+  for scored in sections.values():
+    for branch, median in scored.section.facts["noise_transfer"].items():
+      found.setdefault(branch, []).append(median)
+  return {branch: float(np.median(x)) for branch, x in found.items()}
+
+
 def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
   metrics = {
     s: section_metrics(v, v.score, decision=v.decision)
     for s, v in sections.items()
   }
   entry: dict[str, Any] = total.machine(list(metrics.values()))
+  entry["noise_transfer"] = _noise_transfer(sections)
   entry["n_train"] = sum(len(v.train) for v in sections.values())
   entry["n_test"] = sum(len(v.clips) for v in sections.values())
   entry["sections"] = {}
@@ -253,7 +263,7 @@ def collect(
     "labels_from": labels_from(scored),
     "members_chosen_on": chosen_on,
     "seed_summary": uncertainty.seed_summary(known) if known else None,
-    "published": config.get("published"),
+    "published": None if _partly_chosen(config) else config.get("published"),
     "notes": notes,
     "encoders": {k: v for k, v in encoders.items() if k != "notes"},
     "run": run_facts(seconds),
@@ -275,6 +285,21 @@ def _collapse(notes: Sequence[str], *, most: int = 5) -> list[str]:
   return out
 
 
+def _partly_chosen(config: Config) -> str:
+  """What a system of chosen members is made of if not of as many; else ""."""
+  wanted = (config.get("published") or {}).get("num_members")
+  num, which = len(config["members"]), "chosen"
+  if not num:
+    num, which = len(config["branches"]) * len(config["seeds"]), "all"
+  if wanted in (None, num):
+    return ""
+  return (
+    f"{config['system']} is here the mean of {which} {num} (branch, seed)"
+    f" members; the published one is that of {wanted}, chosen on labelled"
+    " development data (scripts/select_members.py, --config.selection=FILE)"
+  )
+
+
 def _general_notes(
   config: Config, scored: dict[str, dict[str, Scored]]
 ) -> list[str]:
@@ -284,7 +309,7 @@ def _general_notes(
     for s in m.values()
     for kind in s.section.facts["training_scores"].values()
   }
-  notes = []
+  notes = [note] if (note := _partly_chosen(config)) else []
   # Only this rule promises a rate that can be missed.
   if config["threshold"]["name"] == "conformal" and "in_sample" in kinds:
     notes.append(

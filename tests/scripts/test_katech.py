@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asd_jax.engine import detector
 from asd_jax.engine import train as train_lib
 from tests.scripts.conftest import ROOT, TEST, TRAIN
 
@@ -45,6 +46,15 @@ def test_every_member_has_its_own_numbers(whole):
   assert named == {(b, s) for b in ("ada_sub", "ref_sub") for s in (1, 2)}
   assert [s["seed"] for s in found["per_seed"]] == [1, 2]
   page = (whole / "out" / "report.html").read_text()
+  # Not the published system, and not compared with it.
+  assert any("the mean of all 4 (branch, seed)" in n for n in found["notes"])
+  assert found["published"] is None
+  medians = found["machines"]["fan"]["noise_transfer"]
+  section = detector.load(whole / "out" / "detectors" / "fan").sections["00"]
+  for name, front in section.state["front"].items():
+    g = np.median(front["frontend"]["transfer"])
+    assert medians.pop(name) == pytest.approx(float(g))
+  assert medians == {}
   assert 'id="denoising"' in page
   assert "median G" in page
   assert 'id="seeds"' in page
@@ -117,6 +127,7 @@ def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
   fused = again(evaluate, whole, out, S4, f"--config.selection={file}", *ROBUST)
   found = results_of(out)
   assert len(found["config"]["members"]) == 3
+  assert any("the mean of chosen 3 (branch" in n for n in found["notes"])
   assert found["config"]["selection"] == ""
   # Labels that chose the members measure nothing new.
   assert found["members_chosen_on"] == sorted(found["machines"])

@@ -1,0 +1,113 @@
+"""What a fitted section tells beside its scores: notes, and the noise."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from asd_jax.backends import base, rows
+from asd_jax.data import clips
+from asd_jax.engine import encode, stages
+from asd_jax.engine.branch import Branch
+from asd_jax.engine.system import System
+
+Tree = Any
+
+
+def noise_transfers(
+  branches: Mapping[str, Branch], front: Tree
+) -> dict[str, np.ndarray]:
+  """What each branch has learned of how noise reaches both microphones.
+
+  Args:
+    branches: by name.
+    front: their fitted stages.
+
+  Returns:
+    `{branch: [F]}` power ratios near over far, of branches that learn one.
+  """
+  found = {}
+  for name in branches:
+    for stage in encode.stages_of(branches):
+      # Some denoisers learn one; others work clip by clip.
+      if "transfer" in front[name][stage]:
+        found[name] = np.asarray(front[name][stage]["transfer"])
+  return found
+
+
+def _needs_both(spec: Mapping[str, Any]) -> list[str]:
+  """Stages of a branch that make rows of source and target clips together."""
+  named = spec["bank"]["name"], spec["augment"]["name"]
+  return [n for n in named if n in rows.OF_BOTH_DOMAINS or n == "residual"]
+
+
+def domain_notes(
+  system: System,
+  config: Mapping[str, Any],
+  label: str,
+  train: Sequence[clips.Clip],
+) -> list[str]:
+  """Says what a system lacks where all training clips are of one domain.
+
+  Args:
+    system: the system.
+    config: its config.
+    label: machine and section.
+    train: training clips.
+
+  Returns:
+    Notes.
+  """
+  target = [c.domain == "target" for c in train]
+  if any(target) and not all(target):
+    return []
+  domain = "source" if any(target) else "target"
+  lead = f"{label}: found no training clips of the {domain} domain;"
+  notes = []
+  if any(
+    b.detect.backend(system.hypers[n]).by_domain
+    for n, b in system.branches.items()
+  ):
+    notes.append(f"{lead} terms by domain are those of all clips")
+  # Once a stage, not once a branch: systems repeat one recipe.
+  made = dict.fromkeys(
+    stage
+    for name in system.branches
+    for stage in _needs_both(stages.completed(name, config["branches"][name]))
+  )
+  if made:
+    notes.append(
+      f"{lead} the bank lacks the rows that are made of both domains"
+      f" ({', '.join(made)})"
+    )
+  return notes
+
+
+def state_notes(
+  system: System, state: Tree, label: str, train: Sequence[clips.Clip]
+) -> list[str]:
+  """What fitted backends say of themselves, seed by seed.
+
+  Args:
+    system: the system.
+    state: fitted.
+    label: machine and section.
+    train: training clips.
+
+  Returns:
+    Notes, one a text.
+  """
+  num = base.NumClips(
+    source=sum(c.domain != "target" for c in train),
+    target=sum(c.domain == "target" for c in train),
+  )
+  found = []
+  for name, branch in system.branches.items():
+    tell = branch.detect.backend(system.hypers[name]).notes
+    if tell is None:
+      continue
+    # On the host: what is odd must not change the program of the scores.
+    fitted = jax.tree.map(np.asarray, state["branches"][name]["backend"])
+    found += base.each(tell)(fitted, num)
+  return [f"{label}: {text}" for text in dict.fromkeys(found)]
