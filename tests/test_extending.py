@@ -55,8 +55,9 @@ def evaluated(tmp_path_factory):
 
 
 def test_the_page_shows_a_stage_file_and_a_system_in_forty_lines():
-  assert list(CODE) == ["my_stages.py", "my_system.py"]
-  lines = [n for text in CODE.values() for n in text.splitlines() if n.strip()]
+  own = ["my_stages.py", "my_system.py"]
+  assert list(CODE) == [*own, "test_my_stages.py"]
+  lines = [n for f in own for n in CODE[f].splitlines() if n.strip()]
   assert len(lines) < 40
   assert len(COMMANDS) == 2
 
@@ -135,3 +136,14 @@ def test_the_code_of_the_page_is_formatted_and_typed():
     functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
     assert functions
     assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_the_tests_that_the_page_shows_pass(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(write_code(tmp_path / "user"))
+  shown = {}
+  exec(CODE["test_my_stages.py"], shown)  # noqa: S102
+  found = [fn for name, fn in shown.items() if name.startswith("test_")]
+  assert len(found) == 2
+  for fn in found:
+    fn()
+  sys.modules.pop("my_stages")
