@@ -18,7 +18,7 @@ from asd_jax.runs import cli
 
 _DATA = flags.DEFINE_string("data_dir", "", "challenge folders")
 _OUTPUT = flags.DEFINE_string("output", "", "folder for everything")
-_RUNGS = flags.DEFINE_list("rungs", [], "which; all if empty")
+_RUNGS = flags.DEFINE_list("rungs", [], "which, comma-separated; all if empty")
 _SEEDS = flags.DEFINE_integer("seeds", 10, "networks a rung")
 _EPOCHS = flags.DEFINE_integer("epochs", 0, "epochs; the config's if 0")
 _TABLE = flags.DEFINE_enum(
