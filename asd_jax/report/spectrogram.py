@@ -93,15 +93,22 @@ def _bars(
   axes: "Axes", edges: np.ndarray, drop: np.ndarray, *, sideways: bool
 ) -> None:
   """Bars of what raises the score (filled) and what lowers it (outline)."""
-  middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges) * 0.86
-  draw = axes.barh if sideways else axes.bar
+  from matplotlib.collections import PolyCollection
+
+  middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) * 0.43
+  low, high, zero = middle - half, middle + half, np.zeros_like(drop)
+  along = np.stack([low, low, high, high], 1)
+  up = np.stack([zero, drop, drop, zero], 1)
+  corners = np.stack([up, along] if sideways else [along, up], -1)  # [N, 4, 2]
   # A part that lowers the score is as telling as one that raises it.
   look = [figures.ACCENT if d > 0 else "none" for d in drop]
-  draw(middle, drop, width, color=look, edgecolor=figures.ACCENT, linewidth=0.6)
-  for side in axes.spines.values():
-    side.set_visible(False)
+  # One shape for all of them: matplotlib takes a millisecond a bar.
+  axes.add_collection(
+    PolyCollection(corners, fc=look, ec=figures.ACCENT, lw=0.6)
+  )
+  axes.autoscale_view()
+  axes.set_axis_off()
   (axes.axvline if sideways else axes.axhline)(0, color=figures.INK, lw=0.7)
-  axes.set(xticks=[], yticks=[])
 
 
 def _reason(
