@@ -104,7 +104,7 @@ def _bars(
   look = [figures.ACCENT if d > 0 else "none" for d in drop]
   # One shape for all of them: matplotlib takes a millisecond a bar.
   axes.add_collection(
-    PolyCollection(corners, fc=look, ec=figures.ACCENT, lw=0.6)
+    PolyCollection(list(corners), fc=look, ec=figures.ACCENT, lw=0.6)
   )
   axes.autoscale_view()
   axes.set_axis_off()
