@@ -181,7 +181,7 @@ def _use_cache() -> None:
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def _open_devices() -> None:
+def open_devices() -> None:
   """Starts jax, so that what the environment makes of it is known at once.
 
   Raises:
@@ -268,7 +268,7 @@ def _work(
   _find_own_stages(config)
   left = _parse(sys.argv, config)
   if computes:
-    _open_devices()
+    open_devices()
   return run(left)
 
 
