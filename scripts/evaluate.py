@@ -11,24 +11,26 @@ from ml_collections import config_flags
 
 from asd_jax.runs import cli, config_file
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "config file, or the bare name of one such as plain_knn"
-)
+_CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
 
 
 def run(arguments: Sequence[str]) -> None:
   """Runs the evaluation that the flags describe."""
   from asd_jax.metrics import table, total
+  from asd_jax.report import console, record
   from asd_jax.runs import evaluate, progress
 
   config = config_file.prepared(_CONFIG.value, arguments)
   with progress.Progress() as bars:
     results = evaluate.run(config, progress=bars)
-  header, rows = table.console_rows(results["machines"])
-  widths = [max(len(str(r[i])) for r in [header, *rows]) for i in range(5)]
-  for row in [header, *rows]:
-    cells = [str(c).rjust(w) for c, w in zip(row, widths, strict=False)]
-    print("  ".join(cells))
+  for line in console.lines(results):
+    print(line)
+  if record.has_labels(results):
+    header, rows = table.console_rows(results["machines"])
+    widths = [max(len(str(r[i])) for r in [header, *rows]) for i in range(5)]
+    for row in [header, *rows]:
+      cells = [str(c).rjust(w) for c, w in zip(row, widths, strict=False)]
+      print("  ".join(cells))
   score = results["official_score"]
   if score is not None:
     print(f"official score {100 * score:.2f}")

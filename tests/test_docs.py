@@ -53,8 +53,7 @@ def test_every_cited_work_is_listed():
 def test_api_reference_builds_without_broken_links(tmp_path):
   import pdoc
 
-  # Sources hold no links, and colouring them is most of the time.
-  pdoc.render.configure(docformat="google", show_source=False, search=False)
+  pdoc.render.configure(docformat="google")
   pdoc.pdoc("asd_jax", output_directory=tmp_path)
   pages = {}
   for path in tmp_path.rglob("*.html"):

@@ -49,6 +49,28 @@ def seed_summary(values: ArrayLike) -> dict[str, float | None]:
   return {"mean": float(np.mean(array)), "std": std}
 
 
+def wilson(count: int, num: int, *, level: float = 0.95) -> Interval | None:
+  """Wilson's score interval of a share.
+
+  Args:
+    count: clips of a kind.
+    num: clips in all.
+    level: coverage.
+
+  Returns:
+    The interval; None of no clips.
+
+  Source: [Wilson27].
+  """
+  import scipy.stats  # 2 s to import, and only labelled sets need it.
+
+  if not num:
+    return None
+  found = scipy.stats.binomtest(count, num).proportion_ci(level, "wilson")
+  # Rounding may leave [0, 1] by a hair.
+  return Interval(max(float(found.low), 0.0), min(float(found.high), 1.0))
+
+
 @jax.jit
 def _domain_metrics(score: Array, is_anomaly: Array, is_target: Array) -> Array:
   """`[R, N]` scores of the same clips' labels to `[R, 3]`."""

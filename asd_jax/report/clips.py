@@ -3,16 +3,19 @@
 import base64
 import io
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 
-from asd_jax.report import record, spectrogram, text
+from asd_jax.report import listing, record, spectrogram, text, words
 
 TITLE = "Suspicious clips"
 AUDIO_SECONDS = 10.0
 # All sounds of a page together: a page of 10 MB still opens on a phone.
-_AUDIO_BYTES = 3_400_000
+_AUDIO_BYTES = 4_000_000
+# Of 16-bit samples in base64, as the lossless code leaves noise.
+_BYTES_A_SAMPLE = 2 * 0.8 * 4 / 3
 # A part that makes less of the excess than this is not worth a word.
 _MIN_SHARE = 0.1
 # Machines are often recorded far below full scale, too soft to hear.
@@ -23,52 +26,123 @@ METHOD = (
   " in all channels, by the same part of its nearest normal training clips;"
   " filled bars show how far the score falls without that part, outlined bars"
   " how far it rises, and per cent are of the score above the median training"
-  " score."
+  " score. Colours are levels below the loudest point of both clips; louder and"
+  " softer compare the near channels of the two."
 )
 
 
+class _Heard(NamedTuple):
+  """What the sounds of a card share.
+
+  Attributes:
+    rate: Hz.
+    start: of what can be heard, s.
+    seconds: how much of it, at most.
+    gain: factor of all samples.
+  """
+
+  rate: int
+  start: float
+  seconds: float
+  gain: float
+
+
 def _start_seconds(
-  suspect: record.Suspect, length: float, seconds: float
+  reason: record.Reason | None, length: float, seconds: float
 ) -> float:
   """Where the sound starts: a long clip is cut around its oddest segment."""
-  if suspect.reason is None or length <= seconds:
+  if reason is None or length <= seconds:
     return 0.0
   # The middle of the oddest segment becomes the middle of what is heard.
-  i = int(np.argmax(suspect.reason.time))
-  middle = float(np.mean(suspect.reason.seconds[i : i + 2]))
+  i = int(np.argmax(reason.time))
+  middle = float(np.mean(reason.seconds[i : i + 2]))
   return float(np.clip(middle - seconds / 2, 0, length - seconds))
 
 
-def wav_uri(wave: np.ndarray, rate: int) -> str:
-  """One channel `[S]` as a 16-bit wav in a data URI."""
+def sound_uri(wave: np.ndarray, rate: int) -> str:
+  """One channel `[S]` in [-1, 1] as 16-bit FLAC in a data URI."""
   out = io.BytesIO()
-  soundfile.write(out, wave, rate, format="WAV", subtype="PCM_16")
-  return "data:audio/wav;base64," + base64.b64encode(out.getvalue()).decode()
+  soundfile.write(out, wave, rate, format="FLAC", subtype="PCM_16")
+  return "data:audio/flac;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def _player(suspect: record.Suspect, wave: np.ndarray, seconds: float) -> str:
-  """An audio player of the near channel, loud enough to hear."""
-  near, rate = wave[0], suspect.rate
-  start = _start_seconds(suspect, len(near) / rate, seconds)
-  part = near[int(start * rate) :][: int(seconds * rate)]
-  # The gain is told beside the player: loudness may itself be the fault.
-  peak = float(np.max(np.abs(part)))
+def _heard(
+  sounds: Sequence[record.Sound], suspect: record.Suspect, seconds: float
+) -> tuple[_Heard, str]:
+  """How the sounds of a card are cut and raised, and that in words."""
+  length = sounds[0].wave.shape[1] / suspect.rate
+  start = _start_seconds(suspect.reason, length, seconds)
+  # One gain for all: loudness may itself be the fault.
+  peak = max(float(np.max(np.abs(s.wave))) for s in sounds)
   gain = _PEAK / peak if peak > 0 else 1.0
-  remarks = ["near channel"] if len(wave) > 1 else []
-  if len(part) < len(near):
-    end = start + len(part) / rate
-    remarks.append(f"{start:.1f} to {end:.1f} s")
+  remarks = []
+  if length > seconds:
+    remarks.append(f"{start:.1f} to {start + seconds:.1f} s")
   # Below 1 dB nobody hears a difference.
   if abs(20 * np.log10(gain)) >= 1:
-    remarks.append(
-      f"level {20 * np.log10(gain):+.0f} dB".replace("-", "&minus;")
-    )
-  name = text.escape(suspect.name)
+    raised = f"{20 * np.log10(gain):+.0f} dB".replace("-", "&minus;")
+    remarks.append(f"level {raised}" + ", all alike" * (len(sounds) > 1))
+  return _Heard(suspect.rate, start, seconds, gain), "; ".join(remarks)
+
+
+def _player(title: str, name: str, wave: np.ndarray, how: _Heard) -> str:
+  """An audio player of one channel `[S]`, loud enough to hear."""
+  head = f'<div class="player"><span>{title}</span>'
+  if spectrogram.is_silent(wave):
+    return f"{head}<span>no signal</span></div>"
+  first = int(how.start * how.rate)
+  # A normal clip may be shorter than where the other is odd.
+  if first >= len(wave):
+    first = 0
+  part = wave[first:][: int(how.seconds * how.rate)]
+  uri = sound_uri(np.clip(part * how.gain, -1, 1), how.rate)
   return (
-    f'<div class="player"><audio controls preload="none" aria-label="Sound of'
-    f' {name}" src="{wav_uri(np.clip(part * gain, -1, 1), rate)}"></audio>'
-    f"<small>{', '.join(remarks)}</small></div>"
+    f'{head}<audio controls preload="none" aria-label="{title} sound of'
+    f' {text.escape(name)}" src="{uri}"></audio></div>'
   )
+
+
+def _side(title: str, sound: record.Sound, picture: str, how: _Heard) -> str:
+  """One of the two clips of a card: to see and to hear."""
+  names = ("near", "far") if len(sound.wave) > 1 else ("sound",)
+  players = "".join(
+    _player(channel, sound.name, wave, how)
+    for channel, wave in zip(names, sound.wave, strict=False)
+  )
+  link = listing.listen(sound.link, sound.name)
+  link = f" ({link} the file)" if link else ""
+  return (
+    f"<figure><figcaption>{title}{link}</figcaption>{picture}{players}</figure>"
+  )
+
+
+def _sides(
+  suspect: record.Suspect,
+  sounds: Sequence[record.Sound],
+  drawn: tuple[spectrogram.Scale, list[Any]],
+  seconds: float,
+) -> str:
+  """The clip and, beside it, its nearest normal clip."""
+  scale, spectra = drawn
+  titles = ["<b>This clip</b>"]
+  titles += [
+    '<b>Nearest normal clip</b> <span class="file">'
+    f"{text.escape(sound.name)}</span>"
+    for sound in sounds[1:]
+  ]
+  how, remarks = _heard(sounds, suspect, seconds)
+  excess = suspect.score - suspect.typical
+  told: list[dict[str, Any]] = [
+    dict(reason=suspect.reason, unit=excess if excess > 0 else None), {},
+  ]  # fmt: skip
+  inside = "".join(
+    _side(title, sound, spectrogram.clip(sound, own, scale, **more), how)
+    for title, sound, own, more in zip(
+      titles, sounds, spectra, told, strict=False
+    )
+  )
+  foot = f"<small>Sounds: {remarks}.</small>" if remarks else ""
+  return f'<div class="pair">{inside}</div>{foot}'
 
 
 def _top(
@@ -82,7 +156,27 @@ def _top(
   return [(edges[i], edges[i + 1], float(share[i])) for i in order]
 
 
-def _reason_items(suspect: record.Suspect) -> list[str]:
+def _louder(
+  sounds: Sequence[record.Sound],
+  drawn: tuple[spectrogram.Scale, list[Any]],
+  band: tuple[float, float],
+) -> str:
+  """How much louder a band is than in the nearest normal clip."""
+  scale, spectra = drawn
+  if len(sounds) < 2 or any(spectrogram.is_silent(s.wave[0]) for s in sounds):
+    return ""
+  here, there = (
+    spectrogram.band_level(own[0], scale.rate, *band) for own in spectra
+  )
+  gap = round(here - there)
+  return f", {abs(gap)}&nbsp;dB {'louder' if gap > 0 else 'softer'}" * bool(gap)
+
+
+def _reason_items(
+  suspect: record.Suspect,
+  sounds: Sequence[record.Sound],
+  drawn: tuple[spectrogram.Scale, list[Any]],
+) -> list[str]:
   reason, excess = suspect.reason, suspect.score - suspect.typical
   if reason is None:
     return []
@@ -90,7 +184,8 @@ def _reason_items(suspect: record.Suspect) -> list[str]:
   if excess <= 0:
     return ["The score is not above that of a typical training clip."]
   bands = [
-    f"<b>{text.hertz(a)} to {text.hertz(b)}</b> ({100 * s:.0f}&nbsp;%)"
+    f"<b>{text.hertz(a)} to {text.hertz(b)}</b> ({100 * s:.0f}&nbsp;%"
+    f"{_louder(sounds, drawn, (a, b))})"
     for a, b, s in _top(reason.hertz, reason.band, excess)
   ]
   spans = [
@@ -121,55 +216,89 @@ def _neighbour_item(suspect: record.Suspect) -> list[str]:
   return []
 
 
-def _facts(suspect: record.Suspect) -> str:
-  decision = "suspicious" if suspect.score > suspect.threshold else "accepted"
-  facts = [
-    f"score <b>{text.number(suspect.score)}</b>",
-    f"threshold {text.number(suspect.threshold)}: <b>{decision}</b>",
-    f"above {100 * suspect.share_below:.0f}&nbsp;% of the training clips",
-  ]
+def _facts(suspect: record.Suspect, how: record.Decision) -> str:
+  facts = [f"<b>{words.decision(suspect.decision)}</b>"]
+  if suspect.p_value is not None:
+    counted = words.higher(suspect.p_value, how)
+    p = f"p&nbsp;=&nbsp;{words.p_value(suspect.p_value)}"
+    facts.append(f"{counted} ({p})" if counted else p)
+  else:
+    share = f"{100 * suspect.share_below:.0f}&nbsp;%"
+    facts.append(f"above {share} of the training clips")
+  facts.append(f"score {text.number(suspect.score)}")
   # On labelled data the truth belongs beside the decision.
   known = [suspect.domain, suspect.label]
   label = ", ".join(k for k in known if k)
-  facts.append(f"truth: {label}" if label else "no label")
+  facts += [f"truth: {label}"] if label else []
   return "".join(f"<li>{f}</li>" for f in facts)
 
 
-def card(suspect: record.Suspect, *, seconds: float, heading: str) -> str:
+def card(
+  suspect: record.Suspect,
+  how: record.Decision,
+  *,
+  seconds: float,
+  heading: str,
+  name: str,
+) -> str:
   """One clip as HTML.
 
   Args:
     suspect: the clip.
-    seconds: how much of the sound to put in, at most.
+    how: how its section's clips are decided.
+    seconds: how much of each sound to put in, at most.
     heading: what stands before the file name, HTML.
+    name: id of the card.
 
   Returns:
     HTML.
   """
-  name = text.escape(suspect.name)
-  picture = player = ""
-  if suspect.wave is not None:
-    picture = spectrogram.clip(
-      suspect.wave, suspect.rate, suspect.reason, suspect.name
-    )
-    picture = f"<figure>{picture}</figure>"
-    player = _player(suspect, suspect.wave, seconds)
-  items = [*_reason_items(suspect), *_neighbour_item(suspect)]
+  file = text.escape(suspect.name)
+  sounds = [s for s in (suspect.sound, suspect.normal) if s is not None]
+  items, sides = _neighbour_item(suspect), ""
+  if suspect.sound is not None:
+    drawn = spectrogram.scale_of([s.wave for s in sounds], suspect.rate)
+    items = _reason_items(suspect, sounds, drawn) + items
+    sides = _sides(suspect, sounds, drawn, seconds)
   reasons = "".join(f"<li>{i}</li>" for i in items)
   reasons = f'<ul class="why">{reasons}</ul>' if reasons else ""
   problem = f"<p>{text.escape(suspect.problem)}</p>" if suspect.problem else ""
   return (
-    f'<article class="clip"><h3>{heading}<span class="file">{name}</span></h3>'
-    f'<ul class="facts">{_facts(suspect)}</ul>{problem}{reasons}'
-    f"{picture}{player}</article>\n"
+    f'<article class="clip" id="{name}"><h3>{heading}<span class="file">{file}'
+    f'</span></h3><ul class="facts">{_facts(suspect, how)}</ul>{problem}'
+    f"{reasons}{sides}</article>\n"
   )
 
 
 def _sound_seconds(suspects: Sequence[record.Suspect]) -> float:
   """How much of each clip can be heard, so that the page stays small."""
-  base64_bytes = 2 * 4 / 3
-  rates = [s.rate * base64_bytes for s in suspects if s.wave is not None]
+  # Each second of all channels of all sounds.
+  rates = [
+    s.rate * _BYTES_A_SAMPLE * len(sound.wave)
+    for s in suspects
+    for sound in (s.sound, s.normal)
+    if sound is not None
+  ]
   return min(AUDIO_SECONDS, _AUDIO_BYTES / max(sum(rates), 1.0))
+
+
+def _lead(run: record.Run) -> str:
+  suspects = run.suspects
+  num_machines = len({s.machine for s in suspects})
+  if len(suspects) == 1:
+    lines = ["The clip that stands out most from the training scores."]
+  else:
+    lines = [
+      f"The {len(suspects)} clips that stand out most from the training scores"
+      + (", machine by machine." if num_machines > 1 else ".")
+    ]
+  lines.append("Each is shown beside the normal clip that is nearest to it.")
+  lead = f"<p>{' '.join(lines)}</p>"
+  if any(s.reason is not None for s in suspects):
+    # Once read, it stands in the way.
+    head = "How to read the pictures"
+    lead += f"<details><summary>{head}</summary><p>{METHOD}</p></details>"
+  return lead
 
 
 def section(run: record.Run) -> str:
@@ -192,15 +321,10 @@ def section(run: record.Run) -> str:
     heading = text.escape(suspect.machine)
     heading += f" section {text.escape(suspect.section)}" * several
     heading = f'<span class="machine">{heading}</span> '
-    parts.append(card(suspect, seconds=limit, heading=heading))
-  left_out = run.num_clips - len(suspects)
-  lines = [f"The {text.plural(len(suspects), 'clip')} that stand out most from"
-           " the training scores, machine by machine."]  # fmt: skip
-  if left_out > 0:
-    lines.append(f"The other {left_out} are in <code>scores/</code>.")
-  if any(s.reason is not None for s in suspects):
-    lines.append(METHOD)
+    how = record.decision_of(run.results, suspect.machine, suspect.section)
+    name = listing.card_id(suspect, suspects)
+    parts.append(card(suspect, how, seconds=limit, heading=heading, name=name))
   return (
     '<section id="clips"><h2>Most suspicious clips</h2>'
-    f"<p>{' '.join(lines)}</p>\n{''.join(parts)}</section>"
+    f"{_lead(run)}\n{''.join(parts)}</section>"
   )

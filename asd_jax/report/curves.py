@@ -37,6 +37,7 @@ def section(run: record.Run) -> str:
   if not keys:
     return ""
   rows = []
+  labelled = False
   for machine, number in keys:
     clips = run.sections[machine][number]
     name = machine
@@ -45,24 +46,33 @@ def section(run: record.Run) -> str:
     drawn = [figures.roc(clips, name), figures.histogram(clips, name)]
     inside = "".join(f"<figure>{d}</figure>" for d in drawn if d)
     # An empty place would look like a failed picture.
-    if drawn[0] is None:
+    if drawn[0] is None and clips.is_anomaly is not None:
       inside += "<p class=soft>No ROC curve: it needs normal and anomalous"
       inside += " labels.</p>"
+    labelled |= clips.is_anomaly is not None
     rows.append(
       f'<div class="machine-pictures"><h3>{text.escape(name)}</h3>'
       f'<div class="pair">{inside}</div></div>\n'
     )
+  kinds = " or ".join(sorted({run.sections[m][s].train_kind for m, s in keys}))
   lead = (
-    "Each ROC curve sets the normal clips of one domain against the anomalies"
-    " of both; the dotted line marks the false-positive rate of 0.1. In the"
-    " histograms, anomalies are hatched and the dashed line is the threshold."
+    "The outline is the histogram of the training clips (scores"
+    f" {text.escape(kinds)}), scaled to the number of the others; a dashed line"
+    " is a threshold on the score, where the rule has one."
   )
+  if labelled:
+    lead = (
+      "Each ROC curve sets the normal clips of one domain against the anomalies"
+      " of both; the dotted line marks the false-positive rate of 0.1. In the"
+      f" histograms, anomalies are hatched. {lead}"
+    )
   if left_out:
+    worst = "lowest values" if labelled else "most alarms"
     lead += (
-      f" The {len(keys)} with the lowest values are shown,"
+      f" The {len(keys)} with the {worst} are shown,"
       f" {left_out} are left out for size."
     )
   return (
-    f'<section id="scores"><h2>Curves and scores</h2><p>{lead}</p>\n'
+    f'<section id="scores"><h2>{TITLE}</h2><p>{lead}</p>\n'
     f"{''.join(rows)}</section>"
   )

@@ -41,8 +41,6 @@ _STYLE = {
   "axes.labelcolor": INK,
   "axes.titlesize": 9,
   "axes.titlelocation": "left",
-  # A fixed place: to look for one, each axes lays its ticks out a second time.
-  "axes.titley": 1.0,
   "axes.spines.top": False,
   "axes.spines.right": False,
   "axes.unicode_minus": False,
@@ -69,7 +67,13 @@ def drawing() -> Iterator[None]:
 
 
 def figure(
-  width: float, height: float, *, left: float, top: float = 0.1, right: float
+  width: float,
+  height: float,
+  *,
+  left: float,
+  top: float = 0.1,
+  right: float,
+  bottom: float = 0.5,
 ) -> "Figure":
   """A figure without any window; sizes and margins in inches.
 
@@ -81,7 +85,7 @@ def figure(
   fig.subplots_adjust(
     left=left / width,
     right=1 - right / width,
-    bottom=0.5 / height,
+    bottom=bottom / height,
     top=1 - top / height,
   )
   return fig
@@ -98,7 +102,7 @@ def svg(fig: "Figure", label: str) -> str:
   found = found[found.index("<svg") :]
   found = re.sub(r"<metadata>.*?</metadata>\s*", "", found, flags=re.DOTALL)
   found = re.sub(r"<!--.*?-->\s*", "", found, flags=re.DOTALL)
-  found = re.sub(r'<g id="[a-z]+[0-9._a-z]*">', "<g>", found)
+  found = re.sub(r'<g id="[A-Za-z]+[0-9._a-z]*">', "<g>", found)
   # Names inside one picture must not meet those of another.
   prefix = (
     "p" + hashlib.sha256((text.visible(label) + found).encode()).hexdigest()[:8]
@@ -237,16 +241,18 @@ def histogram(clips: record.Section, name: str) -> str | None:
       for label, of_label, look in _labels(clips):
         values = clips.score[keep & of_label]
         if len(values):
-          # One shape, where bars would be thirty.
-          axes.hist(values, bins, histtype="stepfilled",
-                    label=f"{label} ({len(values)})", **look)  # fmt: skip
+          axes.hist(values, bins, label=f"{label} ({len(values)})", **look)
+      # As high as if there were as many of them as test clips.
+      weights = np.full(len(clips.train), keep.sum() / len(clips.train))
+      axes.hist(clips.train, bins, weights=weights, histtype="step",
+                edgecolor=INK, linewidth=0.8, label="training")  # fmt: skip
       if np.isfinite(limit):
         axes.axvline(limit, color=INK, lw=1.2, ls=(0, (4, 2)))
       axes.set_title(title)
       axes.set_ylabel("clips")
       axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
       place = {"loc": "lower right", "bbox_to_anchor": (1.02, 0.95)}
-      axes.legend(**place, ncols=2, borderaxespad=0, columnspacing=1.2)
+      axes.legend(**place, ncols=3, borderaxespad=0, columnspacing=1.2)
     dashed = f" (dashed: threshold {limit:.4g})" if np.isfinite(limit) else ""
     grid[-1].set_xlabel(f"anomaly score{dashed}")
     where = f"; threshold {limit:.4g}" if np.isfinite(limit) else ""

@@ -35,7 +35,7 @@ def _row(
   published: Mapping[str, Any],
 ) -> list[str]:
   """Cells of a machine or of one of its sections."""
-  # Bootstrap, AUC of all clips and threshold exist for sections only.
+  # Bootstrap and AUC of all clips exist for sections only.
   alone = sections[0] if len(sections) == 1 else {}
   interval = alone.get("bootstrap")
   source = {**entry, "auc": entry.get("auc", alone.get("auc"))}
@@ -44,21 +44,31 @@ def _row(
     old, new = published.get(key), entry.get(key)
     if old and new is not None:
       cells[i] += text.difference(new - old)
-  threshold = "" if not alone else text.number(alone["threshold"])
-  # JSON has no infinity; too few training clips mean no alarm at all.
-  if alone and alone["threshold"] is None:
-    threshold = "infinite"
-  alarms = sum(s["num_anomalous"] for s in sections)
-  counts = [str(entry["n_train"]), str(entry["n_test"]), str(alarms)]
-  return [head, *cells, *counts, threshold]
+  return [head, *_decided(sections), *cells, str(entry["n_train"])]
+
+
+def _decided(sections: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Cells of the decisions: alarms, and of how many clips."""
+  possible = [s for s in sections if s["decision"]["possible"]]
+  alarms = str(sum(s["num_anomalous"] for s in possible))
+  if not possible and any(s["n_test"] for s in sections):
+    alarms = "no decision"
+  return [alarms, str(sum(s["n_test"] for s in sections))]
+
+
+def _keys_of(results: record.Results) -> list[str]:
+  """Metrics that some machine has."""
+  if not record.has_labels(results):
+    return []
+  # Sets without domains (2020, plain folders) still have an AUC.
+  if all(s["auc_source"] is None for s in record.entries_of(results)):
+    return ["auc", *_KEYS]
+  return list(_KEYS)
 
 
 def _table(results: record.Results) -> str:
   """The table of machines, with a row for each section where there are many."""
-  keys = list(_KEYS)
-  # Sets without domains (2020, plain folders) still have an AUC.
-  if all(s["auc_source"] is None for s in record.entries_of(results)):
-    keys = ["auc", *keys]
+  keys = _keys_of(results)
   published = record.published_of(results).get("machines", {})
   rows = []
   for name, entry in results["machines"].items():
@@ -77,13 +87,12 @@ def _table(results: record.Results) -> str:
   foot = [_foot(results, keys)] if len(results["machines"]) > 1 else []
   columns = [
     text.Column("machine"),
+    text.Column("anomalous", "Test clips that are called anomalous"),
+    text.Column("of clips", "Test clips"),
     *(text.Column(*_TITLES[k]) for k in keys),
-    text.Column("training clips"),
-    text.Column("test clips"),
-    text.Column("alarms", "Test clips whose score is above the threshold"),
-    text.Column("threshold"),
+    text.Column("normal clips", "Training clips"),
   ]
-  caption = "Percent."
+  caption = "Metrics in percent." if keys else "Decisions on the test clips."
   if any(s["bootstrap"] for s in record.entries_of(results)):
     caption += (
       " Below each value its 95&nbsp;% bootstrap interval over test clips,"
@@ -106,17 +115,16 @@ def _foot(results: record.Results, keys: Sequence[str]) -> list[str]:
   means = {k: official.official_score(v) for k, v in columns.items()}
   means["score"] = results["official_score"]
   cells = [
-    text.percent(mean) + (_share(columns[k]) if mean is not None else "")
-    for k, mean in means.items()
-  ]
-  counts = [
-    sum(e["n_train"] for e in entries),
-    sum(e["n_test"] for e in entries),
-    sum(s["num_anomalous"] for s in record.entries_of(results)),
+    text.percent(means[k])
+    + (_share(columns[k]) if means[k] is not None else "")
+    for k in keys
   ]
   return [
-    "all (harmonic mean)", *cells, *map(str, counts), "",
-  ]  # fmt: skip
+    "all (harmonic mean)" if keys else "all",
+    *_decided(list(record.entries_of(results))),
+    *cells,
+    str(sum(e["n_train"] for e in entries)),
+  ]
 
 
 def section(run: record.Run) -> str:

@@ -3,8 +3,10 @@
 from asd_jax.report import (
   clips,
   curves,
+  decisions,
   denoise,
   facts,
+  listing,
   machines,
   notes,
   record,
@@ -16,7 +18,9 @@ from asd_jax.report import (
 # The page from top to bottom. A section is a module with a `TITLE`, for the
 # links at the top, and `section(run)`, which returns `<section id=...>` or ""
 # where the run has nothing to show: a new one is a file and a line here.
-SECTIONS = (machines, clips, curves, denoise, seeds, notes, facts)
+SECTIONS = (
+  machines, decisions, listing, clips, curves, denoise, seeds, notes, facts,
+)  # fmt: skip
 
 
 def page(run: record.Run) -> str:
@@ -47,6 +51,7 @@ def page(run: record.Run) -> str:
     f" {text.plural(run.num_clips, 'test clip')}</span>"
     f'<nav aria-label="On this page"><ul>{links}</ul></nav></header>\n'
     f'<main id="main" tabindex="-1">{text.warning(results)}'
+    f"{decisions.warning(results)}"
     '<h2 class="sr">Summary</h2>'
     f"{summary.summary(results)}\n{bodies}\n</main>",
   )

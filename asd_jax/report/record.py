@@ -12,6 +12,55 @@ import numpy as np
 Results = Mapping[str, Any]
 
 
+# Kinds of decision.
+ANOMALOUS, NORMAL, UNDECIDED = 1, 0, -1
+# The only rule that promises a rate of false alarms.
+PROMISING = "conformal"
+# Machines of the challenge, and how many clips each has to learn from.
+DEVELOPMENT = frozenset((
+  "ToyCar", "ToyCarEmu", "bearingEmu", "fan", "gearboxEmu", "sliderEmu",
+  "valveEmu",
+))  # fmt: skip
+EVALUATION = frozenset((
+  "ToyDrone", "ToothBrush", "SewingMachine", "BlowerDustCollector", "Sander",
+))  # fmt: skip
+CHALLENGE_SETS = {"development": DEVELOPMENT, "evaluation": EVALUATION}
+_CHALLENGE_TRAIN = 1000
+
+
+class Decision(NamedTuple):
+  """How a section's clips are decided, `decision` of results.json.
+
+  Attributes:
+    rule: its name.
+    false_alarm_rate: of a rule that promises one, a fraction.
+    by_domain: whether a clip must stand out from either domain's clips.
+    folds: models that were fitted without some training clips; 0 where a
+      training clip has no score of a model that has not seen it.
+    num_train: normal clips that decide, of the smaller domain if `by_domain`.
+    num_needed: as many as the rate takes.
+    possible: whether there is any decision.
+  """
+
+  rule: str
+  false_alarm_rate: float
+  by_domain: bool
+  folds: int
+  num_train: int
+  num_needed: int
+  possible: bool
+
+  @property
+  def promises(self) -> bool:
+    """Whether the rule promises a false-alarm rate, kept or not."""
+    return self.possible and self.rule == PROMISING
+
+  @property
+  def in_sample(self) -> bool:
+    """Whether clips are held against scores of clips the model has seen."""
+    return self.promises and not self.folds
+
+
 class Section(NamedTuple):
   """Scores of one section.
 
@@ -20,14 +69,24 @@ class Section(NamedTuple):
     is_anomaly: `[Q]` bool, or None if unknown.
     is_target: `[Q]` bool, or None if unknown.
     train: `[N]` of the training clips.
-    threshold: the one in force; may be infinite.
+    train_kind: where those come from, in words: "out of fold" ...
+    threshold: of a rule on the score; infinite where there is none.
+    decision: `[Q]` int, `ANOMALOUS`, `NORMAL` or `UNDECIDED`.
+    p_value: `[Q]`, NaN where it is unknown.
+    names: `[Q]` of the files.
+    links: `[Q]` where the page finds them, relative to it; "" if nowhere.
   """
 
   score: np.ndarray
   is_anomaly: np.ndarray | None
   is_target: np.ndarray | None
   train: np.ndarray
+  train_kind: str
   threshold: float
+  decision: np.ndarray
+  p_value: np.ndarray
+  names: Sequence[str]
+  links: Sequence[str]
 
 
 class Reason(NamedTuple):
@@ -46,6 +105,20 @@ class Reason(NamedTuple):
   band: np.ndarray
 
 
+class Sound(NamedTuple):
+  """A recording to see and to hear.
+
+  Attributes:
+    name: of its file.
+    link: where the page finds it, relative to it; "" if nowhere.
+    wave: `[C, S]` samples in [-1, 1), near first.
+  """
+
+  name: str
+  link: str
+  wave: np.ndarray
+
+
 class Suspect(NamedTuple):
   """A suspicious clip.
 
@@ -56,15 +129,17 @@ class Suspect(NamedTuple):
     domain: source or target, or None if unknown.
     label: normal or anomaly, or None if unknown.
     score: its score.
-    threshold: the one in force; may be infinite.
+    decision: `ANOMALOUS`, `NORMAL` or `UNDECIDED`.
+    p_value: None if it is unknown.
     typical: median training score.
     share_below: share of training clips below it.
-    wave: `[C, S]` samples in [-1, 1), or None if the file is gone.
+    sound: the recording, or None if the file is gone.
     rate: Hz.
     reason: which parts raise the score, or None.
     neighbours: nearest training clips of a bank and the score against each
       alone.
     references: names of the training clips that parts came from.
+    normal: the nearest of those, or None.
     problem: why something is missing, or empty.
   """
 
@@ -74,15 +149,17 @@ class Suspect(NamedTuple):
   domain: str | None
   label: str | None
   score: float
-  threshold: float
+  decision: int
+  p_value: float | None
   typical: float
   share_below: float
   # From here on it needs the recording, which may be gone.
-  wave: np.ndarray | None = None
+  sound: Sound | None = None
   rate: int = 16_000
   reason: Reason | None = None
   neighbours: tuple[tuple[str, float], ...] = ()
   references: tuple[str, ...] = ()
+  normal: Sound | None = None
   problem: str = ""
 
 
@@ -154,15 +231,78 @@ def entries_of(results: Results) -> Iterator[Mapping[str, Any]]:
     yield from entry["sections"].values()
 
 
-def published_of(results: Results) -> Mapping[str, Any]:
-  """Published numbers that are known (a config writes 0.0 for unknown).
+def decision_of(results: Results, machine: str, section: str) -> Decision:
+  """How the clips of a section were decided.
+
+  Args:
+    results: content of results.json.
+    machine: its name.
+    section: its number.
+
+  Returns:
+    The record.
+  """
+  entry = results["machines"][machine]["sections"][section]
+  return Decision(**entry["decision"])
+
+
+def decisions_of(results: Results) -> list[tuple[str, str, Decision]]:
+  """Machine, section and decision of every section with test clips.
 
   Args:
     results: content of results.json.
 
   Returns:
-    Name to number, and the source.
+    In the order of the results.
   """
-  # None where the config has no such block.
+  return [
+    (machine, section, decision_of(results, machine, section))
+    for machine, entry in results["machines"].items()
+    for section, part in entry["sections"].items()
+    if part["n_test"]
+  ]
+
+
+def has_labels(results: Results) -> bool:
+  """Whether labels of some section are known, so that it has metrics."""
+  return any(e["auc"] is not None for e in entries_of(results)) or any(
+    e["measured"] for e in entries_of(results)
+  )
+
+
+def published_of(results: Results) -> Mapping[str, Any]:
+  """Published numbers of the challenge's machines that the run is made of.
+
+  Args:
+    results: content of results.json.
+
+  Returns:
+    Name to number, and the source; empty for other machines, whose numbers
+    nobody could compare with them.
+  """
+  machines = results["machines"]
+  # Other sets, synthetic ones too, have machines of the same names.
+  known = all(e["n_train"] == _CHALLENGE_TRAIN for e in machines.values())
+  sets = [k for k, v in CHALLENGE_SETS.items() if v >= set(machines)]
+  if not machines or not known or not sets:
+    return {}
+  # None where the config has no such block; 0.0 stands for unknown.
   given = results.get("published") or {}
-  return {k: v for k, v in given.items() if v}
+  others = set(CHALLENGE_SETS) - set(sets)
+  return {k: v for k, v in given.items() if v and k not in others}
+
+
+def published_score(results: Results) -> tuple[str, float] | None:
+  """The published score that a run's own can be compared with.
+
+  Args:
+    results: content of results.json.
+
+  Returns:
+    Set and fraction; None unless the run has every machine of the set.
+  """
+  known = published_of(results)
+  for name, wanted in CHALLENGE_SETS.items():
+    if name in known and wanted == set(results["machines"]):
+      return name, known[name]
+  return None

@@ -263,8 +263,7 @@ def _rows(
   results: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Row], list[str]]:
   """Rows to draw, and machines without any score of a seed."""
-  # 0.0 stands for unknown in a config.
-  published = (results.get("published") or {}).get("development") or None
+  _, published = record.published_score(results) or ("", None)
   scores = [s["official_score"] for s in runs]
   rows = [Row(ALL, scores, results["official_score"], published)]
   without = []
@@ -306,8 +305,8 @@ def _caption(rows: Sequence[Row], left_out: int, without: Sequence[str]) -> str:
   )
   if rows[0].published is not None:
     caption += (
-      f" Dotted: published, development set ({100 * rows[0].published:.2f}),"
-      " on the challenge's recordings."
+      f" Dotted: published ({100 * rows[0].published:.2f}), on the challenge's"
+      " recordings."
     )
   if left_out > 0:
     caption += f" {left_out} more machines are in the table."

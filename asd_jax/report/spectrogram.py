@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -89,87 +89,263 @@ def limits_of(spectra: Sequence[np.ndarray]) -> tuple[float, float]:
   return max(low, high - 70), high
 
 
-def _bars(
-  axes: "Axes", edges: np.ndarray, drop: np.ndarray, *, sideways: bool
+def is_silent(wave: np.ndarray) -> bool:
+  """Whether a channel `[S]` never changes, as one without a microphone."""
+  return bool(np.all(wave == wave[0]))
+
+
+def band_level(
+  spectrum: np.ndarray, rate: int, low: float, high: float
+) -> float:
+  """Mean level in a frequency band.
+
+  Args:
+    spectrum: `[T, M]` dB, of `mel_spectrogram`.
+    rate: Hz.
+    low: lower edge, Hz.
+    high: upper edge, Hz.
+
+  Returns:
+    dB.
+  """
+  num = spectrum.shape[1]
+  top = filterbank.slaney_mel(np.array(rate / 2.0))
+  ends = filterbank.slaney_mel(np.array([low, high])) / top * num
+  first = min(round(float(ends[0])), num - 1)
+  inside = spectrum[:, first : max(round(float(ends[1])), first + 1)]
+  return float(10 * np.log10(np.mean(10 ** (inside / 10))))
+
+
+# Places of a picture, inches: all is drawn on one pair of axes, because each
+# further one with its ticks takes as long as the whole rest.
+_WIDTH = 4.7
+_LEFT, _RIGHT = 0.55, 3.95
+_PANEL, _GAP, _FOOT, _BARS, _HEAD = 1.25, 0.1, 0.74, 0.42, 0.24
+_ABOVE = 0.1  # between the highest panel and its bars
+_SMALL = 7.5
+# More colours than the eye tells apart in noise make the picture large.
+_NUM_COLOURS = 32
+_NUM_FRAMES = 170
+
+
+class Scale(NamedTuple):
+  """What the pictures of a card share.
+
+  Attributes:
+    rate: Hz.
+    seconds: of the longest.
+    limits: dB of the darkest and the brightest colour.
+  """
+
+  rate: int
+  seconds: float
+  limits: tuple[float, float]
+
+
+def _image(
+  axes: "Axes", values: np.ndarray, extent: tuple, limits: Any
 ) -> None:
-  """Bars of what raises the score (filled) and what lowers it (outline)."""
+  import matplotlib as mpl
+
+  axes.imshow(
+    values, origin="lower", aspect="auto", interpolation="none",
+    cmap=mpl.colormaps["magma"].resampled(_NUM_COLOURS), vmin=limits[0],
+    vmax=limits[1], extent=extent,
+  )  # fmt: skip
+
+
+def _lines(axes: "Axes", ends: Sequence[Any], colour: str) -> None:
+  from matplotlib.collections import LineCollection
+
+  axes.add_collection(
+    LineCollection(list(ends), colors=colour, linewidths=0.7), autolim=False
+  )
+
+
+def _boxes(axes: "Axes", corners: Sequence[Any], filled: np.ndarray) -> None:
+  """Rectangles `(x0, x1, y0, y1)`, filled or in outline."""
   from matplotlib.collections import PolyCollection
 
-  middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) * 0.43
-  low, high, zero = middle - half, middle + half, np.zeros_like(drop)
-  along = np.stack([low, low, high, high], 1)
-  up = np.stack([zero, drop, drop, zero], 1)
-  corners = np.stack([up, along] if sideways else [along, up], -1)  # [N, 4, 2]
-  # A part that lowers the score is as telling as one that raises it.
-  look = [figures.ACCENT if d > 0 else "none" for d in drop]
-  # One shape for all of them: matplotlib takes a millisecond a bar.
+  shapes = [[(a, c), (b, c), (b, d), (a, d)] for a, b, c, d in corners]
+  faces = [figures.ACCENT if f else "none" for f in filled]
   axes.add_collection(
-    PolyCollection(list(corners), fc=look, ec=figures.ACCENT, lw=0.6)
+    PolyCollection(
+      shapes, facecolors=faces, edgecolors=figures.ACCENT, linewidths=0.6
+    ),
+    autolim=False,
   )
-  axes.autoscale_view()
-  axes.set_axis_off()
-  (axes.axvline if sideways else axes.axhline)(0, color=figures.INK, lw=0.7)
+
+
+def _frequencies(axes: "Axes", foot: float, title: str, rate: int) -> None:
+  """Ticks in kHz at the left of a panel, and what the panel is."""
+  shown = np.array([f for f in _TICKS_HZ if f <= rate / 2 * 1.01], float)
+  top = filterbank.slaney_mel(np.array(rate / 2.0))
+  places = foot + _PANEL * filterbank.slaney_mel(shown) / top
+  ends = [((_LEFT - 0.04, y), (_LEFT, y)) for y in places]
+  _lines(axes, ends, figures.FAINT)
+  for hertz, y in zip(shown, places, strict=True):
+    axes.text(_LEFT - 0.07, y, f"{hertz / 1000:g}", ha="right", va="center",
+              fontsize=_SMALL)  # fmt: skip
+  axes.text(0.02, foot + _PANEL / 2, f"{title}, kHz", rotation=90, va="center")
+
+
+def _times(axes: "Axes", seconds: float) -> None:
+  """Ticks in seconds below the lowest panel."""
+  from matplotlib.ticker import MaxNLocator
+
+  ticks = np.asarray(MaxNLocator(6).tick_values(0, seconds))
+  ticks = ticks[(ticks >= 0) & (ticks <= seconds * 1.001)]
+  places = _LEFT + (_RIGHT - _LEFT) * ticks / seconds
+  _lines(axes, [((x, _FOOT - 0.04), (x, _FOOT)) for x in places], figures.FAINT)
+  for value, x in zip(ticks, places, strict=True):
+    axes.text(x, _FOOT - 0.07, f"{value:g}", ha="center", va="top",
+              fontsize=_SMALL)  # fmt: skip
+  axes.text(_RIGHT + 0.08, _FOOT - 0.07, "s", va="top", fontsize=_SMALL)
+
+
+def _levels(axes: "Axes", limits: tuple[float, float]) -> None:
+  """The colours with their levels, below the loudest shown."""
+  span = limits[1] - limits[0]
+  _image(axes, np.linspace(0, 1, 64)[None], (_LEFT, _RIGHT, 0.26, 0.36), (0, 1))
+  for part in (0, 0.25, 0.5, 0.75, 1):
+    x = _LEFT + (_RIGHT - _LEFT) * part
+    level = f"{(part - 1) * span:.0f}" if part < 1 else "0"
+    axes.text(x, 0.22, level, ha="center", va="top", fontsize=_SMALL)
+  axes.text(_RIGHT + 0.08, 0.26, "dB", fontsize=_SMALL)
+
+
+def _spans(drop: np.ndarray) -> tuple[float, float]:
+  """Ends of a scale that holds all bars and zero."""
+  low, high = min(float(drop.min()), 0.0), max(float(drop.max()), 0.0)
+  return (low, high) if high > low else (0.0, 1.0)
+
+
+def _told(drop: float, unit: float | None) -> str:
+  return f"{drop:.2g}" if unit is None else f"{100 * drop / unit:.0f} %"
 
 
 def _reason(
-  above: "Axes",
-  beside: "Axes",
+  axes: "Axes",
+  foot: float,
   reason: record.Reason,
-  seconds: float,
   rate: int,
+  unit: float | None,
 ) -> None:
-  """Draws when and where beside the spectrograms, on their axes."""
-  _bars(above, reason.seconds, reason.time, sideways=False)
-  above.set_xlim(0, seconds)
-  above.set_title("what raises the score: when (above), where (right)")
-  top = filterbank.slaney_mel(np.array(rate / 2.0))
-  edges = filterbank.slaney_mel(reason.hertz) / top
-  _bars(beside, edges, reason.band, sideways=True)
-  beside.set_ylim(0, 1)
+  """Bars of what raises the score (filled) and what lowers it (outline).
+
+  Args:
+    axes: where.
+    foot: of the panel that they stand around.
+    reason: what raises the score.
+    rate: Hz.
+    unit: what counts as a hundred per cent; None writes drops of the score.
+  """
+  top = foot + _PANEL
+  low, high = _spans(reason.time)
+  height = lambda v: top + _ABOVE + _BARS * (v - low) / (high - low)
+  across = lambda s: _LEFT + (_RIGHT - _LEFT) * s / reason.seconds[-1]
+  edges = across(reason.seconds)
+  boxes = [
+    (a + 0.02, b - 0.02, height(0), height(v))
+    for a, b, v in zip(edges[:-1], edges[1:], reason.time, strict=True)
+  ]
+  _lines(axes, [((_LEFT, height(0)), (_RIGHT, height(0)))], figures.INK)
+  told = {"ha": "right", "va": "center", "fontsize": _SMALL}
+  axes.text(_LEFT - 0.07, height(high), _told(high, unit), **told)
+  axes.text(_LEFT - 0.07, height(0), "0", **told)
+  axes.text(_LEFT, height(high) + 0.08, "what raises the score: when (above),"
+            " where (right)", va="bottom")  # fmt: skip
+  low, high = _spans(reason.band)
+  wide = lambda v: _RIGHT + 0.1 + 0.5 * (v - low) / (high - low)
+  mels = filterbank.slaney_mel(reason.hertz)
+  edges = foot + _PANEL * mels / filterbank.slaney_mel(np.array(rate / 2.0))
+  boxes += [
+    (wide(0), wide(v), a + 0.01, b - 0.01)
+    for a, b, v in zip(edges[:-1], edges[1:], reason.band, strict=True)
+  ]
+  _lines(axes, [((wide(0), foot), (wide(0), top))], figures.INK)
+  told = {"ha": "center", "va": "bottom", "fontsize": _SMALL}
+  axes.text(wide(high), top + 0.03, _told(high, unit), **told)
+  every = np.concatenate([reason.time, reason.band])
+  _boxes(axes, boxes, every > 0)
+
+
+def scale_of(waves: Sequence[np.ndarray], rate: int) -> tuple[Scale, list[Any]]:
+  """Spectrograms of some clips and the scale that they share.
+
+  Args:
+    waves: `[C, S]` samples in [-1, 1) each, near first.
+    rate: Hz.
+
+  Returns:
+    The scale, and C spectrograms `[T, M]` of each clip, dB.
+  """
+  spectra = [
+    [mel_spectrogram(x, rate, max_frames=_NUM_FRAMES) for x in wave]
+    for wave in waves
+  ]
+  heard = [
+    spectrum
+    for wave, own in zip(waves, spectra, strict=True)
+    for channel, spectrum in zip(wave, own, strict=True)
+    if not is_silent(channel)
+  ]
+  # Silence would only darken what can be seen.
+  limits = limits_of(heard) if heard else (-1.0, 0.0)
+  seconds = max(wave.shape[1] for wave in waves) / rate
+  return Scale(rate, seconds, limits), spectra
 
 
 def clip(
-  wave: np.ndarray, rate: int, reason: record.Reason | None, name: str
+  sound: record.Sound,
+  spectra: Sequence[np.ndarray],
+  scale: Scale,
+  *,
+  reason: record.Reason | None = None,
+  unit: float | None = None,
 ) -> str:
   """Near and far spectrograms with the reason along their edges.
 
   Args:
-    wave: `[C, S]` samples in [-1, 1), near first.
-    rate: Hz.
+    sound: the clip.
+    spectra: `[T, M]` dB of each channel.
+    scale: what it shares with the picture beside it.
     reason: what raises the score, or None.
-    name: what to call the clip for a screen reader.
+    unit: drop of the score that counts as a hundred per cent; without it the
+      reason's scale is that of the score.
 
   Returns:
     SVG.
   """
-  spectra = [mel_spectrogram(x, rate) for x in wave]
-  low, high = limits_of(spectra)
-  length = wave.shape[1] / rate
+  num, rate = len(spectra), scale.rate
+  length = sound.wave.shape[1] / rate
+  foot = _FOOT + (num - 1) * (_PANEL + _GAP)
+  height = foot + _PANEL + (_ABOVE + _BARS + _HEAD if reason else 0.08)
   with figures.drawing():
-    # The bars of time need a row of their own above the spectrograms.
-    first = 1 if reason else 0
-    height = 0.8 + 1.6 * len(wave) + 0.6 * first
-    fig = figures.figure(5.4, height, left=0.75, right=0.05, top=0.25)
-    heights = [0.35] * first + [1.0] * len(wave)
-    grid = fig.add_gridspec(
-      len(heights),
-      2,
-      height_ratios=heights,
-      width_ratios=(1, 0.16),
-      wspace=0.04,
-      hspace=0.1,
-    )
-    names = ("near", "far") if len(wave) > 1 else ("spectrogram",)
-    for i, (spectrum, title) in enumerate(zip(spectra, names, strict=False)):
-      axes = fig.add_subplot(grid[i + first, 0])
-      panel(axes, spectrum, rate, seconds=length, limits=(low, high))
-      axes.set_ylabel(f"{title}, kHz")
-      # Channels share the time axis; it is labelled once, at the foot.
-      if i + 1 < len(wave):
-        axes.tick_params(labelbottom=False)
-      else:
-        axes.set_xlabel("time, s")
+    fig = figures.figure(_WIDTH, height, left=0, right=0, top=0, bottom=0)
+    axes = fig.add_subplot()
+    axes.set_axis_off()
+    names = ("near", "far") if num > 1 else ("spectrogram",)
+    end = _LEFT + (_RIGHT - _LEFT) * length / scale.seconds
+    for i, (title, wave) in enumerate(zip(names, sound.wave, strict=False)):
+      low = foot - i * (_PANEL + _GAP)
+      extent = (_LEFT, end, low, low + _PANEL)
+      _frequencies(axes, low, title, rate)
+      # Black would look like a picture of something.
+      if is_silent(wave):
+        middle = (_LEFT + end) / 2, low + _PANEL / 2
+        axes.text(*middle, "no signal", ha="center", va="center")
+        a, b, c, d = extent
+        box = [(a, c), (b, c), (b, d), (a, d), (a, c)]
+        _lines(axes, [box], figures.FAINT)
+        continue
+      _image(axes, spectra[i].T, extent, scale.limits)
+    _times(axes, scale.seconds)
+    _levels(axes, scale.limits)
     if reason:
-      above, beside = fig.add_subplot(grid[0, 0]), fig.add_subplot(grid[1, 1])
-      _reason(above, beside, reason, length, rate)
-    return figures.svg(fig, f"Spectrograms of {name}, near above far")
+      _reason(axes, foot, reason, rate, unit)
+    axes.set(xlim=(0, _WIDTH), ylim=(0, height))
+    label = f"Spectrograms of {sound.name}, near above far"
+    return figures.svg(
+      fig, label if num > 1 else f"Spectrogram of {sound.name}"
+    )

@@ -1,7 +1,9 @@
 """The numbers that matter most, as tiles at the head of the page."""
 
 from asd_jax.metrics import total
-from asd_jax.report import record, text
+from asd_jax.report import record, text, words
+
+_MAX_NAMED = 3
 
 
 def _tile(big: str, small: str) -> str:
@@ -46,42 +48,103 @@ def _score_tile(results: record.Results) -> str:
 def _published_tile(results: record.Results) -> str:
   known = record.published_of(results)
   # A config may know one of the two sets only.
-  sets = [k for k in ("development", "evaluation") if k in known]
+  sets = [k for k in record.CHALLENGE_SETS if k in known]
   if not sets:
-    return _tile(text.MISSING, "no published number of this system is known")
+    return ""
   big = " / ".join(text.percent(known[k]) for k in sets)
   score, gap = results["official_score"], ""
-  if score is not None and "development" in known:
-    gap = score - known["development"]
-    gap = f" This run: {text.difference(gap)} points to {sets[0]}."
+  whole = record.published_score(results)
+  if score is not None and whole:
+    gap = f" This run: {text.difference(score - whole[1])} points."
   source = f" {text.escape(known['source'])}" if "source" in known else ""
   return _tile(
     big,
-    f"published, {' / '.join(sets)} set{source}. On the challenge's"
-    " recordings: not comparable unless this run used the same." + gap,
+    f"published, all machines of the {' / '.join(sets)} set{source}: not"
+    f" comparable unless this run used the challenge's recordings.{gap}",
   )
 
 
+def _shortages(short: list[tuple[str, str, record.Decision]]) -> str:
+  """Which machines lack clips, and how many."""
+  several = len(short) > 1
+  named = [
+    f"{text.escape(machine)}: " * several + words.shortage(how)
+    for machine, _, how in short[:_MAX_NAMED]
+  ]
+  more = len(short) - _MAX_NAMED
+  return "; ".join(named) + f"; and {more} more" * (more > 0)
+
+
 def _alarm_tile(results: record.Results) -> str:
-  entries = list(record.entries_of(results))
-  num = sum(e["n_test"] for e in entries)
-  if not num:
+  every = record.decisions_of(results)
+  if not every:
     return _tile("0", "test clips: detectors are fitted, nothing was scored")
-  alarms = sum(e["num_anomalous"] for e in entries)
+  short = [one for one in every if not one[2].possible]
+  if len(short) == len(every):
+    return _tile("no decision", f"no decision possible: {_shortages(short)}")
+  entries = [
+    results["machines"][m]["sections"][s] for m, s, how in every if how.possible
+  ]
+  num = sum(e["n_test"] for e in entries)
   small = f"of {text.plural(num, 'test clip')} called anomalous"
-  rule = results["config"].get("threshold", {})
-  # Only this rule promises a rate, and only where it found a threshold.
-  if rule.get("name") == "conformal":
-    rate = rule.get("false_alarm_rate", 0.1)
-    judged = sum(e["n_test"] for e in entries if e["threshold"] is not None)
-    small += f"; if all were normal, about {rate * judged:.0f} would be"
-    kinds = [k for e in entries for k in e["training_scores"].values()]
-    small += ", or more: see the notes" if "in_sample" in kinds else ""
-  return _tile(str(alarms), small)
+  # Only one rule promises a rate.
+  hows = [how for _, _, how in every if how.possible]
+  if all(how.promises for how in hows):
+    expected = sum(
+      how.false_alarm_rate * e["n_test"]
+      for how, e in zip(hows, entries, strict=True)
+    )
+    small += f"; if all were normal, about {expected:.0f} would be"
+    if any(how.in_sample for how in hows):
+      small += ", or many more: the decisions are in-sample"
+  else:
+    small += "; this rule promises no false-alarm rate"
+  if short:
+    small += f". No decision possible for others: {_shortages(short)}"
+  return _tile(str(sum(e["num_anomalous"] for e in entries)), small)
+
+
+def _measured_tile(results: record.Results) -> str:
+  rates = results["measured"].get("all")
+  if not rates:
+    return ""
+  return _tile(
+    f"{text.percent(rates['false_alarm_rate'], digits=1)} /"
+    f" {text.percent(rates['recall'], digits=1)}",
+    "measured, %: normal clips called anomalous,"
+    f" {words.false_alarms(rates)}, and anomalies found,"
+    f" {words.detections(rates)}",
+  )
+
+
+def _learned_tile(results: record.Results) -> str:
+  """What the decisions of a run without labels rest on."""
+  every = record.decisions_of(results)
+  if len(every) != 1:
+    return ""
+  ((machine, _, how),) = every
+  num = results["machines"][machine]["n_train"]
+  small = "normal clips to compare with"
+  if how.promises:
+    small += (
+      f"; at most {100 * how.false_alarm_rate:.3g} in 100 new normal clips are"
+      " to be called anomalous"
+    )
+  return _tile(str(num), small)
 
 
 def summary(results: record.Results) -> str:
-  """The numbers that matter most, as tiles."""
-  tiles = _score_tile, _published_tile, _alarm_tile
+  """The numbers that matter most, as tiles.
+
+  Args:
+    results: content of results.json.
+
+  Returns:
+    HTML.
+  """
+  tiles = _score_tile, _published_tile, _measured_tile, _alarm_tile
+  # A row of dashes is no answer: without labels there are decisions only.
+  if not record.has_labels(results):
+    tiles = _alarm_tile, _learned_tile
   inside = "".join(tile(results) for tile in tiles)
   return f'<ul class="tiles">{inside}</ul>'

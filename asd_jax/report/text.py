@@ -1,7 +1,9 @@
 """Text of a page: escaping, numbers, tables, the frame and its style sheet."""
 
+import collections
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -125,6 +127,31 @@ def table(
   )
 
 
+def distinct(body: str) -> str:
+  """Gives the ids inside equal pictures different names.
+
+  Args:
+    body: HTML with pictures of `figures.svg`.
+
+  Returns:
+    The same page, in which no id stands twice.
+  """
+  seen: collections.Counter[str] = collections.Counter()
+
+  def renamed(found: re.Match[str]) -> str:
+    picture = found[0]
+    prefix = re.search(r'[#"](p[0-9a-f]{8})', picture)
+    if prefix is None:
+      return picture
+    seen[prefix[1]] += 1
+    # The first keeps its names: a page without equal pictures is as it was.
+    if (num := seen[prefix[1]]) == 1:
+      return picture
+    return re.sub(rf'([#"]{prefix[1]})', rf"\g<1>n{num}", picture)
+
+  return re.sub(r"<svg .*?</svg>", renamed, body, flags=re.DOTALL)
+
+
 def page(title: str, body: str) -> str:
   """A page that needs nothing else and may load nothing.
 
@@ -141,7 +168,7 @@ def page(title: str, body: str) -> str:
     '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
     f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     f"<title>{title}</title>\n<style>{CSS}</style></head>\n"
-    f"<body>{body}</body></html>\n"
+    f"<body>{distinct(body)}</body></html>\n"
   )
 
 
@@ -205,7 +232,17 @@ gap:.8rem;margin:1rem 0;padding:0;list-style:none}
 border-radius:.5rem;padding:.8rem 1rem}
 .tiles b{display:block;font-size:1.9rem;line-height:1.25;font-weight:650}
 .tiles span{color:var(--soft);font-size:.9rem}
-.scroll{overflow-x:auto;margin:.6rem 0 1rem}
+/* Positioned, or what only a screen reader finds would widen a phone's page. */
+.scroll{position:relative;overflow-x:auto;margin:.6rem 0 1rem}
+.long .scroll{max-height:36rem;overflow-y:auto}
+.long thead th{position:sticky;top:0;background:var(--bg)}
+.list tbody th{font-weight:400;max-width:24rem}
+.list th,.list td{text-align:left;font-size:.92rem}
+.list td:nth-last-child(1),.list th:last-child{text-align:right}
+.tag{display:none}
+.words{white-space:normal;min-width:7rem;display:inline-block}
+@media (min-width:56rem){.words{white-space:nowrap}}
+.alarm{color:var(--anomaly);font-weight:650}
 table{border-collapse:collapse;min-width:100%}
 caption{text-align:left;color:var(--soft);font-size:.9rem;
 padding-bottom:.4rem}
@@ -222,8 +259,12 @@ tfoot th,tfoot td{font-weight:650;border-bottom:0;
 border-top:2px solid var(--faint)}
 td small,td .diff{display:block;line-height:1.3}
 th.sub,.sub{font-weight:400;color:var(--soft)}
-.pair{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;align-items:flex-start}
-.pair figure{flex:1 1 17rem;margin:0}
+.pair{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;align-items:flex-end}
+.machine-pictures .pair{align-items:flex-start}
+.clip .pair{align-items:stretch}
+.clip figure{display:flex;flex-direction:column;max-width:28rem}
+.clip figure svg{margin-top:auto}
+.pair figure{flex:1 1 17rem;min-width:0;margin:0}
 .machine-pictures{margin:1.4rem 0}
 @media screen{.clip,.machine-pictures{content-visibility:auto;
 contain-intrinsic-size:auto 26rem}}
@@ -237,8 +278,17 @@ padding:.9rem 1rem;margin:1rem 0}
 .facts{display:flex;flex-wrap:wrap;gap:.1rem 1.2rem;list-style:none;
 padding:0;margin:0 0 .5rem;font-size:.92rem}
 .why{margin:.3rem 0 .5rem;padding-left:1.1rem;font-size:.92rem}
-.player{display:flex;flex-wrap:wrap;align-items:center;gap:.3rem 1rem}
-audio{width:100%;max-width:26rem;height:2.6rem}
+.player{display:flex;align-items:center;gap:.6rem;margin:.3rem 0;
+font-size:.85rem;color:var(--soft)}
+.player>span:first-child{flex:0 0 3rem}
+audio{flex:1;min-width:0;max-width:26rem;height:2.4rem}
+@media (max-width:40rem){tbody th{max-width:9rem}th,td{padding:.35rem .4rem}
+.list thead{display:none}
+.list tr{display:flex;flex-wrap:wrap;gap:0 .9rem;padding:.45rem 0;
+border-bottom:1px solid var(--line)}
+.list tbody th{flex:1 0 100%;max-width:none}
+.list th,.list td{padding:0;border:0}.list td:empty{display:none}
+.tag{display:inline;color:var(--soft)}}
 summary{cursor:pointer;padding:.4rem 0;font-weight:600}
 pre{background:var(--panel);border:1px solid var(--line);
 border-radius:.5rem;padding:.8rem;overflow:auto;font-size:.8rem;
@@ -247,11 +297,6 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;
 margin:.4rem 0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 .notes li{overflow-wrap:anywhere;margin:.2rem 0}
-@media (min-width:56rem){.clip{display:grid;column-gap:1.5rem;
-grid-template-columns:minmax(0,1fr) 35rem;align-items:start;
-grid-template-rows:auto auto auto 1fr}
-.clip>*{grid-column:1}.clip>figure{grid-column:2;grid-row:1/span 6;
-margin:0}}
 @media print{:root{color-scheme:light;--bg:#fff;--ink:#000;--soft:#444;
 --faint:#888;--line:#bbb;--panel:#fff;--normal:#0067a3;--anomaly:#c04a00;
 --accent:#8a3ffc;--focus:#000}
@@ -264,6 +309,7 @@ h2,h3,caption{break-after:avoid}
 thead{display:table-header-group}
 pre{max-height:none;white-space:pre-wrap;overflow-wrap:anywhere}
 svg{max-width:8.5cm!important}
-details::details-content{content-visibility:visible;block-size:auto}}
+.long .scroll{max-height:none}
+details:not(.closed)::details-content{content-visibility:visible;block-size:auto}}
 @page{margin:15mm}
 """

@@ -4,7 +4,11 @@ What needs the system or the recordings is computed here and in `suspects`, so
 that the report itself is made of plain data.
 """
 
+import functools
+import os
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +23,32 @@ from asd_jax.runs import results, suspects
 _MAX_DENOISED = 12
 
 
-def scores_of(entry: Any) -> record.Section:
+_TRAIN_KINDS = {"loo": "leave-one-out", "in_sample": "in-sample"}
+
+
+def link_to(path: Path, out: Path) -> str:
+  """How a page in a folder names a file, whatever its name holds.
+
+  Args:
+    path: the file.
+    out: the page's folder.
+
+  Returns:
+    A relative URL.
+  """
+  # `..` of a link leads to where the link points, not back.
+  folder, page = os.path.realpath(path.parent), os.path.realpath(out)
+  relative = os.path.relpath(os.path.join(folder, path.name), page)
+  # Bytes: names need not be UTF-8.
+  return urllib.parse.quote(os.fsencode(relative))
+
+
+def scores_of(entry: Any, out: Path) -> record.Section:
   """The scores of one section as the report takes them.
 
   Args:
     entry: `results.Scored`.
+    out: folder of the page.
 
   Returns:
     Plain data.
@@ -31,12 +56,18 @@ def scores_of(entry: Any) -> record.Section:
   as_array = lambda flags: None if flags is None else np.array(flags, bool)
   is_anomaly, is_target = results.flags_of(entry.clips)
   score, train = (np.asarray(x, np.float64) for x in (entry.score, entry.train))
+  kinds = set(entry.section.facts["training_scores"].values())
   return record.Section(
-    score,
-    as_array(is_anomaly),
-    as_array(is_target),
-    train,
-    entry.section.threshold,
+    score=score,
+    is_anomaly=as_array(is_anomaly),
+    is_target=as_array(is_target),
+    train=train,
+    train_kind=" and ".join(_TRAIN_KINDS[k] for k in sorted(kinds)),
+    threshold=entry.section.threshold,
+    decision=np.asarray(entry.decisions),
+    p_value=np.asarray(entry.p_values, np.float64),
+    names=[c.name for c in entry.clips],
+    links=[link_to(c.path, out) for c in entry.clips],
   )
 
 
@@ -143,15 +174,19 @@ def record_of(
     machines: what was read.
     scored: machine to section to scores.
     found: content of results.json.
-    config: `sample_rate`.
+    config: `sample_rate`, `output_dir`.
     states: `(machine, section) -> fitted state`.
 
   Returns:
     Plain data.
   """
+  out = Path(config["output_dir"])
+  link = functools.partial(link_to, out=out)
   return record.Run(
     found,
-    {m: {s: scores_of(v) for s, v in e.items()} for m, e in scored.items()},
-    suspects.find(programs, machines, scored, config, states),
+    {
+      m: {s: scores_of(v, out) for s, v in e.items()} for m, e in scored.items()
+    },
+    suspects.find(programs, machines, scored, config, states, link=link),
     find_denoised(programs, scored, config, states),
   )

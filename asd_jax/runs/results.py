@@ -12,7 +12,9 @@ import numpy as np
 from asd_jax.data import clips
 from asd_jax.engine import detector
 from asd_jax.engine import system as system_lib
-from asd_jax.metrics import official, total, uncertainty
+from asd_jax.metrics import decisions, official, total, uncertainty
+from asd_jax.report import record
+from asd_jax.runs import decided
 
 Config = dict[str, Any]
 
@@ -45,6 +47,18 @@ class Scored(NamedTuple):
   def seeds(self) -> np.ndarray:
     """`[Q, K]` scores seed by seed."""
     return np.asarray(self.scores.seeds)
+
+  @property
+  def decisions(self) -> np.ndarray:
+    """`[Q]` int: 1 anomalous, 0 normal, -1 no decision possible."""
+    if math.isinf(self.section.threshold):
+      return np.full(len(self.clips), record.UNDECIDED)
+    return np.asarray(self.decision, int)
+
+  @property
+  def p_values(self) -> np.ndarray:
+    """`[Q]`, NaN where it is unknown."""
+    return np.full(len(self.clips), np.nan)
 
 
 def flags_of(
@@ -92,7 +106,9 @@ def _noise_transfer(sections: dict[str, Scored]) -> dict[str, float]:
   return {branch: float(np.median(x)) for branch, x in found.items()}
 
 
-def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
+def _machine_entry(
+  config: Config, sections: dict[str, Scored]
+) -> dict[str, Any]:
   metrics = {
     s: section_metrics(v, v.score, decision=v.decision)
     for s, v in sections.items()
@@ -115,10 +131,18 @@ def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
       "threshold": finite(scored.section.threshold),
       "thresholds": scored.section.thresholds,
       "training_scores": scored.section.facts["training_scores"],
-      "num_anomalous": int(scored.decision.sum()),
       "bootstrap": interval,
+      **decided.entry(scored, (is_anomaly, is_target), config),
     }
   return entry
+
+
+def _measured(entries: Mapping[str, Any]) -> dict[str, Any]:
+  """Rates of decisions over all sections; empty unless all have them."""
+  parts = [p for e in entries.values() for p in e["sections"].values()]
+  rates = [p["measured"] for p in parts if p["n_test"]]
+  # Over some machines they would be those of another set.
+  return decisions.pooled(rates) if all(rates) else {}
 
 
 def finite(value: float) -> float | None:
@@ -228,7 +252,7 @@ def collect(
   Returns:
     Plain data.
   """
-  entries = {n: _machine_entry(s) for n, s in scored.items()}
+  entries = {n: _machine_entry(config, s) for n, s in scored.items()}
   found = total.total(
     {
       name: [e["sections"][s] for s, v in scored[name].items() if v.clips]
@@ -258,6 +282,7 @@ def collect(
     "machines": entries,
     "official_score": found.score,
     "official_score_over": found.record(),
+    "measured": _measured(entries),
     "per_seed": per_seed,
     "per_member": per_member,
     "labels_from": labels_from(scored),

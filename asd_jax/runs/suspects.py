@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from asd_jax import errors
 from asd_jax.data import audio, clips
 from asd_jax.engine.programs import Programs
 from asd_jax.report import record
-from asd_jax.runs import explain
+from asd_jax.runs import decided, explain
 
 # A page of a few cards is read; one of two hundred is not.
 PER_MACHINE = 3
@@ -106,7 +107,8 @@ def bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> record.Suspect:
     clip.domain,
     clip.label,
     score,
-    entry.section.threshold,
+    int(entry.decisions[pick.row]),
+    decided.known(entry.p_values[pick.row]),
     float(np.median(entry.train)),
     float(np.mean(entry.train < score)),
   )
@@ -118,10 +120,13 @@ class _Explainer:
   Args:
     programs: the compiled system.
     rate: Hz.
+    link: where the page finds a file.
   """
 
-  def __init__(self, programs: Programs, rate: int) -> None:
-    self._programs = programs
+  def __init__(
+    self, programs: Programs, rate: int, link: Callable[[Path], str]
+  ) -> None:
+    self._programs, self._link = programs, link
     # Compiled at the first suspect, if there is a bank at all.
     self._bank = explain.bank_scorer(programs.system)
     self._rate = rate
@@ -130,15 +135,18 @@ class _Explainer:
   def _read(self, clip: clips.Clip) -> np.ndarray:
     return audio.read(clip.path, sample_rate=self._rate)[0]
 
+  def _sound(self, clip: clips.Clip, wave: np.ndarray) -> record.Sound:
+    return record.Sound(clip.name, self._link(clip.path), audio.to_float(wave))
+
   def _by_spectrum(
     self, key: tuple[str, str], wave: np.ndarray, train: Sequence[clips.Clip]
-  ) -> list[tuple[str, np.ndarray]]:
+  ) -> list[tuple[clips.Clip, np.ndarray]]:
     """The training clips of nearest spectrum, from a few spread evenly."""
     # Only the last section is kept: suspects come machine by machine.
     if key not in self._sampled:
       step = max(1, len(train) // _NUM_SAMPLED)
       some = train[::step][:_NUM_SAMPLED]
-      read = [(c.name, self._read(c)) for c in some]
+      read = [(c, self._read(c)) for c in some]
       mean = [explain.mean_spectrum(x, self._rate) for _, x in read]
       self._sampled = {key: (read, mean)}
     known, means = self._sampled[key]
@@ -158,7 +166,7 @@ class _Explainer:
     state: Any,
     train: Sequence[clips.Clip],
     wave: np.ndarray,
-  ) -> tuple[list[tuple[int, float]], list[tuple[str, np.ndarray]]]:
+  ) -> tuple[list[tuple[int, float]], list[tuple[clips.Clip, np.ndarray]]]:
     """Nearest rows with their scores, and the clips that parts come from."""
     if not explain.has_bank(state):
       key = suspect.machine, suspect.section
@@ -169,7 +177,7 @@ class _Explainer:
     )
     # The nearest clips differ from it in the fault and in little else.
     near = [train[i] for i, _ in neighbours[:_NUM_REFERENCES]]
-    return neighbours, [(c.name, self._read(c)) for c in near]
+    return neighbours, [(c, self._read(c)) for c in near]
 
   def explain(
     self,
@@ -184,7 +192,7 @@ class _Explainer:
     Args:
       suspect: without them.
       clip: its file.
-      state: fitted state of its section.
+      state: fitted state of its section; None past the deadline.
       train: training clips of its section.
       deadline: of the reason, by `time.perf_counter`.
 
@@ -207,11 +215,12 @@ class _Explainer:
       problem = _TOO_SLOW
     return suspect._replace(
       problem=problem,
-      wave=audio.to_float(wave),
+      sound=self._sound(clip, wave),
       rate=self._rate,
       reason=reason,
       neighbours=tuple((train[i].name, s) for i, s in neighbours),
-      references=tuple(name for name, _ in references),
+      references=tuple(c.name for c, _ in references),
+      normal=self._sound(*references[0]) if references else None,
     )
 
 
@@ -222,6 +231,7 @@ def find(
   config: Mapping[str, Any],
   states: Callable[[str, str], Any],
   *,
+  link: Callable[[Path], str],
   seconds: float = _BUDGET_SECONDS,
 ) -> list[record.Suspect]:
   """Finds the most suspicious clips and why they are.
@@ -232,13 +242,13 @@ def find(
     scored: machine to section to scores.
     config: `sample_rate`.
     states: `(machine, section) -> fitted state`.
+    link: where the page finds a file.
     seconds: no clip is explained after this time.
 
   Returns:
     Suspects in the order to show them.
   """
-  rate = config["sample_rate"]
-  explainer = _Explainer(programs, rate)
+  explainer = _Explainer(programs, config["sample_rate"], link)
   train = {m.name: m.train for m in machines}
   start = time.perf_counter()
   out = []
@@ -248,16 +258,10 @@ def find(
     clip = entry.clips[pick.row]
     same = [c for c in train[pick.machine] if c.section == pick.section]
     try:
-      if time.perf_counter() - start < seconds:
-        state = states(pick.machine, pick.section)
-        suspect = explainer.explain(suspect, clip, state, same, start + seconds)
-      else:
-        wave, _ = audio.read(clip.path, sample_rate=rate)
-        suspect = suspect._replace(
-          wave=audio.to_float(wave),
-          rate=rate,
-          problem=_TOO_SLOW,
-        )
+      # Without time there is no reason; spectra still find the nearest clip.
+      late = time.perf_counter() > start + seconds
+      state = None if late else states(pick.machine, pick.section)
+      suspect = explainer.explain(suspect, clip, state, same, start + seconds)
     except errors.InputError as error:  # changed or removed since it was scored
       suspect = suspect._replace(problem=str(error))
     out.append(suspect)

@@ -6,9 +6,9 @@ import types
 import numpy as np
 import pytest
 
-from asd_jax.metrics import official
+from asd_jax.metrics import decisions, official
 from asd_jax.report import page as report_page
-from asd_jax.report import record, spectrogram
+from asd_jax.report import record, spectrogram, summary
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 ODD = "<script>alert('ü')<i>\udcff\u202e\"&.wav"
@@ -38,35 +38,74 @@ class Reader(html.parser.HTMLParser):
 
 
 def section(num=8, *, labelled=True, domains=True, threshold=1.0, seed=0):
+  """Scores of made-up clips, by a threshold or (None) by p-values."""
   rng = np.random.default_rng(seed)
+  score, train = rng.normal(size=num), rng.normal(size=12)
+  p_value = (1 + (train >= score[:, None]).sum(axis=1)) / (len(train) + 1)
+  if threshold is not None:
+    decision, p_value = score > threshold, np.full(num, np.nan)
+  else:
+    decision = p_value <= 0.1
   return record.Section(
-    rng.normal(size=num),
-    np.arange(num) % 2 == 1 if labelled else None,
-    np.arange(num) // 2 % 2 == 1 if domains else None,
-    rng.normal(size=12),
-    threshold,
+    score=score,
+    is_anomaly=np.arange(num) % 2 == 1 if labelled else None,
+    is_target=np.arange(num) // 2 % 2 == 1 if domains else None,
+    train=train,
+    train_kind="out of fold",
+    threshold=math.inf if threshold is None else threshold,
+    decision=decision.astype(int),
+    p_value=p_value,
+    names=[f"{i}.wav" for i in range(num)],
+    links=[f"../{i}.wav" for i in range(num)],
   )
+
+
+def undecided(num=8):
+  """Clips for whose decision there are too few normal ones."""
+  made = section(num, labelled=False, domains=False)
+  return made._replace(
+    train=made.train[:6], threshold=math.inf, decision=np.full(num, -1)
+  )
+
+
+def decision_of(part):
+  num, rule = len(part.train), "conformal"
+  return record.Decision(
+    "quantile" if math.isfinite(part.threshold) else rule, 0.1, False, 10,
+    num, 9, num >= 9,
+  )  # fmt: skip
 
 
 def entry_of(part):
   metrics = official.clip_metrics(part.score, part.is_anomaly, part.is_target)
-  limit = part.threshold
+  limit, alarm = part.threshold, part.decision == 1
+  how = decision_of(part)
+  rates = {}
+  if len(part.score) and part.is_anomaly is not None:
+    rates = decisions.measured(alarm, part.is_anomaly, part.is_target)
   return {
     **metrics,
     "n_train": len(part.train),
     "n_test": len(part.score),
     "threshold": limit if math.isfinite(limit) else None,
-    "num_anomalous": int((part.score > limit).sum()),
+    "num_anomalous": int(alarm.sum()),
+    "flagged": [
+      {"file": part.names[i], "score": float(part.score[i]),
+       "p_value": float(part.p_value[i])}
+      for i in np.flatnonzero(alarm)
+    ],
+    "decision": how._asdict(),
+    "measured": rates,
     "training_scores": {"a": "loo"},
     "bootstrap": None,
-  }
+  }  # fmt: skip
 
 
 def suspects_of(sections, name="{}.wav"):
   """The first clip of every section, as if it stood out."""
   return [
     record.Suspect(machine, number, name.format(0), "source", None,
-                   float(part.score[0]), part.threshold, 0.1, 0.5)
+                   float(part.score[0]), int(part.decision[0]), None, 0.1, 0.5)
     for machine, parts in sections.items()
     for number, part in parts.items()
     if len(part.score)
@@ -90,6 +129,8 @@ def results_of(sections, *, seeds=1, notes=(), **more):
       "n_test": sum(e["n_test"] for e in found),
       "sections": entries,
     }  # fmt: skip
+  every = [e["measured"] for m in machines.values()
+           for e in m["sections"].values() if e["n_test"]]  # fmt: skip
   total = official.official_score([m["score"] for m in machines.values()])
   per_seed = [
     {
@@ -105,6 +146,7 @@ def results_of(sections, *, seeds=1, notes=(), **more):
     "seeds": list(range(seeds)),
     "machines": machines,
     "official_score": total,
+    "measured": decisions.pooled(every) if all(every) else {},
     "per_seed": per_seed,
     "seed_summary": {"mean": total, "std": 0.01} if total else None,
     "published": {"development": 0.5766, "evaluation": 0.0, "source": "[X26]"},
@@ -123,7 +165,8 @@ def checked(page):
   assert not reader.stack
   assert len(set(reader.ids)) == len(reader.ids)
   for url in reader.urls:
-    assert url.startswith(("#", "data:")), url[:80]
+    # Links to recordings are relative: they lead to nobody else's machine.
+    assert url.startswith(("#", "data:", "../")), url[:80]
     assert not url.startswith("#") or url[1:] in reader.ids, url
   assert "script" not in reader.tags
   return reader
@@ -137,7 +180,8 @@ RUNS = {
   "no test clips": {"fan": {"00": section(0)}},
   "one clip": {"fan": {"00": section(1, labelled=False, domains=False)}},
   "one labelled clip": {"fan": {"00": section(1)}},
-  "infinite threshold": {"fan": {"00": section(threshold=math.inf)}},
+  "by p-value": {"fan": {"00": section(threshold=None)}},
+  "undecided": {"fan": {"00": undecided()}},
   "odd names": {"<i>ü$_$": {"00": section()}},
 }
 
@@ -200,8 +244,10 @@ def test_a_clip_card_has_spectrograms_sound_and_reason():
   (suspect,) = suspects_of(sections, "{}" + ODD)
   time_drop, band_drop = np.zeros(10), np.zeros(12)
   time_drop[3], band_drop[7] = 0.5, 0.9
+  noise = rng.normal(size=(2, 40_000)).astype(np.float32) / 10
   suspect = suspect._replace(
-    wave=rng.normal(size=(2, 40_000)).astype(np.float32) / 10,
+    sound=record.Sound(ODD, "../x.wav", noise),
+    normal=record.Sound(ODD, "", np.stack([noise[0] / 2, 0 * noise[1]])),
     score=2.0,
     typical=1.0,
     reason=record.Reason(
@@ -214,8 +260,11 @@ def test_a_clip_card_has_spectrograms_sound_and_reason():
   reader = checked(page)
   assert "audio" in reader.tags
   assert "image" in reader.tags
+  # Near and far of the clip, and near of its neighbour, whose far is silent.
+  assert reader.tags.count("audio") == 3
+  assert page.count("no signal") == 2
   assert "<b>0.8 to 1.0 s</b> (50&nbsp;%)" in page
-  assert "<b>4.7 kHz to 5.3 kHz</b> (90&nbsp;%)" in page
+  assert "<b>4.7 kHz to 5.3 kHz</b> (90&nbsp;%, 6&nbsp;dB louder)" in page
   assert "above 50&nbsp;% of the training clips" in page
 
 
@@ -238,18 +287,30 @@ def test_denoised_clips_are_shown_and_may_be_gone():
 
 def test_silence_and_short_clips_can_be_drawn():
   for wave in (np.zeros((1, 300), np.float32), np.zeros((2, 20_000))):
-    drawn = spectrogram.clip(wave, 16_000, None, "x")
+    scale, (spectra,) = spectrogram.scale_of([wave], 16_000)
+    drawn = spectrogram.clip(record.Sound("x", "", wave), spectra, scale)
     assert drawn.startswith("<svg")
+    assert drawn.count("no signal") == len(wave)
 
 
-def test_published_number_and_difference_are_shown():
-  run = run_of(RUNS["usual"])
-  page = report_page.page(run)
-  gap = 100 * (run.results["official_score"] - 0.5766)
-  assert "57.66" in page
-  assert "[X26]" in page
-  assert f"{abs(gap):.2f}" in page
-  assert "not comparable" in page
+def test_published_numbers_are_those_of_the_challenges_machines():
+  names = sorted(record.DEVELOPMENT)
+  results = results_of({n: {"00": section()} for n in names})
+  # A set of the same names and of other recordings.
+  assert "57.66" not in summary.summary(results)
+  for entry in results["machines"].values():
+    entry["n_train"] = 1000
+  told = summary.summary(results)
+  gap = 100 * (results["official_score"] - 0.5766)
+  assert "57.66" in told
+  assert "[X26]" in told
+  assert f"{abs(gap):.2f}" in told
+  assert "not comparable" in told
+  results["machines"]["pump"] = results["machines"].pop("fan")
+  assert not record.published_of(results)
+  del results["machines"]["pump"]
+  assert record.published_of(results)["development"] == 0.5766
+  assert record.published_score(results) is None
 
 
 @pytest.mark.slow
@@ -258,7 +319,10 @@ def test_two_hundred_machines_stay_small_and_quick():
   one = section(24)
   sections = {f"machine{i:03}": {"00": one} for i in range(200)}
   wave = rng.normal(size=(2, 160_000)).astype(np.float32) / 10
-  suspects = [s._replace(wave=wave) for s in suspects_of(sections)[:12]]
+  sound = record.Sound("x.wav", "../x.wav", wave)
+  suspects = [
+    s._replace(sound=sound, normal=sound) for s in suspects_of(sections)[:12]
+  ]
   notes = [f"clip{i}.wav: channel 1 is silent" for i in range(40_000)]
   found = results_of({"m": {"00": one}}, seeds=3, notes=notes)
   found["machines"] = dict.fromkeys(sections, found["machines"]["m"])
@@ -266,6 +330,6 @@ def test_two_hundred_machines_stay_small_and_quick():
   page = report_page.page(record.Run(found, sections, suspects))
   assert time.perf_counter() - start < 30
   reader = checked(page)
-  assert reader.tags.count("audio") == len(suspects)
+  assert reader.tags.count("audio") == 4 * len(suspects)
   assert "188 are left out" in page
   assert "39800 more" in page

@@ -171,19 +171,24 @@ def finder(tmp_path, rng, bank, seconds=30.0):
   machine = clips.read_plain(tmp_path / "normal", tmp_path / "test", name="m")
   scored = {"m": {"00": types.SimpleNamespace(
     clips=machine.test, score=np.array([3.0, 4.0]), train=np.arange(7.0),
-    section=types.SimpleNamespace(threshold=2.0),
+    decisions=np.array([1, -1]), p_values=np.array([0.1, np.nan]),
   )}}  # fmt: skip
   compiled = programs.Programs(system, {}, 4)
   return lambda: suspects.find(
     compiled, [machine], scored, {"sample_rate": RATE},
-    lambda machine, section: state, seconds=seconds,
+    lambda machine, section: state, link=lambda path: f"../{path.name}",
+    seconds=seconds,
   )  # fmt: skip
 
 
 def test_suspects_come_with_sound_neighbours_and_reason(tmp_path, rng, bank):
   first, second = finder(tmp_path, rng, bank)()
   assert (first.name, second.name) == ("1.wav", "0.wav")
-  assert first.wave is not None
+  assert first.sound.wave.shape == first.normal.wave.shape
+  assert first.sound.link == "../1.wav"
+  assert first.normal.name == first.references[0]
+  assert (first.decision, first.p_value) == (-1, None)
+  assert (second.decision, second.p_value) == (1, 0.1)
   assert first.reason is not None
   assert len(first.neighbours) == 2
   assert first.neighbours[0][1] <= first.neighbours[1][1]
@@ -195,14 +200,15 @@ def test_a_clip_that_is_gone_is_named_and_stops_nothing(tmp_path, rng, bank):
   find = finder(tmp_path, rng, bank)
   (tmp_path / "test" / "1.wav").unlink()
   first, second = find()
-  assert first.wave is None
+  assert first.sound is None
   assert "1.wav" in first.problem
   assert second.reason is not None
 
 
 def test_reasons_stop_when_time_is_up(tmp_path, rng, bank):
   first, _ = finder(tmp_path, rng, bank, seconds=-1.0)()
-  assert first.wave is not None
+  assert first.sound is not None
+  assert first.normal is not None
   assert first.reason is None
   assert "takes too long" in first.problem
 

@@ -1,0 +1,50 @@
+"""What a run says on the console of the clips that it calls anomalous."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from asd_jax.report import record, text, words
+
+# A screen's worth; the rest is in `scores/` and on the page.
+_MAX_NAMED = 20
+
+
+def _named(flagged: list[Mapping[str, Any]], how: record.Decision) -> list[str]:
+  lines = []
+  for clip in flagged[:_MAX_NAMED]:
+    why = words.higher(clip["p_value"], how) or f"score {clip['score']:.4g}"
+    # Marks that steer a terminal are shown as escapes.
+    lines.append(f"  {text.visible(clip['file'])}: {why}")
+  more = len(flagged) - _MAX_NAMED
+  return lines + [f"  and {more} more, see scores/"] * (more > 0)
+
+
+def _section(title: str, entry: Mapping[str, Any]) -> list[str]:
+  how = record.Decision(**entry["decision"])
+  if not how.possible:
+    return [f"{title}: no decision possible: {words.shortage(how)}"]
+  num = text.plural(entry["n_test"], "clip")
+  lines = [f"{title}: {len(entry['flagged'])} of {num} anomalous"]
+  return lines + _named(entry["flagged"], how)
+
+
+def lines(results: record.Results) -> Iterator[str]:
+  """Which clips are called anomalous, the worst of each machine first.
+
+  Args:
+    results: content of results.json.
+
+  Yields:
+    Lines.
+  """
+  for machine, entry in results["machines"].items():
+    for section, part in entry["sections"].items():
+      title = text.visible(machine)
+      if len(entry["sections"]) > 1:
+        title += f" section {section}"
+      if part["n_test"]:
+        yield from _section(title, part)
+  rates = results["measured"].get("all")
+  if rates:
+    yield f"false alarms: {words.false_alarms(rates)}"
+    yield f"anomalies found: {words.detections(rates)}"

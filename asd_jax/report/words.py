@@ -1,0 +1,122 @@
+"""Decisions in plain words, for the page and for the console."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from asd_jax.report import record, text
+
+_WORDS = {
+  record.ANOMALOUS: "anomalous",
+  record.NORMAL: "normal",
+  record.UNDECIDED: "no decision",
+}
+
+
+def decision(kind: int) -> str:
+  """What a clip is called.
+
+  Args:
+    kind: of `record`.
+
+  Returns:
+    Words.
+  """
+  return _WORDS[kind]
+
+
+def rate(value: float) -> str:
+  """A promised rate as people give it: `0.1`."""
+  return f"{value:.3g}"
+
+
+def normal_clips(num: int) -> str:
+  """`1 normal clip`, `60 normal clips`."""
+  return text.plural(num, "normal clip")
+
+
+def higher(p_value: float | None, how: record.Decision) -> str:
+  """How many of the normal clips stand out as a clip does.
+
+  Args:
+    p_value: of the clip; None if it is unknown.
+    how: how the section's clips are decided.
+
+  Returns:
+    `1 of 60 normal clips scores higher`; "" where nothing can be counted.
+  """
+  # Of two domains the larger p-value counts, and nobody knows whose it was.
+  if p_value is None or how.by_domain:
+    return ""
+  # p = (1 + number) / (n + 1)
+  num = round(p_value * (how.num_train + 1)) - 1
+  verb = "score" if num > 1 else "scores"
+  return f"{num or 'none'} of {normal_clips(how.num_train)} {verb} higher"
+
+
+def p_value(value: float) -> str:
+  """A p-value with three decimals."""
+  return f"{value:.3f}"
+
+
+def shortage(how: record.Decision) -> str:
+  """Why there is no decision.
+
+  Args:
+    how: how the section's clips would be decided.
+
+  Returns:
+    `6 normal clips, 9 needed for 0.1`.
+  """
+  each = " in each domain" if how.by_domain else ""
+  return (
+    f"{normal_clips(how.num_train)}, {how.num_needed} needed{each} for"
+    f" {rate(how.false_alarm_rate)}"
+  )
+
+
+def share(part: int, whole: int, interval: Any) -> str:
+  """A measured share with its interval.
+
+  Args:
+    part: clips of a kind.
+    whole: of how many.
+    interval: 95 % interval, fractions; None of no clips.
+
+  Returns:
+    `3 of 22 (13.6 %, 95 % interval 5 to 33 %)`.
+  """
+  if not whole:
+    return "0 of 0"
+  low, high = (100 * end for end in interval)
+  return (
+    f"{part} of {whole} ({100 * part / whole:.1f} %, 95 % interval"
+    f" {low:.0f} to {high:.0f} %)"
+  )
+
+
+def false_alarms(rates: Mapping[str, Any]) -> str:
+  """Measured false alarms, as `share` of the normal clips.
+
+  Args:
+    rates: what `metrics.decisions.rates` returns.
+
+  Returns:
+    Words.
+  """
+  found = rates["confusion"]
+  num = found["false_alarms"] + found["true_normals"]
+  return share(found["false_alarms"], num, rates["false_alarm_rate_interval"])
+
+
+def detections(rates: Mapping[str, Any]) -> str:
+  """Measured detections, as `share` of the anomalies.
+
+  Args:
+    rates: what `metrics.decisions.rates` returns.
+
+  Returns:
+    Words.
+  """
+  found = rates["confusion"]
+  num = found["true_alarms"] + found["misses"]
+  return share(found["true_alarms"], num, rates["recall_interval"])
