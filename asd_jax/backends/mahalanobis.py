@@ -122,8 +122,8 @@ def indefinite(state: SelectiveState, num: base.NumClips) -> list[str]:
     # A domain without clips has the other one's covariance.
     if count and np.linalg.eigvalsh(half + half.T)[0] <= 0.0:
       notes.append(
-        f"covariance not positive definite: {count} {domain} clips; scores"
-        " may be far below zero"
+        f"covariance not positive definite: {count} {domain}"
+        f" clip{'s' * (count != 1)}; scores may be far below zero"
       )
   return notes
 

@@ -51,7 +51,7 @@ def state_of(*diagonals):
   [
     ([1.0, 2.0], 3, []),
     ([1.0, -2.0], 3, ["3 target clips"]),
-    ([1.0, 0.0], 1, ["1 target clips"]),
+    ([1.0, 0.0], 1, ["1 target clip"]),
     # Its covariance is then that of the source clips.
     ([1.0, -2.0], 0, []),
   ],
