@@ -1,10 +1,11 @@
-"""Compares two runs of evaluate.py over their seeds, or over test clips.
+"""Compares two runs of evaluate.py over their seeds and over test clips.
 
 Run: python scripts/compare.py A/results.json B/results.json
 or:  python scripts/compare.py A B --output=compare.html
 
-A folder stands for the results.json in it. Differences are B - A. Of runs with
-one seed each, the test clips' scores (scores/ beside it) are compared.
+A folder stands for the results.json in it. Differences are B - A. The scores of
+test clips are read from scores/ beside it; systems that draw nothing at random
+are compared over these alone.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from absl import flags
 from asd_jax import errors
 from asd_jax.runs import cli
 
-_OUTPUT = flags.DEFINE_string("output", None, "page to write")
+_OUTPUT = flags.DEFINE_string("output", None, "page to write, if any")
 
 
 def _write(path: str, text: str, inputs: Sequence[Path]) -> None:

@@ -11,7 +11,9 @@ from ml_collections import config_flags
 
 from asd_jax.runs import cli, config_file
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "config file, or the bare name of one such as plain_knn"
+)
 
 
 def run(arguments: Sequence[str]) -> None:

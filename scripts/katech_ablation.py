@@ -18,7 +18,7 @@ from asd_jax.runs import cli
 
 _DATA = flags.DEFINE_string("data_dir", "", "challenge folders")
 _OUTPUT = flags.DEFINE_string("output", "", "folder for everything")
-_RUNGS = flags.DEFINE_list("rungs", [], "which; all if empty")
+_RUNGS = flags.DEFINE_list("rungs", [], "which, comma-separated; all if empty")
 _SEEDS = flags.DEFINE_integer("seeds", 10, "networks a rung")
 _EPOCHS = flags.DEFINE_integer("epochs", 0, "epochs; the config's if 0")
 _TABLE = flags.DEFINE_enum(
@@ -52,13 +52,13 @@ def run(arguments: Sequence[str]) -> None:
   ladder = katech_ablation.LADDER
   unknown = sorted(set(_RUNGS.value) - set(ladder))
   given = bool(_DATA.value) != _SMOKE.value
-  if _TABLE.value and _RUNGS.value:
-    raise errors.InputError("flags: found --rungs with --table, expected one.")
-  if arguments or unknown or not _OUTPUT.value or not given or _SEEDS.value < 1:
+  both = bool(_TABLE.value and _RUNGS.value)
+  wrong = arguments or unknown or both or not given or _SEEDS.value < 1
+  if wrong or not _OUTPUT.value:
     raise errors.InputError(
       f"flags: found {list(arguments)}, rungs {unknown}, seeds {_SEEDS.value};"
       " expected --output=OUT with either --data_dir=DIR or --smoke, --seeds of"
-      f" 1 or more and rungs of {list(ladder)}."
+      f" 1 or more, and --table or rungs of {list(ladder)}."
     )
   from asd_jax.runs import evaluate, progress
   from asd_jax.runs import ladder as tables

@@ -18,7 +18,9 @@ from ml_collections import config_flags
 
 from asd_jax.runs import cli, config_file
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "config file")
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "config file, or the bare name of one such as plain_knn"
+)
 _SWEEP = flags.DEFINE_multi_string(
   "sweep", [], "KEY=VALUES; may be repeated: the outer product"
 )

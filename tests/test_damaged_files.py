@@ -14,7 +14,14 @@ import safetensors.numpy
 import soundfile
 
 from asd_jax import errors, files, store
-from asd_jax.data import audio, score_table, submission, submission_meta, truth
+from asd_jax.data import (
+  audio,
+  score_table,
+  submission,
+  submission_meta,
+  submission_write,
+  truth,
+)
 from asd_jax.engine import settings
 from asd_jax.frontends import dif
 from asd_jax.runs import compare
@@ -66,7 +73,9 @@ def meta_file(path):
 def package(path):
   table = [(f"section_00_{i:04d}.wav", 0.1 * i, 0) for i in range(3)]
   content = submission_meta.build(LABEL)
-  submission.write(path.parents[2], LABEL, {"fan": {"00": table}}, content)
+  submission_write.write(
+    path.parents[2], LABEL, {"fan": {"00": table}}, content
+  )
 
 
 def results(path):

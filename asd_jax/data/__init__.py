@@ -1,11 +1,11 @@
 """Clips and what is known about them: read, made, and written for others.
 
 `clips` reads the machines below a folder: `folders` knows the places, `names`
-the file names, `truth` the tables beside them, `audio` the samples (of whole
-files: `riff`).
+the file names, `truth` the tables beside them (their rows: `truth_table`),
+`audio` the samples (of whole files: `riff`).
 `synthetic` makes data sets (`synthetic_clips`: which clips) of the sounds in
 `machine_sound`. For others there are challenge packages (`submission`,
-`submission_meta`), csv files of scores (`score_table`) and tensorflow-datasets
-(`tfds_dcase`, imported by its users alone). Nothing here makes features or
-scores.
+`submission_meta`, `submission_write`), csv files of scores (`score_table`) and
+tensorflow-datasets (`tfds_dcase`, imported by its users alone). Nothing here
+makes features or scores.
 """

@@ -1,4 +1,4 @@
-"""Challenge packages: written, read and checked.
+"""Challenge packages: read and checked; `submission_write` writes them.
 
 A package is `task2/<label>/` with, for every machine and section,
 `anomaly_score_<machine>_section_<ss>_test.csv` and
@@ -10,32 +10,34 @@ position. The long file names of the official baseline are read as well.
 import csv
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from asd_jax import errors, files
+from asd_jax import errors
 from asd_jax.data import names, submission_meta
 
 SCORE, DECISION = "anomaly_score", "decision_result"
 MAX_SYSTEMS = 4
 _LABEL = re.compile(r"[^_\s/\\]+(_[^_\s/\\]+)+_task2_[1-4]")
 # The official baseline puts the task before the machine, seed and tag behind.
-_FILE = re.compile(
+FILE = re.compile(
   rf"({SCORE}|{DECISION})_(?:DCASE\d{{4}}T2)?(.+)_section_(\d\d)_test"
   r"(?:_seed\d+.*)?\.csv",
   re.DOTALL,
 )
 
-Rows = Sequence[tuple[str, float, int | bool]]
 Values = dict[str, float]
 Expected = Mapping[str, Mapping[str, Collection[str]]]
 _Pairs = dict[tuple[str, str], dict[str, list[Path]]]
 
 
-def _some(items: Iterable[object], most: int = 5) -> str:
-  """The first few items and how many more there are."""
+def some(items: Iterable[object], *, most: int = 5) -> str:
+  """The first few items and how many more there are.
+
+  Args:
+    items: what is listed.
+    most: how many at most.
+  """
   every = [str(item) for item in items]
   more = len(every) - most
   return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
@@ -53,7 +55,7 @@ def _parse_decision(cell: str) -> float:
   return float(("0", "1").index(cell.strip()))
 
 
-_PARSERS: dict[str, tuple[Callable[[str], float], str]] = {
+PARSERS: dict[str, tuple[Callable[[str], float], str]] = {
   SCORE: (_parse_score, "a finite number"),
   DECISION: (_parse_decision, "0 or 1"),
 }
@@ -68,7 +70,7 @@ def _read(path: Path, kind: str) -> tuple[Values, list[str]]:
       rows = list(csv.reader(file))
   except (OSError, csv.Error) as error:
     return {}, [f"cannot be read: {error}"]
-  parse, wanted = _PARSERS[kind]
+  parse, wanted = PARSERS[kind]
   values: Values = {}
   problems, twice = [], []
   for number, row in enumerate(rows, 1):
@@ -87,7 +89,7 @@ def _read(path: Path, kind: str) -> tuple[Values, list[str]]:
   if len(problems) > 5:
     problems = [*problems[:5], f"{len(problems) - 5} more rows like these"]
   if twice:
-    problems.append(f"more than one row for {_some(twice)}")
+    problems.append(f"more than one row for {some(twice)}")
   if not rows:
     problems.append("is empty")
   return values, problems
@@ -98,7 +100,7 @@ def _pairs(system: Path) -> tuple[_Pairs, list[str]]:
   pairs: _Pairs = {}
   odd = []
   for path in sorted(system.glob("*.csv")):
-    match = _FILE.fullmatch(path.name)
+    match = FILE.fullmatch(path.name)
     if match:
       kind, machine, section = match.groups()
       pairs.setdefault((machine, section), {}).setdefault(kind, []).append(path)
@@ -112,7 +114,7 @@ def _pairs(system: Path) -> tuple[_Pairs, list[str]]:
 
 def _is_system(place: Path) -> bool:
   """Holds result files, or has a label for a name and no folders inside."""
-  if any(any(place.glob(f"{kind}_*.csv")) for kind in _PARSERS):
+  if any(any(place.glob(f"{kind}_*.csv")) for kind in PARSERS):
     return True
   is_label = _LABEL.fullmatch(place.resolve().name) is not None
   return is_label and not any(place.glob("*/"))
@@ -156,7 +158,7 @@ def _name_problems(
       "missing clips": sorted(set(expected) - set(clips)),
       "unknown clips": sorted(set(clips) - set(expected)),
     }
-  return [f"{what}: {_some(found)}" for what, found in lists.items() if found]
+  return [f"{what}: {some(found)}" for what, found in lists.items() if found]
 
 
 def _pair_problems(
@@ -170,7 +172,7 @@ def _pair_problems(
   for kind in (SCORE, DECISION):
     found = paths.get(kind, [])
     if len(found) != 1:
-      listed = f": {_some(p.name for p in found)}" if found else ""
+      listed = f": {some(p.name for p in found)}" if found else ""
       problems.append(f"{len(found)} {kind} files, expected 1{listed}")
     for path in found:
       values, wrong = _read(path, kind)
@@ -179,7 +181,7 @@ def _pair_problems(
       tables.append(values)
   if len(tables) == 2 and tables[0].keys() != tables[1].keys():
     alone = sorted(tables[0].keys() ^ tables[1].keys())
-    problems.append(f"clips with a score or a decision only: {_some(alone)}")
+    problems.append(f"clips with a score or a decision only: {some(alone)}")
   return problems
 
 
@@ -230,6 +232,21 @@ def check(folder: str | Path, *, expected: Expected | None = None) -> list[str]:
   return problems
 
 
+def only_system(folder: str | Path) -> Path:
+  """The folder of the only system of a package.
+
+  Raises:
+    InputError: no or several systems.
+  """
+  found = systems(folder) if Path(folder).is_dir() else []
+  if len(found) != 1:
+    listed = f": {some(p.name for p in found)}" if found else ""
+    raise errors.InputError(
+      f"{folder}: {len(found)} systems, expected 1{listed}"
+    )
+  return found[0]
+
+
 def read_scores(
   folder: str | Path, *, kind: str = SCORE
 ) -> dict[str, dict[str, Values]]:
@@ -245,19 +262,14 @@ def read_scores(
   Raises:
     InputError: no or several systems, a missing or a faulty file.
   """
-  found = systems(folder) if Path(folder).is_dir() else []
-  if len(found) != 1:
-    listed = f": {_some(p.name for p in found)}" if found else ""
-    raise errors.InputError(
-      f"{folder}: {len(found)} systems, expected 1{listed}"
-    )
+  system = only_system(folder)
   out: dict[str, dict[str, Values]] = {}
-  pairs, _ = _pairs(found[0])
+  pairs, _ = _pairs(system)
   for (machine, section), kinds in pairs.items():
     paths = kinds.get(kind, [])
     if len(paths) != 1:
       raise errors.InputError(
-        f"{found[0]}: {len(paths)} {kind} files for {machine}, section "
+        f"{system}: {len(paths)} {kind} files for {machine}, section "
         f"{section}, expected 1"
       )
     values, problems = _read(paths[0], kind)
@@ -267,133 +279,9 @@ def read_scores(
   return out
 
 
-def _texts(machine: str, section: str, rows: Rows) -> dict[str, str]:
-  """File names and csv texts of one machine and section, rows checked."""
-  where = f"{machine}, section {section}"
-  places = [f"{kind}_{machine}_section_{section}_test.csv" for kind in _PARSERS]
-  match = _FILE.fullmatch(places[0])
-  is_plain = not re.search(r"[/\\\x00-\x1f]", machine)
-  # A machine may be called like a part of the name: it must read back.
-  if not is_plain or not match or match.groups()[1:] != (machine, section):
-    raise errors.InputError(
-      f"{where}: expected a machine name without slashes and two digits"
-    )
-  clips = [name for name, _, _ in rows]
-  twice = [name for name, num in Counter(clips).items() if num > 1]
-  if not clips or "" in clips or twice:
-    raise errors.InputError(
-      f"{where}: clips that are missing, without a name or double: "
-      f"{_some(sorted(twice)) or 'none or no name'}"
-    )
-  for name, score, decision in rows:
-    if not math.isfinite(score) or decision not in (0, 1):
-      raise errors.InputError(
-        f"{where}: {name} has score {score} and decision {decision}, expected "
-        "a finite number and 0 or 1"
-      )
-  columns = (
-    [(name, float(score)) for name, score, _ in rows],
-    [(name, int(decision)) for name, _, decision in rows],
-  )
-  return dict(zip(places, map(files.csv_text, columns), strict=True))
-
-
-def _remove_stale(system: Path, written: Collection[Path]) -> None:
-  """Removes result and meta files of an earlier run from a system folder."""
-  old = [p for p in system.glob("*.csv") if _FILE.fullmatch(p.name)]
-  for path in {*old, *system.glob("*.meta.y*ml")} - set(written):
-    try:
-      path.unlink()
-    except OSError as error:
-      raise errors.InputError(f"{path}: cannot be removed: {error}") from error
-
-
-def _read_back(
-  system: Path, machines: Mapping[str, Mapping[str, Rows]]
-) -> None:
-  """Checks what was written; raises InputError with what is wrong."""
-  scores = {
-    machine: {
-      section: {name: float(score) for name, score, _ in rows}
-      for section, rows in sections.items()
-    }
-    for machine, sections in machines.items()
-  }
-  if problems := check(system, expected=scores):
-    raise errors.InputError(f"{system}: {'; '.join(problems)}")
-  if read_scores(system) != scores:
-    raise errors.InputError(
-      f"{system}: the scores do not read back as they were"
-    )
-
-
 def check_label(label: str) -> None:
   """Refuses a label that is not `<LastName>_<Institute>_task2_<1..4>`."""
   if not _LABEL.fullmatch(label):
     raise errors.InputError(
       f"label {label!r}, expected <LastName>_<Institute>_task2_<1..4>"
     )
-
-
-def write_machine(
-  folder: str | Path, label: str, machine: str, sections: Mapping[str, Rows]
-) -> None:
-  """Writes the result files of one machine of a package; see `write`.
-
-  Args:
-    folder: of the package.
-    label: of the system.
-    machine: its name.
-    sections: by section, rows of clip name, score and decision.
-
-  Raises:
-    InputError: something is double or not finite, or a file cannot be
-      written.
-  """
-  check_label(label)
-  for section, rows in sections.items():
-    for name, text in _texts(machine, section, rows).items():
-      files.atomic_write_text(Path(folder) / "task2" / label / name, text)
-
-
-def write(
-  folder: str | Path,
-  label: str,
-  machines: Mapping[str, Mapping[str, Rows]],
-  meta: Mapping[str, Any],
-) -> list[Path]:
-  """Writes `<folder>/task2/<label>/`, reads it back and checks it.
-
-  Everything is checked before the first file is written; files are complete
-  or absent. Result files of an earlier run in the same system folder are
-  removed: the package is this run's.
-
-  Args:
-    folder: of the package.
-    label: `<LastName>_<Institute>_task2_<1..4>`.
-    machines: by machine and section (`00`), rows of clip name, score and
-      decision. Names may be of any kind.
-    meta: content of the meta file, see `submission_meta.build`.
-
-  Returns:
-    The files: scores and decisions of each machine, then the meta file.
-
-  Raises:
-    InputError: something is missing, double, unknown or not finite, or a file
-      cannot be written.
-  """
-  check_label(label)
-  texts: dict[str, str] = {}
-  for machine, sections in machines.items():
-    for section, rows in sections.items():
-      texts |= _texts(machine, section, rows)
-  problems = submission_meta.problems_of(meta, label)
-  if problems or not texts:
-    raise errors.InputError(f"{label}: {'; '.join(problems) or 'no machines'}")
-  texts[f"{label}.meta.yaml"] = submission_meta.dump(meta)
-  system = Path(folder) / "task2" / label
-  paths = [files.atomic_write_text(system / n, t) for n, t in texts.items()]
-  # After the new files are whole: a write that fails leaves old ones alone.
-  _remove_stale(system, paths)
-  _read_back(system, machines)
-  return paths

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def build(
     description: values for some of the keys in `DESCRIPTION`.
     total_parameters: of all models together.
     macs: multiply-accumulate operations of one clip.
-    external_datasets: mappings with name and url.
+    external_datasets: mappings with name and url; empty if there are none.
     source_code: its address.
     development: fractions (0 to 1) by machine and `RESULTS`, put in percent.
 
@@ -87,11 +87,15 @@ def build(
         "total_parameters": _integer(total_parameters),
         "MACS": _integer(macs),
       },
-      "external_datasets": [dict(d) for d in external_datasets or ()] or None,
+      "external_datasets": _list(external_datasets),
       "source_code": source_code,
     },
     "results": {"development_dataset": _in_percent(development or {}) or None},
   }
+
+
+def _list(items: Sequence[Mapping[str, str]] | None) -> list[Any] | None:
+  return None if items is None else [dict(item) for item in items]
 
 
 def _author_of(label: str) -> dict[str, Any]:
@@ -309,6 +313,54 @@ def problems_of(content: Any, label: str) -> list[str]:
   return problems
 
 
+def left_to_fill(content: Any, *, above: str = "") -> list[str]:
+  """Names the values that are empty, which only the author can know.
+
+  Args:
+    content: of a valid meta file, or a part of it.
+    above: place of the part.
+
+  Returns:
+    Dotted paths, numbers from 1 in lists.
+  """
+  if content is None:
+    return [above]
+  parts: Iterable[tuple[Any, Any]] = ()
+  if isinstance(content, Mapping):
+    parts = content.items()
+  elif isinstance(content, list):
+    parts = enumerate(content, 1)
+  return [
+    path
+    for key, value in parts
+    for path in left_to_fill(value, above=f"{above}.{key}".lstrip("."))
+  ]
+
+
+def read(system: Path, label: str) -> tuple[Any, str, list[str]]:
+  """Reads the meta file of a system folder.
+
+  Args:
+    system: its folder.
+    label: its name.
+
+  Returns:
+    Its content, its name, and why it cannot be read, else nothing.
+  """
+  # Packages of 2025 have `.yml`.
+  found = sorted(p.name for p in system.glob("*.meta.y*ml"))
+  names = (f"{label}.meta.yaml", f"{label}.meta.yml")
+  if len(found) != 1 or found[0] not in names:
+    listed = ", ".join(found) or "none"
+    return None, "", [f"meta files: {listed}; expected {names[0]}"]
+  try:
+    content = yaml.safe_load((system / found[0]).read_text(encoding="utf-8"))
+  except _UNREADABLE as error:
+    why = " ".join(str(error).split())
+    return None, found[0], [f"{found[0]}: cannot be read: {why}"]
+  return content, found[0], []
+
+
 def problems_in(system: Path, label: str) -> list[str]:
   """Finds and checks the meta file of a system folder.
 
@@ -319,14 +371,7 @@ def problems_in(system: Path, label: str) -> list[str]:
   Returns:
     One text a problem; empty when there is one valid meta file.
   """
-  # Packages of 2025 have `.yml`.
-  found = sorted(p.name for p in system.glob("*.meta.y*ml"))
-  names = (f"{label}.meta.yaml", f"{label}.meta.yml")
-  if len(found) != 1 or found[0] not in names:
-    listed = ", ".join(found) or "none"
-    return [f"meta files: {listed}; expected {names[0]}"]
-  try:
-    content = yaml.safe_load((system / found[0]).read_text(encoding="utf-8"))
-  except _UNREADABLE as error:
-    return [f"{found[0]}: cannot be read: {' '.join(str(error).split())}"]
-  return [f"{found[0]}: {text}" for text in problems_of(content, label)]
+  content, name, problems = read(system, label)
+  if problems:
+    return problems
+  return [f"{name}: {text}" for text in problems_of(content, label)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from asd_jax import errors, files
 from asd_jax.data import submission
-from asd_jax.engine import cache, stages
+from asd_jax.engine import cache, effects, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.frontends import dif
 
@@ -250,17 +250,20 @@ def check(config: Mapping[str, Any]) -> None:
       " 2**32 - 1, such as (1, 2, 3)."
     )
   submission.check_label(config["submission"]["label"])
-  _check_threshold(config)
+  system = system_lib.build(config)
+  effects.check_run(config, system.branches)
+  _check_threshold(config, system)
 
 
-def _check_threshold(config: Mapping[str, Any]) -> None:
+def _check_threshold(
+  config: Mapping[str, Any], system: system_lib.System
+) -> None:
   """The rule exists, its settings are known and the system can use it."""
   spec = config["threshold"]
   rule, floats = stages.resolve("threshold", spec, system_lib.THRESHOLDS)
   del rule
   if spec["name"] in system_lib.SCORE_RULES:
     system_lib.SCORE_RULES[spec["name"]](np.zeros(1), **floats)
-  system = system_lib.build(config)
   if spec["name"] == "gamma" and not system_lib.has_batch_values(system):
     raise errors.InputError(
       "config: threshold: found 'gamma', which needs a system of one trained"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from asd_jax import errors
 from asd_jax.encoders import family
-from asd_jax.engine import detect, encode, normals, stages
+from asd_jax.engine import detect, effects, encode, normals, stages
 from asd_jax.engine.branch import WHEN, Branch
 from asd_jax.engine.normals import Normals
 from asd_jax.engine.stages import Hypers
@@ -114,7 +114,9 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> tuple[Branch, Hypers]:
     detect=detect.build(spec, bound.fns),
     when=spec["when"],
   )
-  detect.check(name, spec, branch.detect.backend(bound.hypers))
+  backend = branch.detect.backend(bound.hypers)
+  detect.check(name, spec, backend)
+  effects.check_branch(name, spec, branch, backend)
   return branch, bound.hypers
 
 

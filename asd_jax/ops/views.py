@@ -55,6 +55,9 @@ KEYS = {
   "projection_residual": lambda: projection_residual,
 }
 
+# Views and keys that read the far channel.
+OF_TWO = ("residual", "projection_residual")
+
 VIEWS = {
   "near": near,
   "residual": residual,

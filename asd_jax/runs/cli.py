@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from absl import flags
 
 from asd_jax import errors, files
-from asd_jax.runs import config_file
+from asd_jax.runs import config_file, options
 
 BUG = 1
 # Wrong input or wrong flags.
@@ -181,7 +181,7 @@ def _use_cache() -> None:
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def _open_devices() -> None:
+def open_devices() -> None:
   """Starts jax, so that what the environment makes of it is known at once.
 
   Raises:
@@ -211,12 +211,33 @@ def _open_devices() -> None:
     ) from e
 
 
+def _settings_help() -> str:
+  """What `--config.KEY` may set, of the config that is named if there is one.
+
+  Raises:
+    InputError: if that cannot be loaded.
+  """
+  argv = [flag for flag in sys.argv if flag not in _HELP]
+  config_file.offer()
+  sys.argv, path = _with_config(argv)
+  _find_own_stages(path)
+  _parse(sys.argv, path)
+  if given := flags.FLAGS["config"].value:
+    return options.help_text(given.to_dict(), named=True)
+  from asd_jax.engine import settings
+
+  return options.help_text(settings.DEFAULTS, named=False)
+
+
 def _show_help() -> None:
-  """Prints what the script is for, and its flags."""
+  """Prints what the script is for, its flags, and what its config takes."""
   about = inspect.getdoc(sys.modules["__main__"]) or ""
   if config_file.is_installed():  # there is no scripts/ to call
     about = re.sub(r"python scripts/(\w+)\.py", r"asd_jax \1", about)
-  print(f"{about}\n{flags.FLAGS.main_module_help()}")  # noqa: T201
+  listed = [about, flags.FLAGS.main_module_help()]
+  if "config" in flags.FLAGS:
+    listed.append(_settings_help())
+  print("\n".join(listed))  # noqa: T201
 
 
 def _as_bytes(error: Any) -> tuple[bytes, int]:
@@ -247,7 +268,7 @@ def _work(
   _find_own_stages(config)
   left = _parse(sys.argv, config)
   if computes:
-    _open_devices()
+    open_devices()
   return run(left)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from asd_jax import errors, files
 from asd_jax.data import clips
 from asd_jax.engine import detector, session
-from asd_jax.runs import examples, finished, outputs, results
+from asd_jax.runs import challenge, examples, finished, outputs, results
 from asd_jax.runs import progress as progress_lib
 
 Config = dict[str, Any]
@@ -224,7 +224,12 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   record = examples.record_of(
     programs, machines, scored, found, config, states=states
   )
-  outputs.write(out, config, scored, record)
+  found["total_parameters"] = challenge.total_parameters(
+    opened.system,
+    [w.params for w in opened.weights.values()],
+    lambda: states(machines[0].name, min(scored[machines[0].name])),
+  )
+  outputs.write(out, config, opened.system, scored, record)
   # Only what was stopped is continued; a complete run is made anew.
   records.clear(machines)
   return found

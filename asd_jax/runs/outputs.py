@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asd_jax import errors, files
-from asd_jax.data import score_table, submission, submission_meta
-from asd_jax.metrics import official
+from asd_jax import files
+from asd_jax.data import score_table, submission_write
+from asd_jax.engine import system as system_lib
 from asd_jax.report import page as report_page
 from asd_jax.report import record
-from asd_jax.runs.results import Scored
+from asd_jax.runs import challenge
+from asd_jax.runs.results import Scored, labels_from
 
 Config = dict[str, Any]
 
@@ -22,9 +23,12 @@ def _rows(scored: Scored) -> list[tuple[str, float, int]]:
 
 
 def _write_submission(
-  out: Path, config: Config, scored: dict[str, dict[str, Scored]], entries: dict
+  out: Path,
+  config: Config,
+  system: system_lib.System,
+  scored: dict[str, dict[str, Scored]],
+  results: record.Results,
 ) -> None:
-  spec = config["submission"]
   tables = {
     name: {s: _rows(v) for s, v in sections.items() if v.clips}
     for name, sections in scored.items()
@@ -33,25 +37,13 @@ def _write_submission(
   tables = {name: sections for name, sections in tables.items() if sections}
   if not tables:
     return
-  known = {
-    n: {k: e[k] for k in official.RANKED}
-    for n, e in entries.items()
-    if e["score"] is not None
-  }
-  meta = submission_meta.build(
-    spec["label"],
-    name=config["system"],
-    abbreviation=spec["abbreviation"],
-    development=known,
+  development = [
+    name for name in tables if labels_from({name: scored[name]}) == "names"
+  ]
+  place = out / "submission"
+  challenge.write(
+    place, config, system, tables, results, development=development
   )
-  submission.write(out / "submission", spec["label"], tables, meta)
-  expected = {
-    name: {s: {r[0] for r in rows} for s, rows in sections.items()}
-    for name, sections in tables.items()
-  }
-  # Our own files are checked as the challenge would, before anyone sends them.
-  if problems := submission.check(out / "submission", expected=expected):
-    raise errors.InputError(f"{out / 'submission'}: {'; '.join(problems)}")
 
 
 def write_machine(
@@ -69,7 +61,7 @@ def write_machine(
   every = [row for some in rows.values() for row in some]
   place = out / "scores" / f"{machine}.csv"
   files.atomic_write_text(place, score_table.text(every))
-  submission.write_machine(
+  submission_write.write_machine(
     out / "submission",
     config["submission"]["label"],
     machine,
@@ -80,6 +72,7 @@ def write_machine(
 def write(
   out: Path,
   config: Config,
+  system: system_lib.System,
   scored: dict[str, dict[str, Scored]],
   run: record.Run,
 ) -> None:
@@ -91,12 +84,13 @@ def write(
   Args:
     out: output folder.
     config: the run's config.
+    system: built from it.
     scored: machine to section to scores.
     run: the run's record, with the content of results.json.
   """
   for name, sections in scored.items():
     write_machine(out, config, name, sections)
-  _write_submission(out, config, scored, run.results["machines"])
+  _write_submission(out, config, system, scored, run.results)
   files.atomic_write_text(out / "report.html", report_page.page(run))
   # Last, so that a folder with results.json is a whole run.
   # NaN is no JSON: better to fail here than in what reads it.

@@ -38,6 +38,22 @@ def test_meta_file_has_every_key_and_marks_what_is_empty():
   description = content["system"]["description"]
   assert tuple(description) == submission_meta.DESCRIPTION
   assert description["front_end"] is None
+  left = submission_meta.left_to_fill(content)
+  assert "system.description.front_end" in left
+  assert "results.development_dataset.fan.pauc" in left
+  assert not [path for path in left if path.startswith("submission.")]
+  # Eleven texts, MACS, source code and the pAUC.
+  assert len(left) == 14
+
+
+def test_no_external_data_is_another_fact_than_an_empty_field():
+  none = submission_meta.build(LABEL, external_datasets=[])
+  assert submission_meta.problems_of(none, LABEL) == []
+  left = submission_meta.left_to_fill(none)
+  assert "system.external_datasets" not in left
+  assert {*submission_meta.left_to_fill(submission_meta.build(LABEL))} == {
+    *left, "system.external_datasets",
+  }  # fmt: skip
 
 
 def test_fractions_in_the_development_results_are_noticed():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asd_jax.encoders import load as weights
-from asd_jax.engine import detect, encode, stages
+from asd_jax.engine import detect, encode, settings, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.normals import Clips, Normals
@@ -483,6 +483,24 @@ def test_a_bank_knows_whether_the_backend_compares_directions(monkeypatch):
       r"memmixup_rows",
     ),
     (dict(view=dict(name="residual", alpha="x")), r"alpha.*'x'.*number"),
+    # What would change nothing.
+    (
+      dict(view=dict(name="residual")),
+      r"view: found 'residual'.*\(0,\), the only one.*channels=\(0, 1\)",
+    ),
+    (
+      dict(
+        channels=(0, 1),
+        frontend=dict(name="log_mel", denoiser=dict(name="ada_sub")),
+        view=dict(name="projection_residual"),
+      ),
+      r"view: found 'projection_residual'.*merged into one",
+    ),
+    (dict(key=dict(name="projection_residual")), r"key: .*the only one"),
+    (
+      dict(channels=(0, 1), key=dict(name="projection_residual")),
+      r"key: .*'prototypes'.*expected 'none'",
+    ),
   ],
 )
 def test_bad_configs_are_refused_before_any_data(change, message):
@@ -490,6 +508,12 @@ def test_bad_configs_are_refused_before_any_data(change, message):
   config["branches"]["log_mel"] |= change
   with pytest.raises(ValueError, match=message):
     system_lib.build(config)
+
+
+def test_a_precision_that_nothing_computes_in_is_refused():
+  config = {**load("plain_knn").to_dict(), "precision": "bfloat16"}
+  with pytest.raises(ValueError, match="precision.*bfloat16.*float32"):
+    settings.prepared(config)
 
 
 def test_a_bad_fusion_or_an_empty_system_is_refused():

@@ -285,6 +285,7 @@ def test_the_ladder_refuses_wrong_flags(run, tmp_path):
     [out],
     [out, "--smoke", "--data_dir=somewhere"],
     [out, "--smoke", "--rungs=ladder"],
+    [out, "--smoke", "--table=4", "--rungs=ae"],
     ["--smoke"],
   ):
     line = run("katech_ablation.py", *args).refused()
@@ -308,3 +309,15 @@ def test_the_ladder_prints_each_rung_beside_the_published(run, tmp_path):
   # The rungs hear the same sound: two machines, two seeds, trained once.
   kept = list((tmp_path / "out" / "training").glob("*.safetensors"))
   assert len(kept) == 4
+  end = run(
+    "katech_ablation.py",
+    f"--output={tmp_path / 'out'}",
+    "--smoke",
+    "--table=4",
+  )
+  assert end.status == 0, end.err
+  *_, fan, valve, total, best = end.out.splitlines()
+  assert fan.split()[0] == "fan"
+  assert valve.split()[0] == "valve"  # in no table of the report
+  assert "64.70" in total
+  assert best.startswith("label oracle (bound)")

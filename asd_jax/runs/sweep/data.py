@@ -14,6 +14,9 @@ from asd_jax.runs import results
 from asd_jax.runs.sweep.points import Clips
 
 Config = dict[str, Any]
+# Features that are held for the structures to come, bytes; what is beyond is
+# computed again, where no cache has it.
+_MOST_HELD = 2**30
 # Stages behind the features.
 _SCORING = (*stages.SWEPT, "key")
 
@@ -191,6 +194,8 @@ class Collector:
     self._places = dict(zip(keys, places, strict=True))
     self._progress = progress
     self._opened = session.of_config(self._config)
+    self._held: dict[str, Clips] = {}
+    self._room = _MOST_HELD
 
   def open(self) -> dict[str, str]:
     """Reads the weights of frozen encoders.
@@ -201,13 +206,13 @@ class Collector:
     return {n: w.digest for n, w in self._opened.weights.items()}
 
   def close(self) -> dict[str, Any]:
-    """Lets go of weights and programs.
+    """Lets go of weights, programs and features.
 
     Returns:
       What `frozen.facts` says.
     """
     facts = self._opened.facts()
-    del self._opened
+    del self._opened, self._held
     return facts
 
   def check(self, some: Sequence[Section]) -> None:
@@ -222,8 +227,20 @@ class Collector:
       section: its clips.
 
     Returns:
-      Clips on the device, and notes.
+      Clips on the device, and notes of the first time.
     """
+    found, notes = self._held.get(section.name), []
+    if found is None:
+      found, notes = self._computed(section)
+      size = sum(x.nbytes for x in jax.tree.leaves(found))
+      if size <= self._room:
+        self._held[section.name] = found
+        self._room -= size
+    # On the device: chunk after chunk of settings uses them.
+    return jax.device_put(found), notes
+
+  def _computed(self, section: Section) -> tuple[Clips, list[str]]:
+    """Features of one section on the host, and notes."""
     total = len(section.train) + len(section.test)
     advance = self._progress.task(f"{section.name} features", total)
     normals, notes = self._opened.normals(
@@ -232,8 +249,7 @@ class Collector:
       on_epoch=self._progress.epochs(section.name),
     )
     tests, more = self._opened.features(normals.front, section.test, advance)
-    # On the device: chunk after chunk of settings uses them.
-    found = jax.device_put(Clips(normals, tests.features, tests.order))
+    found = jax.device_get(Clips(normals, tests.features, tests.order))
     return found, notes + more
 
   def of_structure(self, config: Config, found: Clips) -> Clips:

@@ -1,5 +1,6 @@
 """Sweeps: a system at hundreds of settings, measured and compared."""
 
+import gc
 import json
 import os
 import time
@@ -39,8 +40,6 @@ _MAKERS = (
   "engine",
   "runs/sweep",
 )
-# Structures whose programs are held at once.
-_MOST_ENGINES = 8
 
 
 def open_parts(folder: Path) -> store.Store:
@@ -81,26 +80,24 @@ class Sweeper:
   ) -> None:
     self.structures, self.parts = structures, parts
     self._progress, self._fast = progress, fast
-    self._engines: dict[int, sweep_engine.Engine] = {}
+    self._engine: tuple[int, sweep_engine.Engine] | None = None
     self._weights: dict[int, dict[str, str]] = {}
     self.notes: list[str] = []
     self.ways: dict[str, int] = {"quick": 0, "plain": 0}
 
   def engine(self, number: int) -> sweep_engine.Engine:
-    """The compiled programs of one structure, made when first asked for."""
-    engine = self._engines.pop(number, None)
-    if engine is None:
-      engine = sweep_engine.Engine(self.structures[number], fast=self._fast)
-    # The last used comes last; the first goes. Compiled programs take more
-    # memory than all else here, and are found again in the cache on disk.
-    self._engines[number] = engine
-    while len(self._engines) > _MOST_ENGINES:
-      del self._engines[next(iter(self._engines))]
-    return engine
+    """The compiled programs of one structure; those of the last are let go."""
+    if self._engine is None or self._engine[0] != number:
+      self.drop_engine()
+      made = sweep_engine.Engine(self.structures[number], fast=self._fast)
+      self._engine = number, made
+    return self._engine[1]
 
-  def drop_engines(self) -> None:
-    """Lets go of compiled programs; structures that follow need others."""
-    self._engines.clear()
+  def drop_engine(self) -> None:
+    """Lets go of compiled programs, which take more memory than all else."""
+    self._engine = None
+    # A compiled method and its object hold each other.
+    gc.collect()
 
   def use_weights(
     self, numbers: Sequence[int], digests: dict[str, str]
@@ -162,40 +159,32 @@ class Sweeper:
       self.parts.drop(piece)
     return {"values": values, "quick": np.array(quick)}
 
-  def section(
-    self,
-    numbers: Sequence[int],
-    section: Section,
-    collector: sweep_data.Collector,
-  ) -> dict[int, np.ndarray]:
-    """Ranked values of structures that share passes, on one section.
+  def values(
+    self, number: int, section: Section, collector: sweep_data.Collector
+  ) -> np.ndarray:
+    """Ranked values of a structure on one section.
 
     Args:
-      numbers: of the structures.
+      number: of the structure; best all sections of one before the next, for
+        its programs are held until another one is asked for.
       section: its clips.
       collector: computes the features, if they are needed.
 
     Returns:
-      Structure to `[points, 3]`.
+      `[points, 3]`.
     """
-    out, clips = {}, None
-    for number in numbers:
-      kept = self.parts.get(self._fingerprint(number, section))
-      if kept is None:
-        if clips is None:
-          clips, notes = collector.collect(section)
-          self.notes += notes
-        config = self.structures[number].config
-        own = collector.of_structure(config, clips)
-        part = self._scores(number, section, own)
-      else:
-        part = kept.arrays
-      out[number] = part["values"]
-      for quick in part["quick"]:
-        self.ways["quick" if quick else "plain"] += 1
-    for engine in self._engines.values():
-      engine.forget()
-    return out
+    kept = self.parts.get(self._fingerprint(number, section))
+    if kept is None:
+      clips, notes = collector.collect(section)
+      self.notes += notes
+      own = collector.of_structure(self.structures[number].config, clips)
+      part = self._scores(number, section, own)
+      self.engine(number).forget()
+    else:
+      part = kept.arrays
+    for quick in part["quick"]:
+      self.ways["quick" if quick else "plain"] += 1
+    return part["values"]
 
   def scores_at(
     self, number: int, section: Section, point: int
@@ -236,18 +225,18 @@ def measure(
   ]
   for _, collector in groups:
     collector.check(sections)
-  found: dict[int, list[np.ndarray]] = {i: [] for i in range(len(structures))}
+  values: dict[int, np.ndarray] = {}
   facts = []
   for numbers, collector in groups:
     sweeper.use_weights(numbers, collector.open())
-    for section in sections:
-      done = sweeper.section(numbers, section, collector)
-      for number, values in done.items():
-        found[number].append(values)
+    # A structure's programs serve all sections, and then no other structure.
+    for number in numbers:
+      own = [sweeper.values(number, some, collector) for some in sections]
+      values[number] = np.stack(own, axis=1)
     facts.append(collector.close())
-    sweeper.drop_engines()
-  values = [np.stack(v, axis=1) for v in found.values()]
-  return values, frozen.joined_facts(facts)
+    sweeper.drop_engine()
+  every = [values[number] for number in range(len(structures))]
+  return every, frozen.joined_facts(facts)
 
 
 def make_table(

@@ -92,13 +92,13 @@ def test_a_killed_sweep_goes_on_where_it_stopped(
   tmp_path, monkeypatch, small_chunks
 ):
   one, some = structure(), section()
-  want = sweeper(tmp_path / "whole", one).section([0], some, Collector())[0]
+  want = sweeper(tmp_path / "whole", one).values(0, some, Collector())
   with monkeypatch.context() as patch:
     first = count_runs(patch, stop_after=2)
     with pytest.raises(KeyboardInterrupt):
-      sweeper(tmp_path, one).section([0], some, Collector())
+      sweeper(tmp_path, one).values(0, some, Collector())
   second = count_runs(monkeypatch)
-  got = sweeper(tmp_path, one).section([0], some, Collector())[0]
+  got = sweeper(tmp_path, one).values(0, some, Collector())
   np.testing.assert_array_equal(got, want)
   assert len(first) == 2
   assert not set(first) & set(second)
@@ -108,10 +108,10 @@ def test_a_killed_sweep_goes_on_where_it_stopped(
 
 def test_a_finished_sweep_computes_nothing_again(tmp_path, monkeypatch):
   one, some = structure(), section()
-  want = sweeper(tmp_path, one).section([0], some, Collector())[0]
+  want = sweeper(tmp_path, one).values(0, some, Collector())
   done, collector = count_runs(monkeypatch), Collector()
   again = sweeper(tmp_path, one)
-  np.testing.assert_array_equal(again.section([0], some, collector)[0], want)
+  np.testing.assert_array_equal(again.values(0, some, collector), want)
   assert (done, collector.num) == ([], 0)
   fused, seeds = again.scores_at(0, some, 3)
   assert fused.shape == (16,)
@@ -119,12 +119,12 @@ def test_a_finished_sweep_computes_nothing_again(tmp_path, monkeypatch):
 
 
 def test_other_settings_and_clips_do_not_take_old_parts(tmp_path, monkeypatch):
-  sweeper(tmp_path, structure()).section([0], section(), Collector())
+  sweeper(tmp_path, structure()).values(0, section(), Collector())
   done = count_runs(monkeypatch)
   changed = structure(backend=dict(name="knn", k=2))
-  sweeper(tmp_path, changed).section([0], section(), Collector())
+  sweeper(tmp_path, changed).values(0, section(), Collector())
   assert len(done) == 1
-  sweeper(tmp_path, structure()).section([0], section("pump"), Collector())
+  sweeper(tmp_path, structure()).values(0, section("pump"), Collector())
   assert len(done) == 2
 
 
@@ -138,7 +138,7 @@ def test_a_users_stage_that_was_edited_does_not_take_old_parts(
     code = f"def pool(x) -> Array:\n  return {text} * x.mean(0)\n"
     file.write_text(f"from asd_jax.typing import Array\n{code}")
     one = structure(pooling=dict(name="own_mean:pool"))
-    sweeper(tmp_path, one).section([0], section(), Collector())
+    sweeper(tmp_path, one).values(0, section(), Collector())
     assert len(done) == num
   del sys.modules["own_mean"]
 
@@ -166,38 +166,58 @@ def test_recordings_are_told_by_their_bytes(tmp_path):
 
 def test_a_broken_part_is_computed_again(tmp_path, monkeypatch):
   one, some = structure(), section()
-  want = sweeper(tmp_path, one).section([0], some, Collector())[0]
+  want = sweeper(tmp_path, one).values(0, some, Collector())
   (part,) = (tmp_path / "parts").iterdir()
   part.write_bytes(part.read_bytes()[:100])
   done = count_runs(monkeypatch)
   again = sweeper(tmp_path, one)
-  got = again.section([0], some, Collector())[0]
+  got = again.values(0, some, Collector())
   np.testing.assert_array_equal(got, want)
   assert len(done) == 1
   (note,) = again.parts.notes()
   assert note == f"{part}: found damaged content, made again"
 
 
-def test_structures_share_features_unless_they_move_them(tmp_path):
+def test_structures_share_features_unless_they_move_them(monkeypatch):
   several = [structure(), structure(backend=dict(name="knn", k=2))]
   other = structure(pooling=dict(name="mean_std"))
   configs = [s.config for s in (*several, other)]
   assert list(sweep_data.by_passes(configs)) == [[0, 1], [2]]
-  collector = Collector()
-  sweeper(tmp_path, *several).section([0, 1], section(), collector)
-  assert collector.num == 1
+  done = []
+
+  def computed(self, some):
+    done.append(some.name)
+    return cases.clips(), ["a note"]
+
+  monkeypatch.setattr(sweep_data.Collector, "_computed", computed)
+  quiet = progress.Progress(quiet=True)
+  collector = sweep_data.Collector(configs[:2], quiet)
+  notes = [collector.collect(section())[1] for _ in range(2)]
+  assert (done, notes) == (["fan 00"], [["a note"], []])
+  # What is too large to be held is computed again.
+  monkeypatch.setattr(sweep_data, "_MOST_HELD", 10)
+  collector = sweep_data.Collector(configs[:2], quiet)
+  for _ in range(2):
+    collector.collect(section())
+  assert done == ["fan 00"] * 3
 
 
-def test_engines_do_not_pile_up(tmp_path, monkeypatch):
-  some = [structure(backend=dict(name="knn", k=k)) for k in (1, 2, 3)]
-  want = sweeper(tmp_path / "all", *some).section(
-    [0, 1, 2], section(), Collector()
+def test_one_structure_after_the_other_has_programs(tmp_path, monkeypatch):
+  monkeypatch.setattr(sweep_data.Collector, "open", lambda self: {})
+  monkeypatch.setattr(sweep_data.Collector, "close", lambda self: {})
+  monkeypatch.setattr(
+    sweep_data.Collector, "_computed", lambda self, some: (cases.clips(), [])
   )
-  monkeypatch.setattr(sweep_run, "_MOST_ENGINES", 1)
-  few = sweeper(tmp_path / "few", *some)
-  found = few.section([0, 1, 2], section(), Collector())
-  assert list(few._engines) == [2]
-  for number, values in want.items():
-    np.testing.assert_array_equal(found[number], values)
-  few.drop_engines()
-  assert few.scores_at(1, section(), 0)[0].shape == (16,)
+  made, engine = [], sweep_engine.Engine
+  monkeypatch.setattr(
+    sweep_engine, "Engine", lambda s, fast: made.append(s) or engine(s)
+  )
+  some = [structure(backend=dict(name="knn", k=k)) for k in (1, 2)]
+  one = sweeper(tmp_path, *some)
+  sections = [section(), section("pump")]
+  found, _ = sweep_run.measure(one, some, sections, one._progress)
+  assert made == some
+  assert one._engine is None
+  assert [v.shape for v in found] == [(7, 2, 3)] * 2
+  assert not np.array_equal(*found)
+  assert one.scores_at(1, sections[0], 0)[0].shape == (16,)

@@ -1,0 +1,168 @@
+"""What a config lets a user set, as `--help` lists it."""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+# A line for each setting of a run; `configs/common.py` has the defaults.
+RUN = {
+  "system": "name of the system, in results and on pages",
+  "data_dir": "challenge folders",
+  "normal": "or a plain folder of normal clips to learn from ...",
+  "test": "... and a plain folder of clips to score",
+  "ground_truth": "labels of test clips: folder of the challenge, or csv",
+  "machines": "machines to score, comma-separated; all if empty",
+  "output_dir": "folder for everything that a run leaves",
+  "training_dir": "trained networks; output_dir/training if empty",
+  "sample_rate": "Hz; recordings of another rate are refused",
+  "batch_size": "clips computed at once",
+  "checkpoints": "weights of each frozen encoder: file, folder or hub name",
+  "weights_dir": "folder of weights that checkpoints does not name",
+  "random_weights": "random weights in full size, for timing only",
+  "precision": "of frozen encoders: float32, or bfloat16, which is faster",
+  "cache": "of embeddings: on, off, readonly or clear",
+  "seeds": "networks to train, one each; their scores are averaged",
+  "members": "(branch, seed) pairs to take; all if empty",
+  "selection": "or a file of scripts/select_members.py that names them",
+  "chosen_on": "machines whose labels chose the members, of that file",
+  "sweep": "what scripts/sweep.py sweeps if it is not told",
+  "feature_selection": "file of scripts/select_features.py",
+  "fusion.name": "how branches and seeds become one score",
+  "threshold.name": "rule of the decision: conformal, quantile or gamma",
+  "threshold.false_alarm_rate": "share of normal clips called anomalous",
+  "threshold.quantile": "rule quantile: of the training clips' scores",
+  "threshold.folds": "parts of the training clips for p-values; -1: by kind",
+  "threshold.by_domain": "the larger of the domains' p-values decides",
+  "threshold.decide_in_sample": "decide by scores that have seen the clips",
+  "submission.label": "of the challenge package",
+  "submission.abbreviation": "of the system, in the package",
+  "synthetic": "synthetic data to make where no other is named",
+}
+# Settings of a branch that are no stage of their own.
+BRANCH = {
+  "channels": "which of a clip's channels, 0 near and 1 far",
+  "wrappers": "around the backend, from inside out",
+  "reference": "training scores for calibration: loo or in_sample",
+  "weight": "share of this branch in the fusion",
+  "when": "machines it is for: always, attributes or no_attributes",
+  "encoder.size": "of the network, see docs/encoders.md",
+  "encoder.dtype": "float32 or bfloat16; --config.precision sets all",
+  "encoder.layer": "whose tokens are taken",
+  "encoder.checkpoint": "published weights: file, folder or hub name",
+}
+_UNLISTED = ("branches", "published")
+_WIDTH = 78
+_RECIPE = "encoder.recipe."
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Settings by their dotted key.
+
+  Args:
+    settings: nested.
+
+  Returns:
+    Key to value; an empty group is a value.
+  """
+  out: dict[str, Any] = {}
+  for key, value in settings.items():
+    if isinstance(value, Mapping) and value:
+      out |= {f"{key}.{inner}": v for inner, v in flat(value).items()}
+    else:
+      out[key] = value
+  return out
+
+
+def described(thing: Callable | type) -> dict[str, str]:
+  """What a docstring says of each argument or attribute.
+
+  Args:
+    thing: with a Google docstring.
+
+  Returns:
+    Name to its description up to the first full stop or semicolon.
+  """
+  text = inspect.getdoc(thing) or ""
+  found = re.findall(r"^  (\w+): (.*(?:\n {4,}.*)*)", text, re.MULTILINE)
+  lines = {name: " ".join(words.split()) for name, words in found}
+  return {
+    n: re.split(r"[.;](?: |$)", w, maxsplit=1)[0] for n, w in lines.items()
+  }
+
+
+def _of_stage(stage: str, rest: str, chosen: Mapping[str, Any]) -> str:
+  """What a setting of a stage is, from the docstring of its function."""
+  from asd_jax.engine import stages
+  from asd_jax.training import reconstruction
+
+  table = stages.TABLES[stage]
+  if rest == "name":
+    return f"one of {', '.join(sorted(table))}"
+  if f"{stage}.{rest}".startswith(_RECIPE):
+    return described(reconstruction.Recipe).get(rest.split(".")[1], "")
+  *outer, last = rest.split(".")
+  fn = table.get(chosen["name"])
+  if outer and outer[0] in stages.NESTED:
+    table = stages.NESTED[outer[0]]
+    if last == "name":
+      return f"one of {', '.join(sorted(table))}"
+    fn = table.get(chosen[outer[0]]["name"])
+  return described(fn).get(last, "") if fn else ""
+
+
+def _about_branch(key: str, branch: Mapping[str, Any]) -> str:
+  """What a setting of a branch is, in a line."""
+  stage, _, rest = key.partition(".")
+  if key in BRANCH or not rest:
+    return BRANCH.get(key, "")
+  return _of_stage(stage, rest, branch[stage])
+
+
+def _lines(entries: Iterable[tuple[str, Any, str]]) -> list[str]:
+  """Settings as absl lists flags: name and meaning, then the default."""
+  out = []
+  for key, value, about in entries:
+    line = f"--config.{key}: {about}".rstrip(": ")
+    out += textwrap.wrap(
+      line, _WIDTH, initial_indent="  ", subsequent_indent="    ",
+      break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    shown = f"(default: {value!r})"
+    out += textwrap.wrap(
+      shown, _WIDTH, initial_indent="    ", subsequent_indent="    ",
+      break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+  return out
+
+
+def help_text(config: Mapping[str, Any], *, named: bool) -> str:
+  """Lists what `--config.KEY=VALUE` may set.
+
+  Args:
+    config: of a system, or what all have in common.
+    named: whether it is a system's, whose branches are listed too.
+
+  Returns:
+    Lines.
+  """
+  # What is published is a fact, and no setting.
+  run = flat({k: v for k, v in config.items() if k not in _UNLISTED})
+  # What people set most comes first, as in the table.
+  order = {key: place for place, key in enumerate(RUN)}
+  group = lambda key: key if key in RUN else key.partition(".")[0]
+  keys = sorted(run, key=lambda key: order.get(group(key), len(order)))
+  lines = ["settings of a run:"]
+  lines += _lines((k, run[k], RUN.get(group(k), "")) for k in keys)
+  if not named:
+    return "\n".join(
+      [*lines, "", "With --config=FILE, --help lists that system's stages too."]
+    )
+  for name, branch in config["branches"].items():
+    lines += ["", f"stages of branch {name}:"]
+    lines += _lines(
+      (f"branches.{name}.{key}", value, _about_branch(key, branch))
+      for key, value in flat(branch).items()
+    )
+  return "\n".join(lines)
