@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from asd_jax import errors
 from asd_jax.backends import base
-from asd_jax.engine import stages
 from asd_jax.engine.branch import Branch, Detect
 from asd_jax.engine.normals import Clips
 from asd_jax.engine.stages import Hypers
@@ -226,7 +225,7 @@ def build(spec: Mapping[str, Any], bound: Mapping[str, Callable]) -> Detect:
     key=bound["key"](),
     transform=bound["transform"],
     bank=bound["bank"],
-    backend=stages.wrapped(bound["backend"], spec["wrappers"]),
+    backend=bound["backend"],
     calibration=bound["calibration"],
     reference=spec["reference"],
   )

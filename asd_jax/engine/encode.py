@@ -85,7 +85,7 @@ def build_source(
   name: str,
   spec: Mapping[str, Any],
   encoder: family.Encoder,
-  settings: Mapping[str, Any],
+  bound: stages.Bound,
 ) -> Source:
   """Says where the tokens of a branch come from.
 
@@ -93,8 +93,7 @@ def build_source(
     name: of the branch, for messages.
     spec: its settings.
     encoder: its encoder.
-    settings: `layer`, `checkpoint` and `recipe` of the encoder, those that the
-      config gives.
+    bound: its stages.
 
   Returns:
     The source.
@@ -104,15 +103,14 @@ def build_source(
       have.
   """
   where = f"config: branch {name}: encoder {spec['encoder']['name']}"
-  recipe = stages.read_recipe(name, settings.get("recipe", {}))
-  given = [k for k in stages.CHOSEN if k in settings]
+  settings = bound.chosen
   if encoder.scope != "file":
-    if given:
+    if settings:
       raise errors.InputError(
-        f"{where}: found {given}, which only encoders with published weights"
-        " have."
+        f"{where}: found {[*settings]}, which only encoders with published"
+        " weights have."
       )
-    return Source("", "output", name, recipe)
+    return Source("", "output", name, bound.recipe)
   layer = settings.get("layer", "output")
   checkpoint = settings.get("checkpoint", "")
   if not isinstance(checkpoint, str):
@@ -125,11 +123,7 @@ def build_source(
       f"{where}: layer: found {layer!r}, expected one of"
       f" {encoder.about.layers}."
     )
-  # Not the layer: a pass gives all of them.
-  own = {k: v for k, v in spec["encoder"].items() if k not in stages.CHOSEN}
-  before = {s: spec[s] for s in ("channels", "denoise", "frontend", "tta")}
-  passes = stages.text_of([before, own, checkpoint])
-  return Source(checkpoint, layer, passes, recipe)
+  return Source(checkpoint, layer, bound.passes, bound.recipe)
 
 
 def sources(branches: Branches) -> dict[str, str]:

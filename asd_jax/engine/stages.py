@@ -5,7 +5,7 @@ import functools
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from asd_jax import errors
@@ -283,19 +283,8 @@ def completed(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
   return spec
 
 
-def read_recipe(name: str, spec: Mapping[str, Any]) -> reconstruction.Recipe:
-  """Reads how an encoder is trained.
-
-  Args:
-    name: name of the branch, for messages.
-    spec: fields of `Recipe`.
-
-  Returns:
-    The recipe.
-
-  Raises:
-    InputError: if a field is not known.
-  """
+def _recipe(name: str, spec: Mapping[str, Any]) -> reconstruction.Recipe:
+  """How the encoder of a branch is trained, from fields of `Recipe`."""
   known = reconstruction.Recipe._fields
   if extra := sorted(set(spec) - set(known)):
     raise errors.InputError(
@@ -308,21 +297,28 @@ class Bound(NamedTuple):
   """The stages of a branch with their structure bound.
 
   Attributes:
-    fns: stage to function; those of `SWEPT` take their scalars as keywords.
+    fns: stage to function; those of `SWEPT` take their scalars as keywords,
+      but `backend` is `hypers -> Backend` in its wrappers.
     hypers: `{stage: {name: value}}`, the scalars of `SWEPT`.
-    chosen: settings of the encoder that are not its own: `CHOSEN`, `recipe`.
+    chosen: settings of the encoder that are not its own, of `CHOSEN`.
+    recipe: how the encoder is trained, if it is.
+    passes: what decides the encoder's output for a clip, but for weights that
+      are found, as text.
   """
 
   fns: dict[str, Callable]
   hypers: Hypers
   chosen: dict[str, Any]
+  recipe: reconstruction.Recipe
+  passes: str
 
 
-def bind(spec: Mapping[str, Any]) -> Bound:
+def bind(name: str, spec: Mapping[str, Any]) -> Bound:
   """Looks up all stages of a branch.
 
   Args:
-    spec: settings of the branch, all keys.
+    name: name of the branch, for messages.
+    spec: its settings, all keys.
 
   Returns:
     The stages.
@@ -332,47 +328,35 @@ def bind(spec: Mapping[str, Any]) -> Bound:
   """
   # Where tokens come from is not a setting of the network's function.
   encoder = dict(spec["encoder"])
-  keys = [k for k in (*CHOSEN, "recipe") if k in encoder]
-  chosen = {k: encoder.pop(k) for k in keys}
+  recipe = _recipe(name, encoder.pop("recipe", {}))
+  chosen = {k: encoder.pop(k) for k in CHOSEN if k in encoder}
   spec = {**spec, "encoder": encoder}
+  # Not the layer: a pass gives all of them.
+  before = {s: spec[s] for s in ("channels", "denoise", "frontend", "tta")}
+  passes = text_of([before, encoder, chosen.get("checkpoint", "")])
   found = {s: resolve(s, spec[s], t) for s, t in TABLES.items()}
   fns = {
     s: fn if s in SWEPT else functools.partial(fn, **floats)
     for s, (fn, floats) in found.items()
   }
   hypers: Hypers = {s: found[s][1] for s in SWEPT if s in found}
-  named = [_wrapper(w) for w in spec["wrappers"]]
-  hypers["wrappers"] = {
-    w["name"]: resolve("wrappers", w, WRAPPERS)[1] for w in named
-  }
-  return Bound(fns, hypers, chosen)
+  named = [{"name": w} if isinstance(w, str) else w for w in spec["wrappers"]]
+  wrappers = {w["name"]: resolve("wrappers", w, WRAPPERS) for w in named}
+  hypers["wrappers"] = {n: floats for n, (_, floats) in wrappers.items()}
+  fns["backend"] = functools.partial(
+    _wrapped, fns["backend"], {n: fn for n, (fn, _) in wrappers.items()}
+  )
+  return Bound(fns, hypers, chosen, recipe, passes)
 
 
-def _wrapper(spec: str | Mapping[str, Any]) -> Mapping[str, Any]:
-  return {"name": spec} if isinstance(spec, str) else spec
+def _wrapped(
+  fn: Callable, wrappers: Mapping[str, Callable], h: Hypers
+) -> base.Backend:
+  """A backend in its wrappers, from inside out.
 
-
-def wrapped(
-  fn: Callable, specs: Sequence[str | Mapping[str, Any]]
-) -> Callable[[Hypers], base.Backend]:
-  """Puts wrappers around a backend.
-
-  Args:
-    fn: the backend's function.
-    specs: wrappers, names or `name` with settings, from inside out.
-
-  Returns:
-    `hypers -> Backend`.
+  Built where it is used: scalars may be tracers then.
   """
-  named = [_wrapper(spec) for spec in specs]
-  fns = {w["name"]: resolve("wrappers", w, WRAPPERS)[0] for w in named}
-
-  # Built where it is used: scalars may be tracers then.
-
-  def backend(h: Hypers) -> base.Backend:
-    out = fn(**h["backend"])
-    for name, wrap in fns.items():
-      out = wrap(out, **h["wrappers"][name])
-    return out
-
-  return backend
+  out = fn(**h["backend"])
+  for name, wrap in wrappers.items():
+    out = wrap(out, **h["wrappers"][name])
+  return out

@@ -102,7 +102,7 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> tuple[Branch, Hypers]:
     InputError: if a name, keyword or combination is not known.
   """
   spec = stages.completed(name, spec)
-  bound = stages.bind(spec)
+  bound = stages.bind(name, spec)
   channels = tuple(spec["channels"])
   encoder = _encoder(name, bound.fns["encoder"])
   branch = Branch(
@@ -110,7 +110,7 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> tuple[Branch, Hypers]:
     front=encode.build_front(name, channels, bound.fns),
     crops=encode.build_crops(name, bound.fns["tta"], encoder),
     encoder=encoder,
-    source=encode.build_source(name, spec, encoder, bound.chosen),
+    source=encode.build_source(name, spec, encoder, bound),
     detect=detect.build(spec, bound.fns),
     when=spec["when"],
   )
