@@ -35,12 +35,14 @@ class Loaded(NamedTuple):
   """Parameters of an encoder.
 
   Attributes:
+    encoder: the network.
     params: nested mappings of float32 arrays.
     digest: 32 hex digits of family, settings and all parameters; an official
       file and its converted folder have the same.
     origin: path, `hub owner/name`, or `random`.
   """
 
+  encoder: family.Encoder
   params: Tree
   digest: str
   origin: str
@@ -142,11 +144,11 @@ def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:
       flat = dict(zip(shapes, pool.map(draw, shapes), strict=True))
     tree = flax.traverse_util.unflatten_dict(flat, sep="/")
     values = weight_folder.checksum(tree)
-    made[name] = Loaded(tree, _digest(encoder, values), RANDOM)
+    made[name] = Loaded(encoder, tree, _digest(encoder, values), RANDOM)
   return made
 
 
-def keep(folder: Path, encoder: family.Encoder, loaded: Loaded) -> Path:
+def keep(folder: Path, loaded: Loaded) -> Path:
   """Keeps parameters in a folder of the name of their digest.
 
   Two runs may keep the same at once. Parameters on a device are copied to the
@@ -154,8 +156,7 @@ def keep(folder: Path, encoder: family.Encoder, loaded: Loaded) -> Path:
 
   Args:
     folder: of all kept parameters.
-    encoder: the network.
-    loaded: its parameters.
+    loaded: the parameters.
 
   Returns:
     The folder of these parameters.
@@ -163,11 +164,11 @@ def keep(folder: Path, encoder: family.Encoder, loaded: Loaded) -> Path:
   Raises:
     InputError: if it cannot be written.
   """
-  place = Path(folder) / loaded.digest
+  place, network = Path(folder) / loaded.digest, loaded.encoder.about
   about = {
-    "family": encoder.about.family.name,
+    "family": network.family.name,
     "source": loaded.origin,
-    "encoder": dict(encoder.about.settings),
+    "encoder": dict(network.settings),
     "digest": loaded.digest,
   }
   if weight_folder.is_whole(place, about):
@@ -344,7 +345,7 @@ def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
     tree, settings, told = convert.read_official(path, known)
     _check(encoder, path, settings, told=told)
     values = weight_folder.checksum(tree)
-  return Loaded(tree, _digest(encoder, values), origin)
+  return Loaded(encoder, tree, _digest(encoder, values), origin)
 
 
 def _official_inside(encoder: family.Encoder, path: Path) -> Path:

@@ -59,21 +59,19 @@ class Detector(NamedTuple):
 
 
 def keep_weights(
-  folder: Path, system: system_lib.System, loaded: Mapping[str, weights.Loaded]
+  folder: Path, loaded: Mapping[str, weights.Loaded]
 ) -> dict[str, str]:
   """Writes the weights that detectors need, each once.
 
   Args:
     folder: of the run; they go to `encoders` in it.
-    system: the system.
     loaded: weights by source.
 
   Returns:
     Their digests by source.
   """
-  encoders = encode.encoders(system.branches)
-  for source, found in loaded.items():
-    weights.keep(folder / ENCODERS, encoders[source][0], found)
+  for found in loaded.values():
+    weights.keep(folder / ENCODERS, found)
   return {source: found.digest for source, found in loaded.items()}
 
 

@@ -201,7 +201,7 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     opened.check((*machine.train, *machine.test))
   prepare_output(out)
   # Before any fit: a disk that is too small for them is noticed at once.
-  digests = detector.keep_weights(out, opened.system, opened.weights)
+  digests = detector.keep_weights(out, opened.weights)
   records = finished.Records(out, opened)
   scored = {}
   for machine in machines:

@@ -211,9 +211,7 @@ class Detector:
     Raises:
       InputError: if it cannot be written.
     """
-    detector_lib.keep_weights(
-      Path(out), self._opened.system, self._opened.weights
-    )
+    detector_lib.keep_weights(Path(out), self._opened.weights)
     folder = Path(out) / "detectors" / self.found.machine
     detector_lib.save(folder, self.found)
     return folder

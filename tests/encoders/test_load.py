@@ -331,7 +331,7 @@ def test_missing_and_extra_weights(family):
 
 def kept():
   """A folder of random weights."""
-  return load.keep(Path("kept"), TINY, random())
+  return load.keep(Path("kept"), random())
 
 
 def test_folders_that_are_not_converted(tmp_path):
@@ -450,13 +450,13 @@ def test_random_weights_are_the_same_in_each_run():
 
 def test_kept_weights_come_back():
   made = random()
-  folder = load.keep(Path("kept"), TINY, made)
+  folder = load.keep(Path("kept"), made)
   assert folder == Path("kept") / made.digest
   found = load.read_kept(Path("kept"), made.digest, TINY)
   assert found.digest == made.digest
   same(found.params, made.params)
   before = [(p, p.stat().st_mtime_ns) for p in left(folder)]
-  assert load.keep(Path("kept"), TINY, made) == folder
+  assert load.keep(Path("kept"), made) == folder
   assert before == [(p, p.stat().st_mtime_ns) for p in left(folder)]
   assert one(TINY, folder).digest == made.digest
 
@@ -470,11 +470,11 @@ class OnDevice:
 
 def test_what_is_kept_already_is_not_copied_from_the_device():
   made = random()
-  load.keep(Path("kept"), TINY, made)
+  load.keep(Path("kept"), made)
   there = made._replace(params={"cls": OnDevice()})
-  assert load.keep(Path("kept"), TINY, there) == Path("kept") / made.digest
+  assert load.keep(Path("kept"), there) == Path("kept") / made.digest
   with pytest.raises(AssertionError, match="copied"):
-    load.keep(Path("other"), TINY, there)
+    load.keep(Path("other"), there)
 
 
 def test_a_damaged_folder_is_written_again():
@@ -484,7 +484,7 @@ def test_a_damaged_folder_is_written_again():
     damage(max(files, key=lambda path: path.stat().st_size))
     with pytest.raises(ValueError, match="found damaged or no"):
       load.read_kept(Path("kept"), made.digest, TINY)
-    assert load.keep(Path("kept"), TINY, made) == folder
+    assert load.keep(Path("kept"), made) == folder
     found = load.read_kept(Path("kept"), made.digest, TINY)
     assert found.digest == made.digest
     assert [p.name for p in Path("kept").iterdir()] == [made.digest]
@@ -502,7 +502,7 @@ made = load.at_random({"a": (encoder, "")})["a"]
 Path(f"ready{sys.argv[2]}").touch()
 while len(list(Path().glob("ready*"))) < 3:
   time.sleep(0.01)
-print(load.keep(Path("kept"), encoder, made))
+print(load.keep(Path("kept"), made))
 """
 
 
@@ -548,4 +548,4 @@ def test_kept_weights_that_are_not_there():
 def test_a_folder_that_cannot_be_written():
   Path("kept").write_text("a file")
   with pytest.raises(ValueError, match="cannot be written"):
-    load.keep(Path("kept"), TINY, random())
+    load.keep(Path("kept"), random())

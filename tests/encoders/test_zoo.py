@@ -137,7 +137,7 @@ def test_weights_of_a_family_of_ones_own(tmp_path):
   np.testing.assert_array_equal(kernel, tensors["layers.1.weight"].T)
   out = convert.convert(file, family, tmp_path / "out")
   assert read(out)["a"].digest == found.digest
-  kept = load.keep(tmp_path / "kept", encoder, found)
+  kept = load.keep(tmp_path / "kept", found)
   again = load.read_kept(tmp_path / "kept", kept.name, encoder)
   assert again.digest == found.digest
 

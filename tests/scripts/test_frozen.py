@@ -189,8 +189,7 @@ def checkpoint(tmp_path_factory):
   config = settings.prepared(ludo_system1.get_config("smoke").to_dict())
   system = system_lib.build(config)
   (made,) = load.at_random(encode.encoders(system.branches), seed=7).values()
-  ((encoder, _),) = encode.encoders(system.branches).values()
-  return load.keep(tmp_path_factory.mktemp("weights"), encoder, made)
+  return load.keep(tmp_path_factory.mktemp("weights"), made)
 
 
 @pytest.fixture
