@@ -3,8 +3,10 @@
 Run: python scripts/evaluate.py --config=configs/katech_table4.py:ada_sub
   --config.data_dir=DIR --config.output_dir=OUT
 or both columns, G and the label oracle beside the published table:
-scripts/katech_ablation.py --table=4. `coh_gate` is the other column; with
-`,smoke` it is shrunk to synthetic data and seconds.
+python scripts/katech_ablation.py --data_dir=DIR --output=OUT --table=4
+
+`coh_gate` is the other column; with `,smoke` it is shrunk to synthetic data and
+seconds.
 """
 
 from configs import katech_ablation

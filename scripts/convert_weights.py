@@ -1,6 +1,6 @@
 """Lists official weight files, or converts one to our parameters.
 
-Run: python scripts/convert_weights.py --inspect FILE [FILE ...]
+Run: python scripts/convert_weights.py --inspect FILE FILE
 or:  python scripts/convert_weights.py --encoder=beats --checkpoint=FILE
   --output=weights/beats_base
 

@@ -1,6 +1,7 @@
 """Synthetic machines, every weight-free system, one table and the reports.
 
-Run: bash scripts/demo.sh (or .venv/bin/python scripts/demo.py --output=OUT)
+Run: bash scripts/demo.sh
+or:  python scripts/demo.py --output=OUT
 """
 
 import importlib

@@ -1,8 +1,10 @@
 """Runs KATECH's ladder of front ends and prints it beside the published one.
 
 Run: python scripts/katech_ablation.py --data_dir=DIR --output=OUT
-or, in seconds on synthetic data: ... --output=OUT --smoke
-or table 4, machine by machine: ... --table=4
+or, in seconds on synthetic data:
+python scripts/katech_ablation.py --output=OUT --smoke
+or table 4, machine by machine:
+python scripts/katech_ablation.py --data_dir=DIR --output=OUT --table=4
 
 Each rung is configs/katech_ablation.py:RUNG; rungs that hear the same sound
 share their trained networks, and a stopped run goes on where it was.

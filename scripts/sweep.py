@@ -1,7 +1,8 @@
 """Sweeps a system over settings, and writes a table, the best and a report.
 
-Run: python scripts/sweep.py --config=FILE --config.data_dir=DIR \
-  --config.output_dir=OUT --sweep='view.alpha=linspace(-0.5,1,31)' \
+Run: python scripts/sweep.py --config=configs/ludo_system3.py \
+  --config.data_dir=DIR --config.output_dir=OUT \
+  --sweep='view.alpha=linspace(-0.5,1,31)' \
   --sweep='bank.lam=[0.5,0.7,0.9]'
 
 Keys: stage.key (every branch), branch.stage.key, weight.branch. Values: a list,

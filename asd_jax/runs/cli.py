@@ -211,17 +211,32 @@ def open_devices() -> None:
     ) from e
 
 
+def parse(argv: Sequence[str]) -> list[str]:
+  """Parses flags, the config among them, wherever that is found.
+
+  Args:
+    argv: the program and its arguments; becomes `sys.argv`.
+
+  Returns:
+    The arguments that are not flags.
+
+  Raises:
+    InputError: if a flag is wrong or a config file cannot be loaded.
+  """
+  config_file.offer()
+  # The flags of a config look into `sys.argv` for what overrides it.
+  sys.argv, path = _with_config(argv)
+  _find_own_stages(path)
+  return _parse(sys.argv, path)
+
+
 def _settings_help() -> str:
   """What `--config.KEY` may set, of the config that is named if there is one.
 
   Raises:
     InputError: if that cannot be loaded.
   """
-  argv = [flag for flag in sys.argv if flag not in _HELP]
-  config_file.offer()
-  sys.argv, path = _with_config(argv)
-  _find_own_stages(path)
-  _parse(sys.argv, path)
+  parse([flag for flag in sys.argv if flag not in _HELP])
   if given := flags.FLAGS["config"].value:
     return options.help_text(given.to_dict(), named=True)
   from asd_jax.engine import settings
@@ -262,11 +277,7 @@ def _work(
   if set(_HELP) & set(sys.argv[1:]):
     _show_help()
     return 0
-  config_file.offer()
-  # The flags of a config look into `sys.argv` for what overrides it.
-  sys.argv, config = _with_config(sys.argv)
-  _find_own_stages(config)
-  left = _parse(sys.argv, config)
+  left = parse(sys.argv)
   if computes:
     open_devices()
   return run(left)

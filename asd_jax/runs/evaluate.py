@@ -12,7 +12,14 @@ import numpy as np
 from asd_jax import errors, files
 from asd_jax.data import clips
 from asd_jax.engine import detector, session
-from asd_jax.runs import challenge, examples, finished, outputs, results
+from asd_jax.runs import (
+  challenge,
+  examples,
+  finished,
+  folder,
+  outputs,
+  results,
+)
 from asd_jax.runs import progress as progress_lib
 
 Config = dict[str, Any]
@@ -56,16 +63,16 @@ def read_machines(config: Config) -> list[clips.Machine]:
   )
 
 
-def prepare_output(folder: Path) -> None:
+def prepare_output(out: Path) -> None:
   """Makes the output folder and proves that it can be written.
 
   Args:
-    folder: the output folder.
+    out: the output folder.
 
   Raises:
     InputError: if it cannot.
   """
-  probe = files.atomic_write_text(folder / ".asd_jax_probe", "")
+  probe = files.atomic_write_text(out / ".asd_jax_probe", "")
   probe.unlink()
 
 
@@ -172,7 +179,7 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
 
   Each machine's files are written when it is done. A run that was stopped and
   is started again, with the same config, clips and code, goes on with the
-  machines that are missing.
+  machines that are missing; the folder of any other run is refused.
 
   Args:
     config: plain data, see `configs/common.py`.
@@ -199,6 +206,9 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   # All headers first: a bad clip of the last machine costs no hour.
   for machine in machines:
     opened.check((*machine.train, *machine.test))
+  weights = {source: w.digest for source, w in opened.weights.items()}
+  this = folder.Run(out, "evaluate", config, machines, weights)
+  folder.check(this)
   prepare_output(out)
   # Before any fit: a disk that is too small for them is noticed at once.
   digests = detector.keep_weights(out, opened.weights)
@@ -209,6 +219,7 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     if done is None:
       fresh = run_machine(opened, machine, progress)
       done = _finish(out, opened, machine.name, fresh, digests)
+      folder.claim(this)
       records.put(machine, done)
     scored[machine.name] = done
   found = results.collect(

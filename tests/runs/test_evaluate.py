@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asd_jax import errors
 from asd_jax.engine import detector
-from asd_jax.runs import evaluate, finished, progress
+from asd_jax.runs import evaluate, finished, folder, progress
 from configs import plain_knn
 from tests.scripts.conftest import ROOT, write_machine
 
@@ -22,10 +23,10 @@ MACHINES = ("fan", "pump", "valve")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("machines") / "data"
+  place = tmp_path_factory.mktemp("machines") / "data"
   for name in MACHINES:
-    write_machine(folder / name)
-  return folder
+    write_machine(place / name)
+  return place
 
 
 class Progress(progress.Progress):
@@ -71,11 +72,11 @@ def stopped(data, tmp_path):
   return tmp_path / "out"
 
 
-def texts(folder):
+def texts(out):
   return {
-    str(p.relative_to(folder)): p.read_bytes()
+    str(p.relative_to(out)): p.read_bytes()
     for kind in ("scores", "submission")
-    for p in sorted((folder / kind).rglob("*.csv"))
+    for p in sorted((out / kind).rglob("*.csv"))
   }
 
 
@@ -151,8 +152,40 @@ def lost_detector(data, out):
 
 
 @pytest.mark.parametrize(
-  "change",
-  [other_setting, other_clip, damaged_record, damaged_detector, lost_detector],
+  ("change", "said"),
+  [
+    (other_setting, r"another run, of other settings \(threshold"),
+    (other_clip, "another run, of other clips, labels or weights"),
+  ],
+)
+def test_the_folder_of_another_run_is_refused(data, stopped, change, said):
+  before = {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()}
+  rest = Progress()
+  with pytest.raises(errors.InputError, match=said):
+    evaluate.run(change(data, stopped), progress=rest)
+  assert not rest.fitted
+  # Nothing is lost: not a byte, and nothing was added.
+  found = {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()}
+  assert found == before
+
+
+def test_a_folder_of_results_that_no_run_claims_is_refused(data, tmp_path):
+  (tmp_path / "results.json").write_text("{}")
+  with pytest.raises(errors.InputError, match=r"no run\.json"):
+    evaluate.run(config(data, tmp_path), progress=Progress())
+  assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_a_run_that_found_nothing_binds_nobody(data, tmp_path):
+  for changes in ({}, dict(machines="fan")):
+    c, halted = config(data, tmp_path, **changes), Progress(stop_at="fan")
+    with pytest.raises(KeyboardInterrupt):
+      evaluate.run(c, progress=halted)
+    assert not (tmp_path / folder.FILE).exists()
+
+
+@pytest.mark.parametrize(
+  "change", [damaged_record, damaged_detector, lost_detector]
 )
 def test_what_is_not_as_it_was_is_made_again(data, stopped, unbroken, change):
   rest = Progress()
@@ -160,9 +193,8 @@ def test_what_is_not_as_it_was_is_made_again(data, stopped, unbroken, change):
   assert rest.fitted == list(MACHINES)
   damaged = [n for n in found["notes"] if "found damaged content" in n]
   assert len(damaged) == (change is damaged_record)
-  if change not in (other_setting, other_clip):
-    found["notes"] = [n for n in found["notes"] if n not in damaged]
-    same(found, unbroken[1])
+  found["notes"] = [n for n in found["notes"] if n not in damaged]
+  same(found, unbroken[1])
 
 
 @pytest.mark.slow

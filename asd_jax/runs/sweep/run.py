@@ -14,7 +14,7 @@ from asd_jax import errors, files, store
 from asd_jax.engine import frozen, identity, settings
 from asd_jax.metrics import choice
 from asd_jax.report import sweep as report_sweep
-from asd_jax.runs import evaluate, results
+from asd_jax.runs import evaluate, folder, results
 from asd_jax.runs import progress as progress_lib
 from asd_jax.runs.sweep import axis as sweep_axis
 from asd_jax.runs.sweep import data as sweep_data
@@ -42,17 +42,17 @@ _MAKERS = (
 )
 
 
-def open_parts(folder: Path) -> store.Store:
+def open_parts(place: Path) -> store.Store:
   """What a sweep has computed, so that a killed one goes on.
 
   Args:
-    folder: made when the first part is kept.
+    place: a folder, made when the first part is kept.
 
   Returns:
     The store of its parts.
   """
   code = store.code_version(*_MAKERS)
-  return store.Store(folder, form=_FORMAT, code=code)
+  return store.Store(place, form=_FORMAT, code=code)
 
 
 class Sweeper:
@@ -341,11 +341,15 @@ def run(
       "config: expected --config.output_dir=OUT, found none."
     )
   out = Path(config["output_dir"])
-  sections = sweep_data.sections(evaluate.read_machines(config))
+  machines = evaluate.read_machines(config)
+  sections = sweep_data.sections(machines)
+  settled = {**config, "sweep": [list(a) for a in axes]}
+  this = folder.Run(out, "sweep", settled, machines, {})
+  folder.check(this)
   evaluate.prepare_output(out)
-  folder = config["training_dir"] or os.fspath(out / "training")
+  kept = config["training_dir"] or os.fspath(out / "training")
   structures = [
-    s._replace(config={**s.config, "training_dir": folder}) for s in structures
+    s._replace(config={**s.config, "training_dir": kept}) for s in structures
   ]
   parts = open_parts(out / PARTS)
   sweeper = Sweeper(structures, parts, progress, fast=fast)
@@ -360,5 +364,6 @@ def run(
   found["encoders"] = encoders
   found["run"] = results.run_facts(time.perf_counter() - start)
   found["config"] = config
+  folder.claim(this)
   write(out, found, table)
   return found
