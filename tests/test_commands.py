@@ -17,7 +17,7 @@ from absl import flags
 
 from asd_jax.engine import settings
 from asd_jax.runs import cli, commands, config_file, options
-from asd_jax.runs.sweep import grid
+from asd_jax.runs.sweep import axis, grid
 from tests.scripts.conftest import ROOT
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -58,7 +58,7 @@ def parse(script, args):
     found = settings.prepared({**config.to_dict(), **later})
     axes = values.get("sweep") or found["sweep"]
     if axes and script == "sweep.py":
-      grid.structures(found, [grid.parse(text) for text in axes])
+      grid.structures(found, [axis.parse(text) for text in axes])
 
 
 def check_flags_alone(words):
@@ -66,6 +66,8 @@ def check_flags_alone(words):
   sources = "".join(p.read_text() for p in SOURCES)
   for word in words:
     name = word.removeprefix("--").partition("=")[0]
+    if name == "help":
+      continue
     if name.startswith("config."):
       assert name.removeprefix("config.") in config_keys(), word
     else:
