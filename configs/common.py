@@ -41,7 +41,14 @@ def run(system, arg=""):
   c.sweep = ()  # what scripts/sweep.py sweeps if it is not told
   c.feature_selection = ""  # file of `scripts/select_features.py`
   c.fusion = dict(name="weighted_mean")
-  c.threshold = dict(name="conformal", false_alarm_rate=0.1)
+  c.threshold = dict(
+    name="conformal",  # by p-values; "quantile", "gamma": a limit on the score
+    false_alarm_rate=0.1,  # stated rate of "conformal"
+    quantile=0.9,  # of the other two
+    folds=10,  # models fitted without a part of the training clips; 0: none
+    by_domain=False,  # whether the rate holds for either domain
+    decide_in_sample=False,  # without folds: from scores of clips seen
+  )
   c.submission = dict(label="AsdJax_Local_task2_1", abbreviation="asd_jax")
   c.published = dict(development=0.0, evaluation=0.0, source="")
   c.synthetic = SMOKE_DATA if arg == "smoke" else dict()
@@ -116,6 +123,7 @@ def official_autoencoder(arg=""):
 def katech(system, arg=""):
   """Settings of a run of [KATECH26]: ten seeds, their scores averaged."""
   c = run(system, arg)
+  c.threshold.folds = 2  # networks, trained again for each
   c.seeds = (1, 2) if arg == "smoke" else tuple(range(1, 11))
   return c
 
@@ -181,7 +189,7 @@ def ludo(system, arg=""):
   """Settings of a run of [LUDO26]."""
   c = run(system, arg)
   c.batch_size = 4
-  c.threshold = dict(name="quantile", quantile=0.95)
+  c.threshold.update(name="quantile", quantile=0.95)
   return c
 
 

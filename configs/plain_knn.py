@@ -1,8 +1,5 @@
 """Plain detector: log-mel mean and deviation, nearest training clip.
 
-Its threshold comes from leave-one-out scores, so the stated false-alarm rate
-holds for clips like the training clips.
-
 Run: python scripts/evaluate.py --config=configs/plain_knn.py
   --config.data_dir=DIR --config.output_dir=OUT
 """

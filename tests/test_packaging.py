@@ -125,4 +125,4 @@ def test_a_wheel_runs_without_the_repository(installed, tmp_path):
     "score", f"--detector={detector}", clip, cwd=tmp_path, path=installed
   )
   assert end.returncode == 0, end.stderr
-  assert end.stdout.startswith("file,score,decision\n")
+  assert end.stdout.startswith("file,score,decision,p_value\n")

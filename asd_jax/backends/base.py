@@ -7,7 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from asd_jax.ops import statistics
+from asd_jax.ops import distance, statistics
 from asd_jax.typing import Array
 
 State = Any
@@ -45,6 +45,9 @@ class Bank(flax.struct.PyTreeNode):
       frames, which are not kept.
     mix: mixed rows, which count as target rows and never leave the bank, for
       backends with `mixes`; or None.
+    centre_by: `[N]` rows whose mean is subtracted before distances, which it
+      changes by rounding only; None for those that count. Models of folds
+      subtract that of all clips, so that they have their rows in common.
     num_target: how many rows at most are of the target domain, a constant of
       the program.
     unit: the backend compares directions: its metric scales rows to length
@@ -59,6 +62,7 @@ class Bank(flax.struct.PyTreeNode):
   covariance: Array | None = None
   moments: statistics.Moments | None = None
   mix: Mix | None = None
+  centre_by: Array | None = None
   # Not an array: it decides how many rows are made from target rows.
   num_target: int = flax.struct.field(pytree_node=False, default=0)
   # It decides how rows are made, too.
@@ -105,13 +109,19 @@ class Backend(NamedTuple):
 
 
 def bank_of(
-  emb: Array, is_target: Array, *, num_target: int | None = None, **fields: Any
+  emb: Array,
+  is_target: Array,
+  *,
+  valid: Array | None = None,
+  num_target: int | None = None,
+  **fields: Any,
 ) -> Bank:
-  """Makes a bank whose rows all count and are groups of their own.
+  """Makes a bank whose rows are groups of their own.
 
   Args:
     emb: `[N, ...]` embeddings.
     is_target: `[N]` True for target-domain rows.
+    valid: `[N]` rows that count; None if all do.
     num_target: how many those are at most; counted if None, which needs values
       and so does not work inside `jit`.
     **fields: other fields of `Bank`.
@@ -123,7 +133,8 @@ def bank_of(
   rows = jnp.arange(num, dtype=jnp.int32)
   if num_target is None:
     num_target = int(jnp.sum(is_target))
-  valid = jnp.ones(num, bool)
+  if valid is None:
+    valid = jnp.ones(num, bool)
   return Bank(emb, is_target, valid, rows, num_target=num_target, **fields)
 
 
@@ -158,14 +169,32 @@ def append(
     mix = mix.replace(
       target=join(mix.target, none), source=join(mix.source, none)
     )
+  by = bank.centre_by
+  if by is not None:
+    by = join(by, ~none)
   return bank.replace(
     emb=join(bank.emb, emb),
     is_target=join(bank.is_target, is_target),
     valid=join(bank.valid, ~none if valid is None else valid),
     group=join(bank.group, group),
     mix=mix,
+    centre_by=by,
     num_target=bank.num_target + num_target,
   )
+
+
+def prepared(bank: Bank, metric: distance.Metric) -> distance.Rows:
+  """The rows of a bank, ready for a metric.
+
+  Args:
+    bank: the bank.
+    metric: the distance.
+
+  Returns:
+    The rows.
+  """
+  by = bank.valid if bank.centre_by is None else bank.centre_by
+  return distance.prepare(bank.emb, by, metric)
 
 
 def domain_moments(
@@ -261,9 +290,10 @@ def per_domain(inner: Backend) -> Backend:
     # target bank mixes as before, since the masks of `Mix` are its own.
     if mix is not None and not is_target:
       mix = mix.replace(target=jnp.zeros_like(mix.target))
-    return bank.replace(
-      valid=bank.valid & (bank.is_target == is_target), mix=mix
-    )
+    inside, by = bank.is_target == is_target, bank.centre_by
+    if by is not None:
+      by = by & inside
+    return bank.replace(valid=bank.valid & inside, mix=mix, centre_by=by)
 
   def fit(bank: Bank) -> State:
     # Both keep all rows and mask those of the other domain: of equal shapes,

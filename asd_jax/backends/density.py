@@ -220,7 +220,7 @@ def local_density(
     raise errors.InputError(f"local_density: decay {decay} is not in [0, 1].")
 
   def fit(bank: base.Bank) -> DensityState:
-    rows = distance.prepare(bank.emb, bank.valid, kind)
+    rows = base.prepared(bank, kind)
     if decay is None:
       density = local_densities(rows, bank.valid, kind, k=k)[0]
     else:
@@ -263,7 +263,7 @@ def variance_minimised(
   _check("variance_minimised", k)
 
   def fit(bank: base.Bank) -> DensityState:
-    rows = distance.prepare(bank.emb, bank.valid, kind)
+    rows = base.prepared(bank, kind)
     density, gap, place = local_densities(rows, bank.valid, kind, k=k)
     # One row alone has no distance to fit to; without weights the multiple is
     # zero.

@@ -84,7 +84,7 @@ def knn(
   _check(k, weights)
 
   def fit(bank: base.Bank) -> KnnState:
-    rows = distance.prepare(bank.emb, bank.valid, kind)
+    rows = base.prepared(bank, kind)
     if bank.mix is None:
       return KnnState(rows, bank.valid, bank.group)
     # Distances to mixed rows follow from those to the rows that are mixed

@@ -238,7 +238,7 @@ def smote(
   num = num_synthetic(len(bank.valid) - most, most, ratio=ratio)
   if num < 1 or most < 2:
     return bank
-  _, target = _domains(bank)
+  source, target = _domains(bank)
   count = jnp.sum(target)
   index_key, step_key = jax.random.split(jax.random.key(seed))
   # `count` may be zero, and an empty range has no draw. Nothing that comes of
@@ -248,7 +248,13 @@ def smote(
   step = jax.random.uniform(step_key, (num,), bank.emb.dtype)
   if normalise is None:
     normalise = bank.unit
-  return add_interpolated(bank, flat_index, step, k=k, normalise=normalise)
+  # As many as the rows that count lack. From a table: a product of traced
+  # floats may be rounded to the next integer.
+  missing = [int(ratio * n) for n in range(len(source) + 1)]
+  wanted = jnp.asarray(missing, count.dtype)[jnp.sum(source)] - count
+  return add_interpolated(
+    bank, flat_index, step, wanted=wanted, k=k, normalise=normalise
+  )
 
 
 def add_interpolated(
@@ -256,6 +262,7 @@ def add_interpolated(
   flat_index: Array,
   step: Array,
   *,
+  wanted: Array | int,
   k: int,
   normalise: bool,
 ) -> base.Bank:
@@ -265,6 +272,7 @@ def add_interpolated(
     bank: the bank.
     flat_index: `[M]` see `interpolate`.
     step: `[M]` see `interpolate`.
+    wanted: how many of the new rows count, the first ones.
     k: neighbours that a row is interpolated with.
     normalise: rows have length one before and after.
 
@@ -289,7 +297,7 @@ def add_interpolated(
     is_target=jnp.ones(num, bool),
     group=jnp.full(num, -1),
     num_target=num,
-    valid=jnp.broadcast_to(jnp.sum(target) > 1, (num,)),
+    valid=(jnp.sum(target) > 1) & (jnp.arange(num) < wanted),
   )
 
 

@@ -17,23 +17,33 @@ class Transform(NamedTuple):
   """Maps embeddings to embeddings.
 
   Attributes:
-    fit: `([N, ...], is_target [N]) -> State`.
+    fit: `([N, ...], is_target [N], valid [N]) -> State`; rows that are not
+      valid must not count, as if they were not there; None if all are valid.
     apply: `(State, emb) -> emb`, of one clip.
   """
 
-  fit: Callable[[Array, Array], State]
+  fit: Callable[[Array, Array, Array | None], State]
   apply: Callable[[State, Array], Array]
 
 
-def _constant(emb: Array) -> Array:
-  """Dimensions `[D]` of `[N, D]` that vary by no more than rounding does."""
+def _deviation(emb: Array, valid: Array | None) -> tuple[Array, Array]:
+  """Standard deviation (ddof 0) of each dimension, and which are constant.
+
+  Those that vary by no more than rounding does count as constant.
+  """
+  centred = emb - statistics.mean_of(emb, valid)[None]
+  std = jnp.sqrt(statistics.mean_of(jnp.square(centred), valid))
+  size = jnp.abs(emb)
+  if valid is not None:
+    inside = valid.reshape(-1, *[1] * (emb.ndim - 1))
+    size = jnp.where(inside, size, 0.0)
   # Not `== 0`: the mean of equal numbers is rounded, and they differ from it.
-  return jnp.std(emb, axis=0) <= 1e-6 * jnp.max(jnp.abs(emb), axis=0)
+  return std, std <= 1e-6 * jnp.max(size, axis=0)
 
 
 def identity() -> Transform:
   """Leaves embeddings as they are."""
-  return Transform(lambda emb, is_target: {}, lambda state, emb: emb)
+  return Transform(lambda *clips: {}, lambda state, emb: emb)
 
 
 def standardise() -> Transform:
@@ -42,14 +52,14 @@ def standardise() -> Transform:
   A dimension that is constant on the training clips is only centred.
   """
 
-  def fit(emb: Array, is_target: Array) -> State:
+  def fit(emb: Array, is_target: Array, valid: Array | None) -> State:
     # Source and target clips have one transform, or their distances could not
     # be compared.
     del is_target
-    std = jnp.std(emb, axis=0)
+    std, constant = _deviation(emb, valid)
     return {
-      "mean": jnp.mean(emb, axis=0),
-      "std": jnp.where(_constant(emb), 1.0, std),
+      "mean": statistics.mean_of(emb, valid),
+      "std": jnp.where(constant, 1.0, std),
     }
 
   def apply(state: State, emb: Array) -> Array:
@@ -86,17 +96,32 @@ def zca(
   if covariance not in known:
     raise errors.InputError(f"zca: covariance {covariance!r}; known: {known}.")
 
-  def fit(emb: Array, is_target: Array) -> State:
+  def empirical(emb: Array, valid: Array | None) -> tuple[Array, Array]:
+    found = statistics.moments(emb, valid)
+    return found.mean, statistics.covariance(found)
+
+  def shrunk(emb: Array, valid: Array | None) -> tuple[Array, Array]:
+    weight = jnp.ones(len(emb)) if valid is None else valid
+    weight = weight.astype(emb.dtype)
+    return statistics.ledoit_wolf(emb, weight)[:2]
+
+  def fit_gaussian(emb: Array, valid: Array | None) -> tuple[Array, Array]:
+    full = covariance == "empirical"
+    if covariance == "by_rank" and valid is not None:
+      # By the rows that count: a fold may lack the rank that all clips have.
+      enough = jnp.sum(valid) > emb.shape[1]
+      return jax.lax.cond(enough, empirical, shrunk, emb, valid)
+    if covariance == "by_rank":
+      # Of shapes only, so that the choice is made once, when it is compiled.
+      full = emb.shape[0] > emb.shape[1]
+    return (empirical if full else shrunk)(emb, valid)
+
+  def fit(emb: Array, is_target: Array, valid: Array | None) -> State:
     del is_target
-    # Of shapes only, so that the choice is made once, when it is compiled.
-    full = covariance == "by_rank" and emb.shape[0] > emb.shape[1]
-    if covariance == "empirical" or full:
-      found = statistics.moments(emb)
-      mean, cov = found.mean, statistics.covariance(found)
-    else:
-      ones = jnp.ones(emb.shape[0], emb.dtype)
-      mean, cov, _ = statistics.ledoit_wolf(emb, ones)
-    keep = ~_constant(emb) if drop_constant else jnp.ones(len(mean), bool)
+    mean, cov = fit_gaussian(emb, valid)
+    keep = jnp.ones(len(mean), bool)
+    if drop_constant:
+      keep = ~_deviation(emb, valid)[1]
     # Emptied before the decomposition, so that what is dropped leaves no trace
     # in the directions of the others.
     both = keep[:, None] & keep[None, :]

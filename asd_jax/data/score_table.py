@@ -8,17 +8,52 @@ import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from asd_jax import errors, files
 
-HEADER = ("file", "score", "decision")
+HEADER = ("file", "score", "decision", "p_value")
 
 
-def text(rows: Iterable[tuple[str, float, int]]) -> str:
+class Row(NamedTuple):
+  """One line.
+
+  Attributes:
+    file: clip, or path as given.
+    score: anomaly score.
+    decision: 1 anomalous, 0 normal, "" where none is possible.
+    p_value: share of normal clips that score as high, "" where unknown.
+  """
+
+  file: str
+  score: float
+  decision: int | str
+  p_value: float | str
+
+
+def row(file: str, score: float, decision: int, p_value: float) -> Row:
+  """The line of a clip.
+
+  Args:
+    file: the clip.
+    score: its anomaly score.
+    decision: -1 where none is possible.
+    p_value: NaN where it is unknown.
+
+  Returns:
+    The line.
+  """
+  said = int(decision) if decision >= 0 else ""
+  # Six digits tell apart what any number of training clips can.
+  known = "" if math.isnan(p_value) else float(f"{p_value:.6g}")
+  return Row(file, float(score), said, known)
+
+
+def text(rows: Iterable[Row]) -> str:
   """Writes scores with a header.
 
   Args:
-    rows: file, score and decision of each clip.
+    rows: of the clips.
 
   Returns:
     csv.

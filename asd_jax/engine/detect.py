@@ -112,6 +112,7 @@ def _moments_bank(
   return base.bank_of(
     none,
     clips.is_target,
+    valid=clips.valid,
     num_target=clips.num_target,
     moments=_domain_moments(frames, clips),
   )
@@ -131,16 +132,18 @@ def _embeddings_bank(
   of_clip = lambda x: embed(branch, h, state, x)
   emb = clips.map(of_clip)
   state["transform"] = branch.detect.transform(**h["transform"]).fit(
-    emb, clips.is_target
+    emb, clips.is_target, clips.valid
   )
   key = branch.detect.key
   bank = base.bank_of(
     jax.vmap(lambda e: _changed(branch, h, state, e))(emb),
     clips.is_target,
+    valid=clips.valid,
     num_target=clips.num_target,
     covariance=cov,
     unit=branch.detect.backend(h).unit,
     key=key and clips.map(lambda x: key(pooled(branch, state, x))),
+    centre_by=None if clips.valid is None else jnp.ones(len(emb), bool),
   )
   bank = branch.detect.bank(bank, **h["bank"])
   if clips.augmented is None:
@@ -155,6 +158,7 @@ def _embeddings_bank(
     is_target=clips.is_target[clips.augmented.clip],
     group=clips.augmented.clip,
     num_target=new.shape[0],
+    valid=clips.augmented.valid,
   )
 
 
@@ -204,7 +208,7 @@ def fit(
   state["backend"] = branch.detect.backend(h).fit(bank)
   refs = _own_scores(branch, h, state, clips, bank)
   cal = branch.detect.calibration(**h["calibration"])
-  state["calibration"] = cal.fit(refs)
+  state["calibration"] = cal.fit(refs, clips.valid)
   own = jax.vmap(lambda s: cal.apply(state["calibration"], s))(refs)
   return state, own
 

@@ -1,19 +1,20 @@
 """Detectors on disk: fitted states, thresholds and the config they need."""
 
 import json
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from asd_jax import errors, files, store
 from asd_jax.encoders import load as weights
-from asd_jax.engine import encode, identity, structure
+from asd_jax.engine import crossfit, decide, encode, identity, structure
 from asd_jax.engine import system as system_lib
 
 Tree = Any
-FORMAT = 4
+FORMAT = 5
 # Folder of encoder weights beside the detectors of a run.
 ENCODERS = "encoders"
 
@@ -23,21 +24,68 @@ class Section(NamedTuple):
 
   Attributes:
     state: fitted state of the system.
-    thresholds: rule to value, each from training clips; None is infinite.
-    rule: the one in force.
+    folds: models of folds, if there are any.
+    limit: threshold on the score, where the rule has one: a greater score is
+      anomalous.
+    rule: how clips are called anomalous.
     facts: what the file says besides, such as `num_train`.
   """
 
   state: Tree
-  thresholds: dict[str, float | None]
-  rule: str
+  folds: crossfit.Folds | None
+  limit: float | None
+  rule: decide.Rule
   facts: dict[str, Any]
 
-  @property
-  def threshold(self) -> float:
-    """The value in force; a greater score is anomalous."""
-    value = self.thresholds[self.rule]
-    return math.inf if value is None else value
+  def decide(self, score: np.ndarray, by_fold: np.ndarray) -> decide.Decided:
+    """p-values and decisions, see `crossfit.decide`."""
+    return crossfit.decide(
+      self.rule,
+      self.limit,
+      self.folds,
+      score,
+      by_fold,
+      possible=not self.problem(),
+    )
+
+  def problem(self) -> str:
+    """Why no clip can be called anomalous; "" where one can."""
+    num, target = self.facts["num_train"], self.facts["num_target"]
+    return decide.problem(self.rule, self.limit, num, target)
+
+  def without_models(self) -> "Section":
+    """The same without its states, which may be large."""
+    folds = self.folds and self.folds._replace(states=())
+    return self._replace(state=None, folds=folds)
+
+  def about(self) -> dict[str, Any]:
+    """What results say about decisions, see `report.record.Decision`."""
+    num, target = self.facts["num_train"], self.facts["num_target"]
+    return {
+      "rule": self.rule.name,
+      "false_alarm_rate": self.rule.false_alarm_rate,
+      "by_domain": self.rule.by_domain,
+      "folds": int(self.folds.fold.max()) + 1 if self.folds else 0,
+      "num_train": min(decide.counts(self.rule, num, target).values()),
+      "num_needed": decide.num_needed(self.rule),
+      "possible": not self.problem(),
+      "problem": self.problem(),
+    }
+
+  def sees_own_clips(self) -> bool:
+    """Whether scores of training clips are by models that have seen them."""
+    return self.folds is None and "in_sample" in (
+      self.facts["training_scores"].values()
+    )
+
+  def train_scores(self) -> np.ndarray:
+    """`[N]` scores of the training clips, ascending.
+
+    By models that have not seen them, where there are models of folds.
+    """
+    if self.folds is not None:
+      return np.sort(self.folds.own)
+    return np.asarray(self.facts["train_scores"])
 
 
 class Detector(NamedTuple):
@@ -126,12 +174,14 @@ def save(folder: Path, detector: Detector) -> None:
   for name, section in detector.sections.items():
     # How the arrays are nested lies beside them: nothing need be fitted again
     # to know it.
-    arrays, nesting = structure.flatten(section.state, records)
+    # The models of folds share most arrays with the whole: each is kept once.
+    both = {"state": section.state, "folds": section.folds}
+    arrays, nesting = structure.flatten(both, records)
     digest = kept.put(_key(name), arrays, {"state": nesting})
     index["sections"][name] = {
       "digest": digest,
-      "thresholds": section.thresholds,
-      "rule": section.rule,
+      "threshold": section.limit,
+      "rule": section.rule._asdict(),
       **section.facts,
     }
   text = json.dumps(index, indent=2, allow_nan=False)
@@ -189,15 +239,15 @@ def _read_sections(
   records = _records(index["config"])
   sections = {}
   for name, entry in index["sections"].items():
-    state = _read_state(folder, name, entry["digest"], records)
+    both = _read_state(folder, name, entry["digest"], records)
+    state, folds = both["state"], both["folds"]
     if state["branches"].keys() != system.branches.keys():
       raise KeyError("branches")
-    told = ("digest", "thresholds", "rule")
+    told = ("digest", "threshold", "rule")
     facts = {k: v for k, v in entry.items() if k not in told}
-    section = Section(state, entry["thresholds"], entry["rule"], facts)
-    if section.threshold is None:
-      raise KeyError("thresholds")
-    sections[name] = section
+    rule = decide.read_rule({"threshold": entry["rule"]})
+    sections[name] = Section(state, folds, entry["threshold"], rule, facts)
+    sections[name].about()  # which misses what an edited index has lost
   if not sections:
     raise KeyError("sections")
   return sections

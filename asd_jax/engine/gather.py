@@ -1,21 +1,19 @@
 """From clips to features and scores, batch by batch in constant memory."""
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
 from asd_jax.data import audio, clips, names
-from asd_jax.engine import encode
+from asd_jax.engine import augmented, encode
+from asd_jax.engine import fronts as fronts_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Advance, Embedder
-from asd_jax.engine.normals import Augmented, Normals
-from asd_jax.engine.programs import Programs
+from asd_jax.engine.normals import Normals
 from asd_jax.engine.system import Scores, System
 
 Tree = Any
@@ -67,41 +65,6 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
       lengths.add(num)
 
 
-def front_fitter(system: System) -> Callable:
-  """Compiles what gathers statistics of training clips before all else.
-
-  Args:
-    system: the system.
-
-  Returns:
-    `(clips, *, batch_size, rate) -> front`, in one pass a fitted stage and in
-    memory that does not grow with the number of clips.
-  """
-
-  # Padding rows of the last batch weigh nothing, so all batches have one shape
-  # and one program.
-  @functools.partial(jax.jit, static_argnums=0)
-  def summed(stage: str, front: Tree, wave: jax.Array, keep: jax.Array) -> Tree:
-    one = lambda w: encode.measure(system.branches, stage, front, w)
-    sums = jax.vmap(one)(wave)
-    over = lambda x: jnp.tensordot(keep.astype(x.dtype), x, 1)
-    return jax.tree.map(over, sums)
-
-  def fit(some: Sequence[clips.Clip], *, batch_size: int, rate: int) -> Tree:
-    front = encode.unfitted(system.branches)
-    # A pass over the files for each stage: a front end is measured on what the
-    # fitted denoiser leaves.
-    for stage in encode.stages_of(system.branches):
-      total = None
-      for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
-        sums = summed(stage, front, batch.audio, batch.index >= 0)
-        total = jax.tree.map(jnp.add, total, sums) if total else sums
-      front = encode.fit_front(system.branches, stage, front, total)
-    return front
-
-  return fit
-
-
 def _check_finite(feats: Tree, some: Sequence[clips.Clip]) -> None:
   for name, x in feats.items():
     good = np.isfinite(x).reshape(len(x), -1).all(axis=1)
@@ -123,7 +86,7 @@ def collect(
 
   Args:
     embedder: the embedding stage.
-    front: fitted stages, see `front_fitter`.
+    front: fitted stages, see `fronts.front_fitter`.
     some: training clips.
     advance: called with the number of clips done, after each batch.
 
@@ -166,85 +129,64 @@ def collect(
   return normals, notes
 
 
-def augment(
-  programs: Programs, front: Tree, some: Sequence[clips.Clip], *, rate: int
-) -> dict[str, Augmented]:
-  """Makes clips from the target-domain training clips.
-
-  Args:
-    programs: the compiled system.
-    front: fitted stages.
-    some: training clips, which are read once a branch, in constant memory.
-    rate: sample rate, Hz.
-
-  Returns:
-    `Augmented` of branches whose statistics ask for any; vector i is made from
-    target clip i modulo their number.
-  """
-  targets = [i for i, c in enumerate(some) if c.domain == "target"]
-  size = programs.batch_size
-  out = {}
-  for name, branch in programs.system.branches.items():
-    sources = sum(c.domain == "source" for c in some)
-    count = branch.front.augment.count
-    num = count(front[name]["augment"], sources) if targets else 0
-    if not num:
-      continue
-    draws = branch.front.augment.draw(num)
-    parts, rows = [], []
-    chosen = [some[i] for i in targets[:num]]
-    for batch in audio.batches(chosen, batch_size=size, sample_rate=rate):
-      # Every vector that is made from a clip of this batch, while it is read.
-      own = [
-        (place, i)
-        for place, clip in enumerate(batch.index)
-        if clip >= 0
-        for i in range(int(clip), num, len(targets))
-      ]
-      for start in range(0, len(own), size):
-        pairs = own[start : start + size]
-        full = pairs + pairs[:1] * (size - len(pairs))
-        place, i = (np.array(x) for x in zip(*full, strict=True))
-        drawn = jax.tree.map(lambda x: x[i], draws)  # noqa: B023
-        found = programs.augmented(name, front, batch.audio[place], drawn)
-        parts.append(np.asarray(found)[: len(pairs)])
-        rows += [targets[j % len(targets)] for _, j in pairs]
-    host: Any = np.concatenate(parts), np.array(rows, np.int32)
-    out[name] = Augmented(*host)
-  return out
-
-
 def score(
   embedder: Embedder,
   state: Tree,
   some: Sequence[clips.Clip],
   *,
+  others: Sequence[Tree] = (),
   advance: Advance = _ignore,
-) -> Iterator[tuple[np.ndarray, Scores, list[str]]]:
+) -> Iterator[tuple[np.ndarray, Scores, np.ndarray, list[str]]]:
   """Scores clips, batch by batch.
 
   Args:
     embedder: the embedding stage.
     state: fitted state.
     some: clips to score.
+    others: K states of models of folds, for which the features are the same.
     advance: called with the number of clips done, after each batch.
 
   Yields:
-    Positions `[n]` in `some`, scores with leading axis n, notes.
+    Positions `[n]` in `some`, scores with leading axis n, `[n, K]` scores by
+    the other states, notes.
 
   Raises:
-    InputError: if a score is not finite.
+    InputError: if a score by `state` is not finite.
   """
   for part in embedder.parts(state["front"], some, advance=advance):
     keep = part.index >= 0
     found = embedder.programs.scores(state, part.features)
     scores = jax.tree.map(lambda x: np.asarray(x)[keep], found)  # noqa: B023
+    each = [embedder.programs.scores(s, part.features).fused for s in others]
+    by_fold = np.zeros((int(keep.sum()), len(each)), np.float32)
+    for k, fused in enumerate(each):
+      by_fold[:, k] = np.asarray(fused)[keep]
     rows = part.index[keep]
     if not np.isfinite(scores.fused).all():
       bad = some[rows[np.argmin(np.isfinite(scores.fused))]]
       raise errors.InputError(f"{bad.path}: found a score that is not finite.")
     notes = [f"{some[i].path.name}: {text}" for i, text in part.notes]
-    yield rows, scores, notes
+    yield rows, scores, by_fold, notes
+
+
+class Gathered(NamedTuple):
+  """The training clips of a section before any fit.
+
+  Attributes:
+    train: the clips.
+    normals: what the system is fitted to.
+    fronts: fitted stages, of all clips and without each fold.
+    made: clips made of them, by branch.
+    fold: `[N]` fold of each clip; None without folds.
+    notes: on odd input.
+  """
+
+  train: Sequence[clips.Clip]
+  normals: Normals
+  fronts: fronts_lib.Fronts
+  made: dict[str, augmented.Made]
+  fold: np.ndarray | None
+  notes: list[str]
 
 
 class Gatherer:
@@ -258,40 +200,88 @@ class Gatherer:
   def __init__(self, embedder: Embedder, config: Mapping[str, Any]) -> None:
     self._embedder, self._config = embedder, config
     self._system = embedder.programs.system
-    self._fit_front = front_fitter(self._system)
+    self._fit_front = fronts_lib.front_fitter(self._system)
     self._trainers = train_lib.trainers(self._system)
 
-  def normals(
+  def gather(
     self,
     train: Sequence[clips.Clip],
     *,
+    fold: np.ndarray | None,
     advance: Callable,
     on_epoch: train_lib.OnEpoch,
-  ) -> tuple[Normals, list[str]]:
+  ) -> Gathered:
     """Front ends fitted, features computed, clips made, encoders trained.
 
     Args:
       train: training clips of a section.
+      fold: `[N]` fold of each clip, where models of folds are wanted.
       advance: called with the number of clips done, after each batch.
       on_epoch: called with (branch, epochs done, metrics).
 
     Returns:
-      What the system is fitted to, and notes on odd input.
+      What the system is fitted to, and what its folds need.
     """
     programs, rate = self._embedder.programs, self._config["sample_rate"]
-    front = self._fit_front(train, batch_size=programs.batch_size, rate=rate)
-    normals, notes = self.clips(front, train, advance)
-    made = augment(programs, front, train, rate=rate)
+    fronts = self._fit_front(
+      train, batch_size=programs.batch_size, rate=rate, fold=fold
+    )
+    normals, notes = self.clips(fronts.whole, train, advance)
+    made = augmented.augment(programs, fronts, train, rate=rate)
+    is_target, own = np.asarray(normals.is_target), {}
+    for name, m in made.items():
+      num = augmented.num_augmented(self._system, name, fronts.whole, is_target)
+      if num:
+        own[name] = m.first(num)
+    normals, more = self._trained(normals.replace(augmented=own), on_epoch)
+    return Gathered(train, normals, fronts, made, fold, notes + more)
+
+  def _trained(
+    self, normals: Normals, on_epoch: train_lib.OnEpoch
+  ) -> tuple[Normals, list[str]]:
     folder = self._config["training_dir"]
-    normals, more = train_lib.train(
+    return train_lib.train(
       self._trainers,
       self._system,
-      normals.replace(augmented=made),
+      normals,
       self._config,
       folder=Path(folder) if folder else None,
       on_epoch=on_epoch,
     )
-    return normals, notes + more
+
+  def without(
+    self,
+    found: Gathered,
+    k: int,
+    *,
+    refit: bool,
+    on_epoch: train_lib.OnEpoch,
+  ) -> Normals:
+    """The training clips without one fold, as the whole fit has them.
+
+    Args:
+      found: of all clips, with folds.
+      k: the fold.
+      refit: whether features depend on which clips are trained on.
+      on_epoch: called with (branch, epochs done, metrics).
+
+    Returns:
+      All clips, of which the others count; networks trained on those.
+    """
+    assert found.fold is not None
+    front, normals = found.fronts.without[k], found.normals
+    if refit:
+      normals, _ = self.clips(front, found.train, _ignore)
+    valid: Any = found.fold != k
+    domains = np.asarray(normals.is_target)[valid]
+    made = {}
+    for name, m in found.made.items():
+      num = augmented.num_augmented(self._system, name, front, domains)
+      made[name] = m.masked(num, valid)
+    normals = normals.replace(
+      front=front, valid=valid, augmented=made, trained={}
+    )
+    return self._trained(normals, on_epoch)[0]
 
   def clips(
     self, front: Any, some: Sequence[clips.Clip], advance: Callable

@@ -19,10 +19,12 @@ class Augmented(flax.struct.PyTreeNode):
   Attributes:
     features: `[M, C, ...]`.
     clip: `[M]` int32, the training clip that each was made from.
+    valid: `[M]` those that count; None if all do.
   """
 
   features: Array
   clip: Array
+  valid: Array | None = None
 
 
 class Normals(flax.struct.PyTreeNode):
@@ -37,6 +39,8 @@ class Normals(flax.struct.PyTreeNode):
     order: `[N]` place of each clip in the concatenation of `features`.
     is_target: `[N]` True for target-domain clips.
     trained: `{branch: Trained}` of branches that train an encoder.
+    valid: `[N]` clips that count; None if all do. The others have places in
+      all arrays, so that fits without some clips share one program.
     augmented: `{branch: Augmented}` of branches that make clips.
     num_target: number of target-domain clips, a constant of the program.
     has_attributes: whether the machine's clips say under which conditions
@@ -48,6 +52,7 @@ class Normals(flax.struct.PyTreeNode):
   order: Array
   is_target: Array
   trained: dict[str, reconstruction.Trained]
+  valid: Array | None = None
   augmented: dict[str, Augmented] = flax.struct.field(default_factory=dict)
   num_target: int = flax.struct.field(pytree_node=False, default=0)
   has_attributes: bool = flax.struct.field(pytree_node=False, default=True)
@@ -62,9 +67,10 @@ class Clips(NamedTuple):
   Attributes:
     map: a function of one clip's features to `[N, ...]`, in clip order.
     fold: `((carry, features, is_target []) -> carry, first carry) -> carry`,
-      one clip at a time in constant memory.
+      one clip that counts at a time, in constant memory.
     example: features of one clip.
     is_target: `[N]` True for target-domain clips.
+    valid: `[N]` True for clips that count; None if all do.
     num_target: how many those are, a constant of the program.
     augmented: clips made from these ones, or None.
   """
@@ -73,6 +79,7 @@ class Clips(NamedTuple):
   fold: Callable[[Callable[[Tree, Array, Array], Tree], Tree], Tree]
   example: Array
   is_target: Array
+  valid: Array | None
   num_target: int
   augmented: Augmented | None = None
 
@@ -109,6 +116,7 @@ def of_branch(normals: Normals, name: str) -> Clips:
   groups = [jnp.asarray(group[name]) for group in normals.features]
   order = jnp.asarray(normals.order)
   domains = jnp.asarray(normals.is_target)
+  valid = None if normals.valid is None else jnp.asarray(normals.valid)
 
   def over(fn: Callable[[Array], Array]) -> Array:
     # A few at a time: what `fn` holds of one clip may be large.
@@ -117,11 +125,22 @@ def of_branch(normals: Normals, name: str) -> Clips:
 
   def fold(step: Callable[[Tree, Array, Array], Tree], carry: Tree) -> Tree:
     # Domains in the order of the groups, not of the clips.
-    is_target = jnp.zeros_like(domains).at[order].set(domains)
+    back = lambda x: jnp.zeros_like(x).at[order].set(x)
+    columns = [back(domains)] + ([] if valid is None else [back(valid)])
+
+    def one(carry: Tree, row: tuple) -> tuple[Tree, None]:
+      x, target, *counts = row
+      new = step(carry, x, target)
+      for count in counts:
+        keep = lambda a, b, count=count: jnp.where(count, a, b)
+        new = jax.tree.map(keep, new, carry)
+      return new, None
+
     start = 0
     for g in groups:
-      rows = (g, is_target[start : start + len(g)])
-      carry, _ = jax.lax.scan(lambda c, r: (step(c, *r), None), carry, rows)
+      own = slice(start, start + len(g))
+      rows = (g, *(c[own] for c in columns))
+      carry, _ = jax.lax.scan(one, carry, rows)
       start += len(g)
     return carry
 
@@ -130,6 +149,7 @@ def of_branch(normals: Normals, name: str) -> Clips:
     fold,
     groups[0][0],
     domains,
+    valid,
     normals.num_target,
     normals.augmented.get(name),
   )

@@ -40,13 +40,17 @@ class Programs:
     self.batch_size = -(-batch_size // len(devices)) * len(devices)
     self._mesh = jax.sharding.Mesh(np.array(devices), (_CLIPS,))
     spec = jax.sharding.PartitionSpec
+    self._everywhere = jax.sharding.NamedSharding(self._mesh, spec())
     # Copied once here, not at every call.
-    everywhere = jax.sharding.NamedSharding(self._mesh, spec())
-    self.weights = jax.device_put(weights, everywhere)
+    self.weights = self.place(weights)
     self._programs: dict[tuple[str, tuple[str, ...]], Callable] = {}
     self._one: Callable | None = None
     score = functools.partial(system_lib.scores, system, system.hypers)
     self._scores = self._over_clips(score, num_shared=1)
+
+  def place(self, tree: Tree) -> Tree:
+    """Copies arrays to all devices of this process."""
+    return jax.device_put(tree, self._everywhere)
 
   def _over_clips(
     self, fn: Callable, *, num_shared: int, in_turn: bool = False

@@ -12,26 +12,32 @@ from asd_jax import errors
 from asd_jax.data import clips
 from asd_jax.encoders import load
 from asd_jax.engine import (
+  crossfit,
+  decide,
   detector,
   encode,
   findings,
   frozen,
   gather,
   settings,
-  thresholds,
 )
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Advance, Embedder
 from asd_jax.engine.normals import Normals
+from asd_jax.scores import p_value
 
 
 def _section_facts(
-  system: system_lib.System, train_scores: np.ndarray, front: Any
+  system: system_lib.System,
+  is_target: np.ndarray,
+  train_scores: np.ndarray,
+  front: Any,
 ) -> dict[str, Any]:
   """What a detector says of its training clips, beside its state."""
   return {
     "num_train": len(train_scores),
+    "num_target": int(is_target.sum()),
     "training_scores": {
       n: b.detect.reference for n, b in system.branches.items()
     },
@@ -49,12 +55,29 @@ class Fitted(NamedTuple):
 
   Attributes:
     section: ready to score, and to be saved.
-    train_scores: `[N]` scores of the training clips.
+    train_scores: `[N]` scores of the training clips, by models that have not
+      seen them where there are models of folds.
     notes: odd but fine input.
   """
 
   section: detector.Section
   train_scores: np.ndarray
+  notes: list[str]
+
+
+class Judged(NamedTuple):
+  """What a fitted section says of clips.
+
+  Attributes:
+    scores: in the order of the clips, leading axis Q.
+    p_values: `[Q]`, NaN without models of folds.
+    decisions: `[Q]` int8, 1 anomalous, 0 normal, -1 where none is possible.
+    notes: odd but fine input.
+  """
+
+  scores: system_lib.Scores
+  p_values: np.ndarray
+  decisions: np.ndarray
   notes: list[str]
 
 
@@ -76,6 +99,7 @@ class Session:
   Attributes:
     config: as given.
     system: as given.
+    rule: how clips are called anomalous.
   """
 
   def __init__(
@@ -85,6 +109,7 @@ class Session:
     origin: load.Origin,
   ) -> None:
     self.config, self.system, self._origin = config, system, origin
+    self.rule = decide.read_rule(config)
 
   @functools.cached_property
   def _opened(self) -> tuple[Embedder, dict[str, load.Loaded]]:
@@ -114,6 +139,11 @@ class Session:
   @functools.cached_property
   def _fit(self) -> Callable:
     return system_lib.compiled_fit(self.system)
+
+  @functools.cached_property
+  def _fit_states(self) -> Callable:
+    fit = system_lib.compiled_states(self.system)
+    return functools.partial(fit, self.system.hypers)
 
   def facts(self) -> dict[str, Any]:
     """What results say about the frozen encoders, see `frozen.facts`."""
@@ -147,7 +177,10 @@ class Session:
     Returns:
       What the system is fitted to, and notes on odd input.
     """
-    return self._gather.normals(train, advance=advance, on_epoch=on_epoch)
+    found = self._gather.gather(
+      train, fold=None, advance=advance, on_epoch=on_epoch
+    )
+    return found.normals, found.notes
 
   def features(
     self, front: Any, some: Sequence[clips.Clip], advance: Advance = _ignore
@@ -187,9 +220,19 @@ class Session:
       InputError: for bad input, and scores that are not finite.
     """
     self.check(train)
-    normals, notes = self.normals(train, advance=advance, on_epoch=on_epoch)
-    notes += findings.domain_notes(self.system, self.config, label, train)
-    state, own = self._fit(self.system.hypers, normals)
+    is_target = np.array([c.domain == "target" for c in train])
+    fold = None
+    # One clip leaves nothing to fit a model without it to.
+    if self.rule.folds and len(train) > 1:
+      fold = p_value.folds(is_target, self.rule.folds)
+    found = self._gather.gather(
+      train, fold=fold, advance=advance, on_epoch=on_epoch
+    )
+    notes = [
+      *found.notes,
+      *findings.domain_notes(self.system, self.config, label, train),
+    ]
+    state, own = self._fit(self.system.hypers, found.normals)
     train_scores = np.asarray(own)
     # Said here, by its cause: a threshold of these would accept anything.
     if not np.isfinite(train_scores).all():
@@ -198,18 +241,39 @@ class Session:
         " small or degenerate for this backend."
       )
     notes += findings.state_notes(self.system, state, label, train)
-    rules = thresholds.thresholds(
-      self.system, state, normals, train_scores, self.config
+    limit = decide.limit(
+      self.rule, self.system, state, found.normals, train_scores
     )
-    rule = self.config["threshold"]["name"]
-    if rules[rule] is None:
-      notes.append(
-        f"{label}: {len(train)} training clips are too few for the false-alarm"
-        " rate, no clip can be called anomalous"
-      )
-    facts = _section_facts(self.system, train_scores, normals.front)
-    section = detector.Section(state, rules, rule, facts)
+    facts = _section_facts(
+      self.system, is_target, train_scores, found.normals.front
+    )
+    state = jax.tree.map(np.asarray, state)
+    folds = None
+    if fold is not None:
+      folds = self._cross_fit(found, state, on_epoch)
+      train_scores = folds.own
+    section = detector.Section(state, folds, limit, self.rule, facts)
+    if problem := section.problem():
+      notes.append(f"{label}: no decision possible: {problem}")
     return Fitted(section, train_scores, notes)
+
+  def _cross_fit(
+    self,
+    found: gather.Gathered,
+    state: Any,
+    on_epoch: train_lib.OnEpoch,
+  ) -> crossfit.Folds:
+    """Fits a model without each fold of the training clips."""
+    refit = crossfit.refits_features(self.system)
+
+    def without(k: int) -> Normals:
+      named = lambda name, *args: on_epoch(f"{name}, fold {k + 1}", *args)
+      return self._gather.without(found, k, refit=refit, on_epoch=named)
+
+    assert found.fold is not None
+    return crossfit.fit(
+      self._fit_states, self.embedder.programs, state, found.fold, without
+    )
 
   def score(
     self,
@@ -217,7 +281,7 @@ class Session:
     test: Sequence[clips.Clip],
     *,
     advance: Advance = _ignore,
-  ) -> tuple[system_lib.Scores, list[str]]:
+  ) -> Judged:
     """Scores clips with a fitted section.
 
     Args:
@@ -226,25 +290,44 @@ class Session:
       advance: called with the number of clips done, after each batch.
 
     Returns:
-      Scores in the order of the clips, leading axis Q, and notes.
+      Scores, p-values and decisions, of each clip by itself.
 
     Raises:
       InputError: for a clip that cannot be used or decoded.
     """
     self.check(test)
+    folds = section.folds
+    states = (section.state, *(folds.states if folds else ()))
+    state, *others = crossfit.placed(states, self.embedder.programs)
+    refit = crossfit.refits_features(self.system)
+    by_fold = np.zeros((len(test), len(others)), np.float32)
     parts, order, notes = [], [], []
-    for rows, scores, new in gather.score(
-      self.embedder, section.state, test, advance=advance
+    for rows, scores, more, new in gather.score(
+      self.embedder,
+      state,
+      test,
+      others=() if refit else others,
+      advance=advance,
     ):
       parts.append(scores)
       order.append(rows)
       notes += new
+      if not refit:
+        by_fold[rows] = more
+    # Front ends that were fitted without a fold hear other features: a pass
+    # over the clips for each.
+    for k, other in enumerate(others if refit else ()):
+      for rows, scores, _, _ in gather.score(self.embedder, other, test):
+        by_fold[rows, k] = scores.fused
     if not parts:
       none: Any = dict(fused=np.zeros(0), seeds=np.zeros((0, 1)))
-      return system_lib.Scores(**none, members={}), notes
-    # Batches come by shape and by what the cache holds, not as given.
-    back = np.argsort(np.concatenate(order))
-    return jax.tree.map(lambda *x: np.concatenate(x)[back], *parts), notes
+      all_scores = system_lib.Scores(**none, members={})
+    else:
+      # Batches come by shape and by what the cache holds, not as given.
+      back = np.argsort(np.concatenate(order))
+      all_scores = jax.tree.map(lambda *x: np.concatenate(x)[back], *parts)
+    said = section.decide(np.asarray(all_scores.fused), by_fold)
+    return Judged(all_scores, said.p_value, said.decision, notes)
 
 
 def open(config: Mapping[str, Any]) -> Session:

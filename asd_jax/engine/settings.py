@@ -5,11 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from asd_jax import errors, files
 from asd_jax.data import submission
-from asd_jax.engine import cache, effects, stages
+from asd_jax.engine import cache, decide, effects, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.frontends import dif
 
@@ -38,7 +36,7 @@ DEFAULTS: dict[str, Any] = dict(
   feature_selection="",
   sweep=(),
   fusion=dict(name="weighted_mean"),
-  threshold=dict(name="conformal", false_alarm_rate=0.1),
+  threshold=decide.Rule()._asdict(),
   submission=dict(label="AsdJax_Local_task2_1", abbreviation="asd_jax"),
   published=dict(development=0.0, evaluation=0.0, source=""),
   synthetic={},
@@ -259,12 +257,8 @@ def _check_threshold(
   config: Mapping[str, Any], system: system_lib.System
 ) -> None:
   """The rule exists, its settings are known and the system can use it."""
-  spec = config["threshold"]
-  rule, floats = stages.resolve("threshold", spec, system_lib.THRESHOLDS)
-  del rule
-  if spec["name"] in system_lib.SCORE_RULES:
-    system_lib.SCORE_RULES[spec["name"]](np.zeros(1), **floats)
-  if spec["name"] == "gamma" and not system_lib.has_batch_values(system):
+  rule = decide.read_rule(config)
+  if rule.name == "gamma" and not system_lib.has_batch_values(system):
     raise errors.InputError(
       "config: threshold: found 'gamma', which needs a system of one trained"
       " autoencoder; expected 'conformal'."

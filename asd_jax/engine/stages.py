@@ -108,8 +108,6 @@ CONTRACTS: dict[str, Any] = dict(
   calibration=calibration.Calibrator,
   fusion=Array,
 )
-# Stages whose names mean something elsewhere too, so none can be added.
-CLOSED = ("threshold",)
 
 
 def _imported(stage: str, name: str) -> Callable:
@@ -186,7 +184,7 @@ def resolve(
   """
   kwargs = dict(spec)
   name = kwargs.pop("name", None)
-  if isinstance(name, str) and ":" in name and stage not in CLOSED:
+  if isinstance(name, str) and ":" in name:
     fn = _imported(stage, name)
   elif name in table:
     fn = table[name]

@@ -59,6 +59,7 @@ def flatten(tree: Tree, allowed: Iterable[type]) -> tuple[Arrays, Any]:
     InputError: for anything else, which could not be rebuilt.
   """
   arrays: Arrays = {}
+  names: dict[int, str] = {}
   types = set(allowed)
 
   def part(x: Tree, path: str) -> Any:
@@ -74,10 +75,12 @@ def flatten(tree: Tree, allowed: Iterable[type]) -> tuple[Arrays, Any]:
       kind = "list" if isinstance(x, list) else "tuple"
       return {kind: [part(v, f"{path}/{i}") for i, v in enumerate(x)]}
     if hasattr(x, "dtype"):
-      # Numbered too: "a/b" may be one key, or two.
-      name = f"{len(arrays)}{path}"
-      arrays[name] = np.asarray(x)
-      return {"array": name}
+      # One array in several places stands for one array in all of them.
+      if id(x) not in names:
+        # Numbered too: "a/b" may be one key, or two.
+        names[id(x)] = f"{len(arrays)}{path}"
+        arrays[names[id(x)]] = np.asarray(x)
+      return {"array": names[id(x)]}
     raise errors.InputError(
       f"state{path}: found a {_name(type(x))}, which cannot be kept; expected"
       " arrays in dictionaries, lists, tuples, and records (named tuples, flax"

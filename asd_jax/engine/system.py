@@ -13,16 +13,10 @@ from asd_jax.engine import detect, effects, encode, normals, stages
 from asd_jax.engine.branch import WHEN, Branch
 from asd_jax.engine.normals import Normals
 from asd_jax.engine.stages import Hypers
-from asd_jax.scores import fusion, threshold
+from asd_jax.scores import fusion
 from asd_jax.typing import Array
 
 Tree = Any
-# Rules on the training clips' scores.
-SCORE_RULES = {
-  "conformal": threshold.conformal,
-  "quantile": threshold.empirical_quantile,
-}
-THRESHOLDS = {**SCORE_RULES, "gamma": threshold.gamma}
 
 
 class Scores(NamedTuple):
@@ -207,6 +201,26 @@ def fit_branch(
   return jax.tree.map(lambda x: x[None], member(None))
 
 
+def state_of(
+  system: System, some: Normals, branches: Mapping[str, Tree]
+) -> Tree:
+  """The state of a system from those of its branches.
+
+  Args:
+    system: the system.
+    some: training clips.
+    branches: state by branch.
+
+  Returns:
+    The state.
+  """
+  state = {"front": some.front, "branches": dict(branches)}
+  used = [WHEN[b.when](some.has_attributes) for b in system.branches.values()]
+  if not all(used):
+    state["used"] = jnp.array(used, jnp.float32)
+  return state
+
+
 def join(
   system: System,
   h: Hypers,
@@ -224,13 +238,7 @@ def join(
   Returns:
     The state of the system, and `[N]` the training clips' scores.
   """
-  state = {
-    "front": some.front,
-    "branches": {n: f[0] for n, f in fitted.items()},
-  }
-  used = [WHEN[b.when](some.has_attributes) for b in system.branches.values()]
-  if not all(used):
-    state["used"] = jnp.array(used, jnp.float32)
+  state = state_of(system, some, {n: f[0] for n, f in fitted.items()})
   # Seeds are averaged before branches are fused, as for a test clip.
   own = {n: f[1].mean(0) for n, f in fitted.items()}
   return state, _fused(system, h, own, state)
@@ -301,15 +309,37 @@ def score(system: System, h: Hypers, state: Tree, x: Tree) -> Array:
   return scores(system, h, state, x).fused
 
 
-def compiled_fit(
-  system: System,
-) -> Callable[[Hypers, Normals], tuple[Tree, Array]]:
-  """Compiles the fit, a program a branch.
+def _by_branch(
+  system: System, fit_one: Callable[..., Any]
+) -> Callable[[Hypers, Normals], dict[str, Any]]:
+  """Compiles `fit_one(system, name, h, some)`, a program a branch.
 
   Branches in one program run at the same time on a CPU, and their
   factorisations then wait for each other: twenty times slower, and now and
   then for ever (jaxlib 0.10.2, two cores). For the same reason a CPU waits for
   each branch; other devices queue them.
+  """
+  programs = {
+    n: jax.jit(functools.partial(fit_one, system, n)) for n in system.branches
+  }
+  on_cpu = jax.default_backend() == "cpu"
+
+  def run(h: Hypers, some: Normals) -> dict[str, Any]:
+    done = {}
+    for name, program in programs.items():
+      # Only this branch's features go to the device.
+      done[name] = program({name: h[name]}, normals.only(some, name))
+      if on_cpu:
+        jax.block_until_ready(done[name])
+    return done
+
+  return run
+
+
+def compiled_fit(
+  system: System,
+) -> Callable[[Hypers, Normals], tuple[Tree, Array]]:
+  """Compiles the fit.
 
   Args:
     system: the system.
@@ -317,22 +347,24 @@ def compiled_fit(
   Returns:
     `(hypers, Normals) -> (state, [N])`, the second the training clips' scores.
   """
-  programs = {
-    n: jax.jit(functools.partial(fit_branch, system, n))
-    for n in system.branches
-  }
-  on_cpu = jax.default_backend() == "cpu"
+  run = _by_branch(system, fit_branch)
+  return lambda h, some: join(system, h, some, run(h, some))
 
-  def run(h: Hypers, some: Normals) -> tuple[Tree, Array]:
-    done = {}
-    for name, program in programs.items():
-      # Only this branch's features go to the device.
-      done[name] = program({name: h[name]}, normals.only(some, name))
-      if on_cpu:
-        jax.block_until_ready(done[name])
-    return join(system, h, some, done)
 
-  return run
+def compiled_states(system: System) -> Callable[[Hypers, Normals], Tree]:
+  """Compiles the fit without the training clips' scores.
+
+  Those cost more than the fit, and where no calibration needs them the
+  compiler leaves them out.
+
+  Args:
+    system: the system.
+
+  Returns:
+    `(hypers, Normals) -> state`.
+  """
+  run = _by_branch(system, lambda *args: fit_branch(*args)[0])
+  return lambda h, some: state_of(system, some, run(h, some))
 
 
 def has_batch_values(system: System) -> bool:

@@ -58,13 +58,15 @@ def training_windows(
     normals: training clips.
 
   Returns:
-    Windows resident on the device.
+    Windows of the clips that count, resident on the device.
   """
   frames = [clip[0] for g in normals.features for clip in np.asarray(g[name])]
-  ordered = [frames[i] for i in np.asarray(normals.order)]
+  every = np.ones(len(frames), bool)
+  valid = every if normals.valid is None else np.asarray(normals.valid)
+  ordered = [frames[i] for i in np.asarray(normals.order)[valid]]
   return windows.from_clips(
     ordered,
-    np.asarray(normals.is_target),
+    np.asarray(normals.is_target)[valid],
     num_context=branch.encoder.about.num_context,
   )
 

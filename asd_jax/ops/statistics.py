@@ -21,36 +21,63 @@ class Moments(flax.struct.PyTreeNode):
   scatter: Array
 
 
-def _centred(x: Array) -> tuple[Array, Array, Array]:
-  mean = jnp.mean(x, axis=0)
-  return jnp.asarray(x.shape[0], x.dtype), mean, x - mean[None]
+def mean_of(x: Array, valid: Array | None) -> Array:
+  """Mean over rows that count.
+
+  Args:
+    x: `[n, ...]` rows; those that do not count may hold anything.
+    valid: `[n]` False for rows that do not count; None if all do.
+
+  Returns:
+    `[...]`, zero if no row counts.
+  """
+  if valid is None:
+    return jnp.mean(x, axis=0)
+  total = jnp.sum(jnp.where(_wide(valid, x), x, 0), axis=0)
+  return total / jnp.maximum(jnp.sum(valid.astype(x.dtype)), 1)
 
 
-def moments(x: Array) -> Moments:
+def _wide(valid: Array, x: Array) -> Array:
+  """`[n]` to the axes of `[n, ...]`."""
+  return valid.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _centred(x: Array, valid: Array | None) -> tuple[Array, Array, Array]:
+  """Number of rows, their mean, and `[n, D]` deviations, zero in others."""
+  mean = mean_of(x, valid)
+  if valid is None:
+    return jnp.asarray(x.shape[0], x.dtype), mean, x - mean[None]
+  num = jnp.sum(valid.astype(x.dtype))
+  return num, mean, jnp.where(valid[:, None], x - mean[None], 0)
+
+
+def moments(x: Array, valid: Array | None = None) -> Moments:
   """Moments with the scatter of all pairs of dimensions.
 
   Args:
     x: `[n, D]` rows.
+    valid: `[n]` rows that count; None if all.
 
   Returns:
     Moments, scatter `[D, D]`.
   """
-  num, mean, centred = _centred(x)
+  num, mean, centred = _centred(x, valid)
   # Full precision: accelerators would round the products to bfloat16.
   scatter = jnp.matmul(centred.T, centred, precision="highest")
   return Moments(num, mean, scatter)
 
 
-def diagonal_moments(x: Array) -> Moments:
+def diagonal_moments(x: Array, valid: Array | None = None) -> Moments:
   """Moments of each dimension by itself.
 
   Args:
     x: `[n, D]` rows.
+    valid: `[n]` rows that count; None if all.
 
   Returns:
     Moments, scatter `[D]`.
   """
-  num, mean, centred = _centred(x)
+  num, mean, centred = _centred(x, valid)
   return Moments(num, mean, jnp.sum(jnp.square(centred), axis=0))
 
 

@@ -22,7 +22,7 @@ def _named(flagged: list[Mapping[str, Any]], how: record.Decision) -> list[str]:
 def _section(title: str, entry: Mapping[str, Any]) -> list[str]:
   how = record.Decision(**entry["decision"])
   if not how.possible:
-    return [f"{title}: no decision possible: {words.shortage(how)}"]
+    return [f"{title}: no decision possible: {how.problem}"]
   num = text.plural(entry["n_test"], "clip")
   lines = [f"{title}: {len(entry['flagged'])} of {num} anomalous"]
   return lines + _named(entry["flagged"], how)

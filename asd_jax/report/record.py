@@ -40,6 +40,7 @@ class Decision(NamedTuple):
     num_train: normal clips that decide, of the smaller domain if `by_domain`.
     num_needed: as many as the rate takes.
     possible: whether there is any decision.
+    problem: why there is none, such as `6 normal clips, 9 needed for 0.1`.
   """
 
   rule: str
@@ -49,6 +50,7 @@ class Decision(NamedTuple):
   num_train: int
   num_needed: int
   possible: bool
+  problem: str = ""
 
   @property
   def promises(self) -> bool:

@@ -68,7 +68,7 @@ def _shortages(short: list[tuple[str, str, record.Decision]]) -> str:
   """Which machines lack clips, and how many."""
   several = len(short) > 1
   named = [
-    f"{text.escape(machine)}: " * several + words.shortage(how)
+    f"{text.escape(machine)}: " * several + how.problem
     for machine, _, how in short[:_MAX_NAMED]
   ]
   more = len(short) - _MAX_NAMED

@@ -58,22 +58,6 @@ def p_value(value: float) -> str:
   return f"{value:.3f}"
 
 
-def shortage(how: record.Decision) -> str:
-  """Why there is no decision.
-
-  Args:
-    how: how the section's clips would be decided.
-
-  Returns:
-    `6 normal clips, 9 needed for 0.1`.
-  """
-  each = " in each domain" if how.by_domain else ""
-  return (
-    f"{normal_clips(how.num_train)}, {how.num_needed} needed{each} for"
-    f" {rate(how.false_alarm_rate)}"
-  )
-
-
 def share(part: int, whole: int, interval: Any) -> str:
   """A measured share with its interval.
 

@@ -1,41 +1,12 @@
 """What results.json says of a section's decisions."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from asd_jax.metrics import decisions
 from asd_jax.report import record
-from asd_jax.scores import threshold
-
-
-def facts(scored: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-  """How a section's clips are decided.
-
-  Args:
-    scored: `results.Scored`.
-    config: `threshold`.
-
-  Returns:
-    Fields of `record.Decision`.
-  """
-  spec, section = config["threshold"], scored.section
-  rate = spec.get("false_alarm_rate", threshold.FALSE_ALARM_RATE)
-  num = len(scored.train)
-  # Leaving one clip out is a fold a clip.
-  unseen = "in_sample" not in section.facts["training_scores"].values()
-  return record.Decision(
-    rule=section.rule,
-    false_alarm_rate=rate,
-    by_domain=False,
-    folds=num if unseen else 0,
-    num_train=num,
-    # Rounded first: 1 / 0.1 may miss 10 by rounding error.
-    num_needed=math.ceil(round(1 / rate, 9)) - 1,
-    possible=math.isfinite(section.threshold),
-  )._asdict()
 
 
 def flagged(scored: Any) -> list[dict[str, Any]]:
@@ -67,7 +38,6 @@ def known(p_value: float) -> float | None:
 def entry(
   scored: Any,
   flags: tuple[list[bool] | None, list[bool] | None],
-  config: Mapping[str, Any],
 ) -> dict[str, Any]:
   """All that results.json says of a section's decisions.
 
@@ -75,13 +45,12 @@ def entry(
     scored: `results.Scored`.
     flags: whether each clip is an anomaly, and whether of the target domain;
       None where it is unknown.
-    config: `threshold`.
 
   Returns:
     `decision`, `num_anomalous`, `flagged`, and `measured`, which is empty
     without labels or decisions.
   """
-  how = facts(scored, config)
+  how = scored.section.about()
   is_anomaly, is_target = flags
   decided = np.asarray(scored.decisions) == record.ANOMALOUS
   rates = {}

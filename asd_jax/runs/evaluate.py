@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from asd_jax import errors, files
 from asd_jax.data import clips
 from asd_jax.engine import detector, session
@@ -118,19 +116,19 @@ def run_machine(
       advance=progress.task(f"{label} training clips", len(train)),
       on_epoch=progress.epochs(label),
     )
-    scores, notes = opened.score(
+    judged = opened.score(
       fitted.section,
       test,
       advance=progress.task(f"{machine.name} test clips", len(test)),
     )
-    decision = np.asarray(scores.fused) > fitted.section.threshold
     out[section] = results.Scored(
       test,
-      scores,
-      decision,
+      judged.scores,
+      judged.decisions,
+      judged.p_values,
       fitted.train_scores,
       fitted.section,
-      fitted.notes + notes,
+      fitted.notes + judged.notes,
     )
   return out
 
@@ -153,8 +151,7 @@ def _finish(
   detector.save(out / "detectors" / machine, found)
   outputs.write_machine(out, opened.config, machine, scored)
   return {
-    s: v._replace(section=v.section._replace(state=None))
-    for s, v in scored.items()
+    s: v._replace(section=v.section.without_models()) for s, v in scored.items()
   }
 
 

@@ -5,6 +5,7 @@ that the report itself is made of plain data.
 """
 
 import functools
+import math
 import os
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,11 @@ from asd_jax.runs import results, suspects
 _MAX_DENOISED = 12
 
 
-_TRAIN_KINDS = {"loo": "leave-one-out", "in_sample": "in-sample"}
+_TRAIN_KINDS = {
+  "loo": "leave-one-out",
+  "in_sample": "in-sample",
+  "folds": "out-of-fold",
+}
 
 
 def link_to(path: Path, out: Path) -> str:
@@ -57,13 +62,15 @@ def scores_of(entry: Any, out: Path) -> record.Section:
   is_anomaly, is_target = results.flags_of(entry.clips)
   score, train = (np.asarray(x, np.float64) for x in (entry.score, entry.train))
   kinds = set(entry.section.facts["training_scores"].values())
+  if entry.section.folds is not None:
+    kinds = {"folds"}
   return record.Section(
     score=score,
     is_anomaly=as_array(is_anomaly),
     is_target=as_array(is_target),
     train=train,
     train_kind=" and ".join(_TRAIN_KINDS[k] for k in sorted(kinds)),
-    threshold=entry.section.threshold,
+    threshold=math.inf if entry.section.limit is None else entry.section.limit,
     decision=np.asarray(entry.decisions),
     p_value=np.asarray(entry.p_values, np.float64),
     names=[c.name for c in entry.clips],

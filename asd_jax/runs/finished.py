@@ -8,11 +8,11 @@ import numpy as np
 
 from asd_jax import store
 from asd_jax.data import clips
-from asd_jax.engine import detector, identity, session
+from asd_jax.engine import crossfit, detector, identity, session
 from asd_jax.engine import system as system_lib
 from asd_jax.runs import results
 
-_FORM = 1
+_FORM = 2
 FOLDER = "finished"
 # Where a run writes decides nothing of what it finds.
 _PLACES = ("output_dir", "training_dir")
@@ -60,7 +60,7 @@ class Records:
       self._opened.embedder.counts[kind] += num
     self._counted = dict(self._opened.embedder.counts)
     return {
-      section: _scored(section, facts, kept.arrays, machine)
+      section: _scored(self._opened, section, facts, kept.arrays, machine)
       for section, facts in kept.facts["sections"].items()
     }
 
@@ -82,8 +82,12 @@ class Records:
         "fused": found.scores.fused,
         "seeds": found.scores.seeds,
         "train": found.train,
+        "decision": found.decisions,
+        "p_value": found.p_values,
         **{f"member {n}": m for n, m in found.scores.members.items()},
       }
+      if folds := found.section.folds:
+        own |= {"fold": folds.fold, "is_target": folds.is_target}
       arrays |= {f"{section} {k}": np.asarray(v) for k, v in own.items()}
     now = dict(self._opened.embedder.counts)
     facts = {
@@ -93,8 +97,7 @@ class Records:
       "sections": {
         section: {
           "notes": found.notes,
-          "thresholds": found.section.thresholds,
-          "rule": found.section.rule,
+          "threshold": found.section.limit,
           "facts": found.section.facts,
         }
         for section, found in scored.items()
@@ -136,6 +139,7 @@ class Records:
 
 
 def _scored(
+  opened: session.Session,
   section: str,
   facts: Mapping[str, Any],
   arrays: Mapping[str, np.ndarray],
@@ -153,12 +157,20 @@ def _scored(
     if name.startswith("member ")
   }
   scores = system_lib.Scores(own["fused"], own["seeds"], members)
+  folds = None
+  if "fold" in own:
+    folds = crossfit.Folds((), own["train"], own["fold"], own["is_target"])
   kept = detector.Section(
-    None, facts["thresholds"], facts["rule"], facts["facts"]
+    None, folds, facts["threshold"], opened.rule, facts["facts"]
   )
+  # Labels come with the clips: they are not kept.
   test = [c for c in machine.test if c.section == section]
-  # Labels come with the clips and decisions from the scores: neither is kept.
-  decision = np.asarray(scores.fused) > kept.threshold
   return results.Scored(
-    test, scores, decision, own["train"], kept, facts["notes"]
+    test,
+    scores,
+    own["decision"],
+    own["p_value"],
+    own["train"],
+    kept,
+    facts["notes"],
   )

@@ -9,7 +9,7 @@ import importlib.util
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
@@ -141,6 +141,23 @@ def _clips(
   return out
 
 
+class Judgement(NamedTuple):
+  """What a detector says of N clips.
+
+  Attributes:
+    scores: `[N]` anomaly scores.
+    p_values: `[N]` share of normal clips that score as high; NaN without
+      models of folds.
+    decisions: `[N]` 1 anomalous, 0 normal, -1 where none is possible.
+    notes: odd but fine input.
+  """
+
+  scores: np.ndarray
+  p_values: np.ndarray
+  decisions: np.ndarray
+  notes: list[str]
+
+
 class Detector:
   """A fitted system of one machine, with its weights in memory.
 
@@ -161,20 +178,23 @@ class Detector:
   ) -> None:
     self.found, self._opened, self.notes = found, opened, list(notes)
 
-  @property
-  def thresholds(self) -> dict[str, float]:
-    """Section to the threshold in force; a greater score is anomalous."""
-    return {n: s.threshold for n, s in self.found.sections.items()}
-
   def score(self, some: Clips, *, sections: PerClip = None) -> np.ndarray:
-    """Scores clips, each by itself.
+    """Scores clips, each by itself; see `judge`.
+
+    Returns:
+      `[N]` anomaly scores, files of a folder sorted by name.
+    """
+    return self.judge(some, sections=sections).scores
+
+  def judge(self, some: Clips, *, sections: PerClip = None) -> Judgement:
+    """Scores clips and decides, on each by itself.
 
     Args:
       some: files, folders, or samples `[N, C, S]` at the config's rate.
       sections: of the clips, where neither names nor a single section say it.
 
     Returns:
-      `[N]` anomaly scores, files of a folder sorted by name.
+      What is said of them, files of a folder sorted by name.
 
     Raises:
       InputError: for a clip that cannot be used, or an unknown section.
@@ -186,18 +206,24 @@ class Detector:
     with _files(some, self.found.config["sample_rate"]) as paths:
       test = _clips(paths, self.found.machine, "test", None, sections)
       self._opened.check(test)
-      out = np.zeros(len(test), np.float32)
+      notes: list[str] = []
+      scores = np.zeros(len(test), np.float32)
+      decisions = np.zeros(len(test), np.int8)
+      p_values = np.zeros(len(test))
       for section in sorted({c.section for c in test}):
         if section not in known:
           raise errors.InputError(
             f"sections: found {section!r}, expected some of {known}."
           )
         rows = [i for i, c in enumerate(test) if c.section == section]
-        scores, _ = self._opened.score(
+        judged = self._opened.score(
           self.found.sections[section], [test[i] for i in rows]
         )
-        out[rows] = scores.fused
-    return out
+        scores[rows] = judged.scores.fused
+        decisions[rows] = judged.decisions
+        p_values[rows] = judged.p_values
+        notes += judged.notes
+    return Judgement(scores, p_values, decisions, notes)
 
   def save(self, out: str | Path) -> Path:
     """Writes the detector as `evaluate.py` does.

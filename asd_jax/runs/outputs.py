@@ -16,10 +16,19 @@ Config = dict[str, Any]
 
 
 def _rows(scored: Scored) -> list[tuple[str, float, int]]:
+  """Rows of challenge files, where what is not decided counts as normal."""
   return [
-    (c.name, float(s), int(d))
-    for c, s, d in zip(scored.clips, scored.score, scored.decision, strict=True)
+    (c.name, float(s), max(0, int(d)))
+    for c, s, d in zip(
+      scored.clips, scored.score, scored.decisions, strict=True
+    )
   ]
+
+
+def _table(scored: Scored) -> list[score_table.Row]:
+  names = [c.name for c in scored.clips]
+  columns = names, scored.score, scored.decisions, scored.p_values
+  return [score_table.row(*r) for r in zip(*columns, strict=True)]
 
 
 def _write_submission(
@@ -58,7 +67,7 @@ def write_machine(
     sections: section to scores.
   """
   rows = {s: _rows(v) for s, v in sections.items()}
-  every = [row for some in rows.values() for row in some]
+  every = [row for scored in sections.values() for row in _table(scored)]
   place = out / "scores" / f"{machine}.csv"
   files.atomic_write_text(place, score_table.text(every))
   submission_write.write_machine(

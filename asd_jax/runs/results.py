@@ -1,7 +1,6 @@
 """What a run found: the content of results.json."""
 
 import importlib.metadata
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,15 +24,18 @@ class Scored(NamedTuple):
   Attributes:
     clips: the test clips.
     scores: their scores, leading axis Q.
-    decision: `[Q]` bool.
-    train: `[N]` training scores that the threshold came from.
-    section: fitted state and thresholds.
+    decisions: `[Q]` 1 anomalous, 0 normal, -1 where none is possible.
+    p_values: `[Q]`, NaN without models of folds.
+    train: `[N]` training scores, by models that have not seen the clips where
+      there are models of folds.
+    section: what was fitted.
     notes: odd but fine input.
   """
 
   clips: Sequence[clips.Clip]
   scores: system_lib.Scores
-  decision: np.ndarray
+  decisions: np.ndarray
+  p_values: np.ndarray
   train: np.ndarray
   section: detector.Section
   notes: list[str]
@@ -48,17 +50,9 @@ class Scored(NamedTuple):
     """`[Q, K]` scores seed by seed."""
     return np.asarray(self.scores.seeds)
 
-  @property
-  def decisions(self) -> np.ndarray:
-    """`[Q]` int: 1 anomalous, 0 normal, -1 no decision possible."""
-    if math.isinf(self.section.threshold):
-      return np.full(len(self.clips), record.UNDECIDED)
-    return np.asarray(self.decision, int)
-
-  @property
-  def p_values(self) -> np.ndarray:
-    """`[Q]`, NaN where it is unknown."""
-    return np.full(len(self.clips), np.nan)
+  def decided(self) -> np.ndarray | None:
+    """`[Q]` decisions; None where none is possible."""
+    return None if (self.decisions < 0).any() else self.decisions
 
 
 def flags_of(
@@ -110,7 +104,7 @@ def _machine_entry(
   config: Config, sections: dict[str, Scored]
 ) -> dict[str, Any]:
   metrics = {
-    s: section_metrics(v, v.score, decision=v.decision)
+    s: section_metrics(v, v.score, decision=v.decided())
     for s, v in sections.items()
   }
   entry: dict[str, Any] = total.machine(list(metrics.values()))
@@ -128,11 +122,11 @@ def _machine_entry(
       **metrics[section],
       "n_train": len(scored.train),
       "n_test": len(scored.clips),
-      "threshold": finite(scored.section.threshold),
-      "thresholds": scored.section.thresholds,
+      # Only a rule on the score has one; p-values have none.
+      "threshold": scored.section.limit,
       "training_scores": scored.section.facts["training_scores"],
       "bootstrap": interval,
-      **decided.entry(scored, (is_anomaly, is_target), config),
+      **decided.entry(scored, (is_anomaly, is_target)),
     }
   return entry
 
@@ -143,11 +137,6 @@ def _measured(entries: Mapping[str, Any]) -> dict[str, Any]:
   rates = [p["measured"] for p in parts if p["n_test"]]
   # Over some machines they would be those of another set.
   return decisions.pooled(rates) if all(rates) else {}
-
-
-def finite(value: float) -> float | None:
-  """The value, or None if it is infinite (JSON has no infinity)."""
-  return value if math.isfinite(value) else None
 
 
 def _gaps_of(
@@ -328,19 +317,17 @@ def _partly_chosen(config: Config) -> str:
 def _general_notes(
   config: Config, scored: dict[str, dict[str, Scored]]
 ) -> list[str]:
-  kinds = {
-    kind
+  notes = [note] if (note := _partly_chosen(config)) else []
+  every = [
+    record.Decision(**s.section.about())
     for m in scored.values()
     for s in m.values()
-    for kind in s.section.facts["training_scores"].values()
-  }
-  notes = [note] if (note := _partly_chosen(config)) else []
-  # Only this rule promises a rate that can be missed.
-  if config["threshold"]["name"] == "conformal" and "in_sample" in kinds:
+  ]
+  if any(how.in_sample for how in every):
     notes.append(
-      "thresholds come from in-sample training scores, which are lower than"
-      " those of new normal clips: expect more false alarms than the stated"
-      f" rate of {config['threshold'].get('false_alarm_rate', 0.1)}"
+      "decisions come from scores of clips that the detector has seen, which"
+      " are lower than those of new normal clips: expect more false alarms than"
+      f" the stated rate of {every[0].false_alarm_rate:g}"
     )
   return notes
 

@@ -1,32 +1,15 @@
 """Scores files and folders with a saved detector."""
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from asd_jax import errors
 from asd_jax.data import audio, clips, folders, names, score_table
 from asd_jax.engine import detector, session
+from asd_jax.report import record
 from asd_jax.runs import progress as progress_lib
-from asd_jax.scores import threshold
-
-
-class Row(NamedTuple):
-  """One line of the result.
-
-  Attributes:
-    file: path as given.
-    score: anomaly score.
-    decision: 1 if the score is above the section's threshold, else 0.
-  """
-
-  file: str
-  score: float
-  decision: int
 
 
 class Result(NamedTuple):
@@ -90,22 +73,6 @@ def find(paths: Sequence[str]) -> list[str]:
   return out
 
 
-def expected_false_alarms(
-  counts: Sequence[tuple[int, float]], rate: float
-) -> float:
-  """False alarms that a threshold promises if all clips are normal.
-
-  Args:
-    counts: number of clips and threshold, by section; no score is above an
-      infinite threshold.
-    rate: promised false-alarm rate.
-
-  Returns:
-    Their mean number.
-  """
-  return rate * sum(num for num, limit in counts if not math.isinf(limit))
-
-
 class Scorer:
   """A loaded detector; scores equal those of the evaluate run.
 
@@ -164,7 +131,7 @@ class Scorer:
 
   def score(
     self, some: Sequence[clips.Clip], *, advance: Callable[[int], None]
-  ) -> tuple[np.ndarray, list[str]]:
+  ) -> tuple[list[score_table.Row], list[str]]:
     """Scores clips.
 
     Args:
@@ -172,35 +139,23 @@ class Scorer:
       advance: called with the number of clips done, after each batch.
 
     Returns:
-      Scores `[n]` float32, and notes on odd input.
+      Lines in the order of the clips, files as given, and notes on odd input.
 
     Raises:
       InputError: for a file that cannot be decoded.
     """
-    score = np.zeros(len(some), np.float32)
+    lines: dict[int, score_table.Row] = {}
     notes: list[str] = []
     for part in sorted({c.section for c in some}):
-      rows = np.array([i for i, c in enumerate(some) if c.section == part])
-      scores, new = self._opened.score(
+      rows = [i for i, c in enumerate(some) if c.section == part]
+      judged = self._opened.score(
         self.detector.sections[part], [some[i] for i in rows], advance=advance
       )
-      score[rows] = scores.fused
-      notes += new
-    return score, notes
-
-  def row(self, path: str, section: str, score: float) -> Row:
-    """Returns the line of a scored file."""
-    limit = self.detector.sections[section].threshold
-    return Row(path, float(score), int(score > limit))
-
-  def training_scores(self, sections: Sequence[str]) -> str:
-    """Kind of the training scores: "loo", "in_sample", or both."""
-    kinds = {
-      kind
-      for s in sections
-      for kind in self.detector.sections[s].facts["training_scores"].values()
-    }
-    return " and ".join(sorted(kinds))
+      columns = judged.scores.fused, judged.decisions, judged.p_values
+      for i, *values in zip(rows, *columns, strict=True):
+        lines[i] = score_table.row(str(some[i].path), *values)
+      notes += judged.notes
+    return [lines[i] for i in range(len(some))], notes
 
   def summary(self, sections: Sequence[str], num_suspicious: int) -> str:
     """One line for people.
@@ -215,30 +170,31 @@ class Scorer:
     """
     every = self.detector.sections
     used = sorted(set(sections)) or sorted(every)
-    rules = sorted({every[s].rule for s in used})
-    kind = self.training_scores(used)
-    head = f"{num_suspicious} suspicious of {len(sections)} clips; "
-    about = f"({' and '.join(rules)}, training scores: {kind}"
-    # Quantiles of training scores say nothing of new clips: no rate to state.
-    if rules != ["conformal"]:
-      return f"{head}no false-alarm rate is promised {about})"
-    rate = self.detector.config["threshold"].get(
-      "false_alarm_rate", threshold.FALSE_ALARM_RATE
-    )
-    counts = [(sections.count(s), every[s].threshold) for s in used]
-    # In-sample scores are low, so is the threshold.
-    more = ", so more are likely" if "in_sample" in kind else ""
-    few = [s for s in used if math.isinf(every[s].threshold)]
-    text = (
-      f"{head}about {expected_false_alarms(counts, rate):.3g} false alarms"
-      f" expected at the stated rate {rate:.3g} {about}{more})"
-    )
-    if few:
-      text += (
-        f"; section {', '.join(few)} has too few training clips for this rate,"
-        " no clip of it can be called suspicious"
-      )
-    return text
+    problems = {s: every[s].problem() for s in used}
+    judged = [s for s in used if not problems[s]]
+    parts = [
+      f"section {s}: no decision possible: {text}"
+      for s, text in problems.items()
+      if text
+    ]
+    if judged:
+      num = sum(sections.count(s) for s in judged)
+      head = f"{num_suspicious} suspicious of {num} clips"
+      parts = [f"{head}; {self._promise(judged, num)}", *parts]
+    return "; ".join(parts)
+
+  def _promise(self, used: Sequence[str], num: int) -> str:
+    """What is promised of decisions on clips of some sections."""
+    sections = (self.detector.sections[s] for s in used)
+    every = [record.Decision(**s.about()) for s in sections]
+    if not all(how.promises for how in every):
+      return f"no false-alarm rate is promised (rule {every[0].rule})"
+    rate = every[0].false_alarm_rate
+    text = f"about {rate * num:.3g} false alarms expected at the stated rate"
+    # Scores of clips that were seen are low, and so is the threshold.
+    if any(how.in_sample for how in every):
+      return f"{text} {rate:g}, but more are likely (threshold.folds=0)"
+    return f"{text} {rate:g} if all are normal"
 
 
 def run(
@@ -264,14 +220,13 @@ def run(
   """
   scorer = Scorer(folder, section=section)
   found = find(paths)
-  sections = [scorer.section_of(p) for p in found]
   some = scorer.check(found, audio.read_headers(found))
   progress = progress or progress_lib.Progress(quiet=True)
   with progress:
     advance = progress.task("clips", len(some))
-    score, notes = scorer.score(some, advance=advance)
-  rows = [
-    scorer.row(p, s, x) for p, s, x in zip(found, sections, score, strict=True)
-  ]
-  summary = scorer.summary(sections, sum(r.decision for r in rows))
+    lines, notes = scorer.score(some, advance=advance)
+  # Paths as they were given.
+  rows = [r._replace(file=p) for p, r in zip(found, lines, strict=True)]
+  num = sum(r.decision == 1 for r in rows)
+  summary = scorer.summary([c.section for c in some], num)
   return Result(score_table.text(rows), notes, summary)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from asd_jax import errors
-from asd_jax.data import audio, clips
+from asd_jax.data import audio, clips, score_table
 from asd_jax.runs import score
 from asd_jax.scores import drift
 
@@ -162,7 +162,7 @@ class Event(NamedTuple):
     note: sentence for people, or "".
   """
 
-  row: score.Row | None
+  row: score_table.Row | None
   note: str
 
 
@@ -181,13 +181,13 @@ class Watch:
     self._arrivals = Arrivals()
     self._sections: list[str] = []
     self._num_suspicious = 0
-    self._own_past = "in_sample" in scorer.training_scores(
-      list(scorer.detector.sections)
-    )
-    # In-sample scores are lower than those of new clips: no yardstick.
+    # Scores of clips that the detector has seen are lower than those of new
+    # ones: no yardstick.
+    sections = scorer.detector.sections
+    self._own_past = any(s.sees_own_clips() for s in sections.values())
     self._drift = {
-      name: drift.Drift([] if self._own_past else section.facts["train_scores"])
-      for name, section in scorer.detector.sections.items()
+      name: drift.Drift([] if self._own_past else list(s.train_scores()))
+      for name, s in sections.items()
     }
 
   @property
@@ -234,7 +234,7 @@ class Watch:
   def _score(self, ready: Sequence[tuple[str, clips.Clip]]) -> Iterator[Event]:
     """Scores files; where one is bad, each alone."""
     try:
-      values, notes = self._scorer.score(
+      rows, notes = self._scorer.score(
         [clip for _, clip in ready], advance=lambda num: None
       )
     except errors.InputError as e:
@@ -246,13 +246,13 @@ class Watch:
       return
     for note in notes:
       yield Event(None, note)
-    for (path, clip), value in zip(ready, values, strict=True):
+    for (path, clip), row in zip(ready, rows, strict=True):
       if os.path.exists(path) and not self._arrivals.unchanged(path):
         continue  # Written to while it was read: another scan.
       self._arrivals.done(path, "scored")
-      row = self._scorer.row(path, clip.section, value)
+      row = row._replace(file=path)
       self._sections.append(clip.section)
-      self._num_suspicious += row.decision
+      self._num_suspicious += row.decision == 1
       yield Event(row, self._drift_note(clip.section, row.score))
 
   def _skip(self, path: str, error: errors.InputError) -> Iterator[Event]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from asd_jax.ops import statistics
 from asd_jax.typing import Array
 
 State = Any
@@ -19,23 +20,37 @@ class Calibrator(NamedTuple):
   """Puts the scores of different branches on one scale.
 
   Attributes:
-    fit: `([N]) -> State`, from the normal training scores of one machine.
+    fit: `([N], valid [N]) -> State`, from the normal training scores of one
+      machine; scores that are not valid must not count, and may be infinite;
+      None if all are valid.
     apply: `(State, []) -> []`, on one score.
   """
 
-  fit: Callable[[Array], State]
+  fit: Callable[[Array, Array | None], State]
   apply: Callable[[State, Array], Array]
 
 
-def _deviation(scores: Array) -> Array:
+def _deviation(scores: Array, valid: Array | None) -> Array:
   """Standard deviation (ddof 0), one where it is zero."""
-  std = jnp.std(scores - scores[0])  # equal scores give exactly zero
+  first = 0 if valid is None else jnp.argmax(valid)
+  gap = scores - scores[first]  # equal scores give exactly zero
+  centred = gap - statistics.mean_of(gap, valid)
+  std = jnp.sqrt(statistics.mean_of(jnp.square(centred), valid))
   return jnp.where(std <= 1e-12, 1.0, std)
+
+
+def _median(scores: Array, valid: Array | None) -> Array:
+  """Median of the scores that count."""
+  if valid is None:
+    return jnp.median(scores)
+  ordered = jnp.sort(jnp.where(valid, scores, jnp.inf))
+  num = jnp.sum(valid)
+  return 0.5 * ordered[(num - 1) // 2] + 0.5 * ordered[num // 2]
 
 
 def identity() -> Calibrator:
   """Leaves scores as they are."""
-  return Calibrator(lambda scores: {}, lambda state, score: score)
+  return Calibrator(lambda scores, valid: {}, lambda state, score: score)
 
 
 def zscore() -> Calibrator:
@@ -46,8 +61,9 @@ def zscore() -> Calibrator:
   Source: [KonicaMinolta26].
   """
 
-  def fit(scores: Array) -> State:
-    return {"mean": jnp.mean(scores), "std": _deviation(scores)}
+  def fit(scores: Array, valid: Array | None) -> State:
+    mean = statistics.mean_of(scores, valid)
+    return {"mean": mean, "std": _deviation(scores, valid)}
 
   def apply(state: State, score: Array) -> Array:
     return (score - state["mean"]) / state["std"]
@@ -65,11 +81,11 @@ def gamma() -> Calibrator:
   Source: [KATECH26] Sec. 3.1; location zero is our choice.
   """
 
-  def fit(scores: Array) -> State:
-    mean = jnp.mean(scores)
+  def fit(scores: Array, valid: Array | None) -> State:
+    mean = statistics.mean_of(scores, valid)
     # Of scores over their mean, so that equal scores give zero exactly.
     ratio = scores / jnp.where(mean > 0.0, mean, 1.0)
-    gap = -jnp.mean(jnp.log(jnp.maximum(ratio, _TINY)))
+    gap = -statistics.mean_of(jnp.log(jnp.maximum(ratio, _TINY)), valid)
     equal = (gap <= _EQUAL) | (mean <= 0.0)
     std = mean / jnp.sqrt(gamma_shape(jnp.where(equal, 1.0, gap)))
     return {"mean": mean, "std": jnp.where(equal, 1.0, std)}
@@ -110,10 +126,10 @@ def robust_zscore() -> Calibrator:
   Source: [Dongyuan26].
   """
 
-  def fit(scores: Array) -> State:
-    median = jnp.median(scores)
-    spread = 1.4826 * jnp.median(jnp.abs(scores - median))
-    std = jnp.where(spread <= 1e-12, _deviation(scores), spread)
+  def fit(scores: Array, valid: Array | None) -> State:
+    median = _median(scores, valid)
+    spread = 1.4826 * _median(jnp.abs(scores - median), valid)
+    std = jnp.where(spread <= 1e-12, _deviation(scores, valid), spread)
     return {"mean": median, "std": std}
 
   return Calibrator(fit, zscore().apply)
@@ -127,14 +143,19 @@ def percentile() -> Calibrator:
   Source: [KonicaMinolta26]; mid-ranks for ties are our choice.
   """
 
-  def fit(scores: Array) -> State:
+  def fit(scores: Array, valid: Array | None) -> State:
+    # Those that do not count go behind all others; NaN tells them from a score
+    # that is infinite.
+    if valid is not None:
+      scores = jnp.where(valid, scores, jnp.nan)
     return {"sorted": jnp.sort(scores)}
 
   def apply(state: State, score: Array) -> Array:
     refs = state["sorted"]
+    num = jnp.sum(~jnp.isnan(refs)).astype(jnp.int32)
     below = jnp.searchsorted(refs, score, side="left")
     through = jnp.searchsorted(refs, score, side="right")
-    return (below + through) / (2 * refs.shape[0])
+    return (below + through) / (2 * num)
 
   return Calibrator(fit, apply)
 

@@ -1,5 +1,7 @@
 """Reference cases of `backends.npz`: poolings, views, calibration, ZCA ..."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,7 +66,7 @@ def test_standardisation(cases, item, kind):
   for case in cases(item):
     if case.name.endswith("fusion"):
       parts = [
-        cal.apply(cal.fit(case.inp(f"{n}_reference")), case.inp(n))
+        cal.apply(cal.fit(case.inp(f"{n}_reference"), None), case.inp(n))
         for n in ("beats", "mae")
       ]
       weight = case.params["weight"]
@@ -72,13 +74,13 @@ def test_standardisation(cases, item, kind):
       got = fusion.weighted_mean(jnp.stack(parts), weights)
       case.check(got, "score")
       continue
-    state = cal.fit(case.inp("reference"))
+    state = cal.fit(case.inp("reference"), None)
     case.check(cal.apply(state, case.inp("scores")), "z")
 
 
 def ranks(scores, reference):
   cal = calibration.percentile()
-  state = cal.fit(reference.astype(jnp.float32))
+  state = cal.fit(reference.astype(jnp.float32), None)
   return jax.vmap(lambda s: cal.apply(state, s))(scores.astype(jnp.float32))
 
 
@@ -103,7 +105,8 @@ def test_ensembles(cases):
       weights = case.inp("weights")
     if case.name.endswith("loo_zscore"):
       cal = calibration.zscore()
-      state = jax.vmap(cal.fit)(case.inp("reference"))
+      fit = functools.partial(cal.fit, valid=None)
+      state = jax.vmap(fit)(case.inp("reference"))
       scores = jax.vmap(cal.apply)(state, scores)
     case.check(fusion.weighted_mean(scores, weights), "score")
 

@@ -259,5 +259,5 @@ def test_selective_mahalanobis_takes_the_nearer_domain():
 def test_standardise_only_centres_a_constant_dimension():
   emb = jnp.array([[1.0, 5.0], [3.0, 5.0]])
   change = transform.standardise()
-  state = change.fit(emb, jnp.zeros(2, bool))
+  state = change.fit(emb, jnp.zeros(2, bool), None)
   np.testing.assert_allclose(change.apply(state, jnp.array([3.0, 7.0])), [1, 2])

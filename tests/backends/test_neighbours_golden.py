@@ -144,6 +144,7 @@ def test_synthetic_rows(cases):
       bank,
       case.inp("flat_index"),
       case.inp("step").astype(target.dtype),
+      wanted=len(case.inp("step")),
       k=case.params["k"],
       normalise=False,
     )
@@ -196,6 +197,7 @@ def test_frequency_wise_banks(cases):
         bank,
         case.inp("flat_index"),
         case.inp("step").astype(bank.emb.dtype),
+        wanted=len(case.inp("step")),
         k=case.params["k"],
         normalise=True,
       )

@@ -25,7 +25,7 @@ def test_a_dropped_dimension_changes_no_distance(level, covariance):
   if covariance == "ledoit_wolf":
     settings["ridge"] = 0.0
   change = transform.zca(**settings, drop_constant=True)
-  state = jax.jit(change.fit)(rows, jnp.zeros(200, bool))
+  state = jax.jit(change.fit)(rows, jnp.zeros(200, bool), None)
   query = rows[7].copy()
   query[2] += 3.0  # as never in training
   np.testing.assert_allclose(
@@ -34,7 +34,7 @@ def test_a_dropped_dimension_changes_no_distance(level, covariance):
   if covariance == "empirical":
     rest = np.delete(rows, 2, axis=1)
     plain = transform.zca(**settings)
-    want = plain.fit(rest, jnp.zeros(200, bool))
+    want = plain.fit(rest, jnp.zeros(200, bool), None)
     found = np.delete(np.delete(state["matrix"], 2, 0), 2, 1)
     np.testing.assert_allclose(found, want["matrix"], rtol=1e-3, atol=1e-4)
 
@@ -42,15 +42,15 @@ def test_a_dropped_dimension_changes_no_distance(level, covariance):
 def test_without_constants_dropping_them_changes_nothing():
   rows = draw(100, 4)
   none = jnp.zeros(100, bool)
-  one = transform.zca().fit(rows, none)
-  other = transform.zca(drop_constant=True).fit(rows, none)
+  one = transform.zca().fit(rows, none, None)
+  other = transform.zca(drop_constant=True).fit(rows, none, None)
   jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def test_rows_that_are_all_equal_become_zero():
   rows = np.full((10, 3), 2.5, np.float32)
   change = transform.zca(drop_constant=True)
-  state = change.fit(rows, jnp.zeros(10, bool))
+  state = change.fit(rows, jnp.zeros(10, bool), None)
   found = change.apply(state, jnp.array([1.0, 2.0, 3.0]))
   np.testing.assert_array_equal(found, 0.0)
 
@@ -60,6 +60,6 @@ def test_rows_that_are_all_equal_become_zero():
 )
 def test_the_covariance_follows_the_number_of_rows(num, same_as):
   rows, is_target = draw(num, 6), jnp.zeros(num, bool)
-  found = transform.zca(covariance="by_rank").fit(rows, is_target)
-  want = transform.zca(covariance=same_as).fit(rows, is_target)
+  found = transform.zca(covariance="by_rank").fit(rows, is_target, None)
+  want = transform.zca(covariance=same_as).fit(rows, is_target, None)
   np.testing.assert_array_equal(found["matrix"], want["matrix"])

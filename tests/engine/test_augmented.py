@@ -6,7 +6,14 @@ import pytest
 import soundfile
 
 from asd_jax.data import clips
-from asd_jax.engine import embed, encode, gather, programs
+from asd_jax.engine import (
+  augmented,
+  embed,
+  encode,
+  fronts,
+  gather,
+  programs,
+)
 from asd_jax.engine import system as system_lib
 from configs import common
 
@@ -41,13 +48,13 @@ def system(**settings):
 
 
 def gathered(system, train, batch_size=3):
-  fit = gather.front_fitter(system)
-  front = fit(train, batch_size=batch_size, rate=RATE)
+  fit = fronts.front_fitter(system)
+  found = fit(train, batch_size=batch_size, rate=RATE)
   compiled = programs.Programs(system, {}, batch_size)
   stage = embed.Embedder(compiled, {}, RATE)
-  normals, _ = gather.collect(stage, front, train)
-  made = gather.augment(compiled, front, train, rate=RATE)
-  return normals.replace(augmented=made)
+  normals, _ = gather.collect(stage, found.whole, train)
+  made = augmented.augment(compiled, found, train, rate=RATE)
+  return normals.replace(augmented={n: m.clips for n, m in made.items()})
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])

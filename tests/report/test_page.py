@@ -73,6 +73,7 @@ def decision_of(part):
   return record.Decision(
     "quantile" if math.isfinite(part.threshold) else rule, 0.1, False, 10,
     num, 9, num >= 9,
+    "" if num >= 9 else f"{num} normal clips, 9 needed for 0.1",
   )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def test_a_run_has_the_scores_and_decisions_of_the_official_code(
     found = evaluate.run(config, progress=bars)
   path = tmp_path / "out" / "scores" / f"{run.machine}.csv"
   rows = list(csv.reader(path.read_text().splitlines()))[1:]
-  by_name = {name: (float(s), int(d)) for name, s, d in rows}
+  by_name = {name: (float(s), int(d)) for name, s, d, _ in rows}
   assert sorted(by_name) == sorted(run.files("test"))
   score, decision = zip(*(by_name[n] for n in run.files("test")), strict=True)
   np.testing.assert_allclose(score, run["score_64"], rtol=0, atol=wav.SCORE)

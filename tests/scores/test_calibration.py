@@ -15,7 +15,7 @@ def test_gamma_standardisation_equals_the_reference(golden):
   gamma = calibration.gamma()
   for case in cases:
     get = lambda name, case=case: z[f"gamma/{case}/{name}"]
-    state = gamma.fit(jnp.asarray(get("in/reference")))
+    state = gamma.fit(jnp.asarray(get("in/reference")), None)
     got = gamma.apply(state, jnp.asarray(get("in/scores"), jnp.float32))
     np.testing.assert_allclose(
       got, get("out/z"), rtol=1e-4, atol=1e-4, err_msg=case
@@ -40,7 +40,7 @@ def test_calibration_keeps_the_order_and_survives_odd_references(name):
   cal = calibration.CALIBRATORS[name]()
   scores = jnp.array([0.5, 1.0, 4.0])
   for refs in ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0], [1.0], [0.0, 0.0]):
-    state = jax.jit(cal.fit)(jnp.array(refs))
+    state = jax.jit(cal.fit)(jnp.array(refs), None)
     out = np.asarray(cal.apply(state, scores))
     assert np.isfinite(out).all()
     # Percentiles saturate beyond the references; the others never tie.

@@ -39,14 +39,14 @@ def test_conformal_refuses_a_rate_out_of_range(rate):
 
 def test_zscore_of_constant_scores_only_centres():
   cal = calibration.zscore()
-  state = cal.fit(jnp.full(5, 2.0))
+  state = cal.fit(jnp.full(5, 2.0), None)
   assert cal.apply(state, jnp.float32(5.0)) == 3.0
 
 
 def test_zscore_equals_numpy():
   scores = jax.random.normal(jax.random.key(0), (50,))
   cal = calibration.zscore()
-  got = cal.apply(cal.fit(scores), jnp.float32(1.5))
+  got = cal.apply(cal.fit(scores, None), jnp.float32(1.5))
   np.testing.assert_allclose(
     got, (1.5 - np.mean(scores)) / np.std(scores), rtol=1e-5
   )

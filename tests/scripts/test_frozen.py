@@ -98,13 +98,14 @@ def test_the_detector_scores_as_the_run_did(whole, run, tmp_path):
   )
   assert end.status == 0, end.err
   given = (root / "out" / "scores" / "fan.csv").read_text().splitlines()
-  want = {n: (float(s), d) for n, s, d in (x.split(",") for x in given[1:])}
+  rows = [x.split(",") for x in given[1:]]
+  want = {name: (float(score), *rest) for name, score, *rest in rows}
   got = [x.split(",") for x in end.out.splitlines()[1:]]
   assert len(got) == len(want)
-  for name, score, decision in got:
+  for name, score, *rest in got:
     expected = want[name.rsplit("/", 1)[-1]]
     np.testing.assert_allclose(float(score), expected[0], rtol=1e-6)
-    assert decision == expected[1]
+    assert tuple(rest) == expected[1:]
 
 
 def test_scoring_keeps_nothing_and_clears_nothing(run, put_wave, tmp_path):

@@ -141,7 +141,7 @@ def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
   )
   assert end.status == 0, end.err
   rows = [line.split(",") for line in end.out.splitlines()[1:]]
-  for path, score, _ in rows:
+  for path, score, *_ in rows:
     assert float(score) == pytest.approx(fused[os.path.basename(path)])
   single = []
   for member in chosen["members"]:

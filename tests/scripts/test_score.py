@@ -10,7 +10,7 @@ from asd_jax.runs import score as score_lib
 
 def rows_of(text):
   header, *rows = csv.reader(io.StringIO(text, newline=""))
-  assert header == ["file", "score", "decision"]
+  assert header == ["file", "score", "decision", "p_value"]
   return rows
 
 
@@ -42,10 +42,9 @@ def test_a_folder_scores_as_in_the_evaluate_run(score, evaluated, wanted):
   assert end.status == 0
   num = sum(cells[1] == "1" for cells in wanted.values())
   assert end.err == (
-    f"{num} suspicious of 8 clips; about 0 false alarms expected at the stated"
-    " rate 0.1 (conformal, training scores: loo); section 00 has too few"
-    " training clips for this rate, no clip of it can be called suspicious\n"
+    "section 00: no decision possible: 6 normal clips, 9 needed for 0.1\n"
   )
+  assert num == 0
   assert rows_of(end.out) == [
     [f"{folder}/{name}", *wanted[name]] for name in sorted(wanted)
   ]
@@ -54,14 +53,18 @@ def test_a_folder_scores_as_in_the_evaluate_run(score, evaluated, wanted):
 @pytest.mark.parametrize("rule", ["quantile", "gamma"])
 def test_a_rule_that_promises_no_rate_states_none(evaluated, rule, monkeypatch):
   scorer = score_lib.Scorer(str(evaluated.detector))
-  sections, config = scorer.detector.sections, scorer.detector.config
-  assert "rate 0.1 (conformal" in scorer.summary(["00"] * 20, 3)
-  section = sections["00"]._replace(thresholds={rule: 1.0}, rule=rule)
+  sections = scorer.detector.sections
+  enough = sections["00"].facts | {"num_train": 9}
+  section = sections["00"]._replace(facts=enough)
   monkeypatch.setitem(sections, "00", section)
-  monkeypatch.setitem(config, "threshold", {"name": rule})
   assert scorer.summary(["00"] * 20, 3) == (
-    "3 suspicious of 20 clips; no false-alarm rate is promised"
-    f" ({rule}, training scores: loo)"
+    "3 suspicious of 20 clips; about 2 false alarms expected at the stated rate"
+    " 0.1 if all are normal"
+  )
+  changed = section._replace(limit=1.0, rule=section.rule._replace(name=rule))
+  monkeypatch.setitem(sections, "00", changed)
+  assert scorer.summary(["00"] * 20, 3) == (
+    f"3 suspicious of 20 clips; no false-alarm rate is promised (rule {rule})"
   )
 
 
@@ -112,7 +115,7 @@ def test_another_sample_format_scores_nearly_the_same(
   name = sorted(wanted)[0]
   for subtype in ("PCM_24", "FLOAT"):
     end = score(put_wave(tmp_path / name, subtype=subtype))
-    ((_, value, _),) = rows_of(end.out)
+    ((_, value, *_),) = rows_of(end.out)
     assert float(value) == pytest.approx(float(wanted[name][0]), rel=1e-5)
 
 
@@ -220,9 +223,10 @@ DAMAGES = {
   "no sections": damage_index(lambda i: i.pop("sections")),
   "empty sections": damage_index(lambda i: i.update(sections={})),
   "odd sections": damage_index(lambda i: i.update(sections=[1])),
-  "odd thresholds": damage_index(
-    lambda i: i["sections"]["00"].update(thresholds={})
+  "odd rule": damage_index(
+    lambda i: i["sections"]["00"].update(rule={"name": "x"})
   ),
+  "no folds": damage_index(lambda i: i["sections"]["00"].pop("num_target")),
 }
 
 
@@ -260,7 +264,7 @@ def test_from_a_shell_the_score_is_the_same(spawn, evaluated, wanted):
     cwd=evaluated.out,
   )
   assert end.status == 0
-  assert end.err.startswith("0 suspicious of 1 clips; ")
+  assert end.err.startswith("section 00: no decision possible: 6 normal clips")
   assert end.err.count("\n") == 1
   ((path, *cells),) = rows_of(end.out)
   assert path == str(evaluated.data / "fan" / "test" / name)

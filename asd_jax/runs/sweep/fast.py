@@ -256,7 +256,7 @@ def _calibrated(
   others = ~jnp.eye(num, dtype=bool) if found.leave_out else None
   usable = jnp.ones((num, num), bool) if others is None else others
   calibration = found.calibration(**h["calibration"])
-  state = calibration.fit(over(at.own, usable))
+  state = calibration.fit(over(at.own, usable), None)
   return jax.vmap(lambda s: calibration.apply(state, s))(raw)
 
 

@@ -1,0 +1,107 @@
+"""Statistics of training clips that front ends need, before all else."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from asd_jax.data import audio, clips
+from asd_jax.engine import encode
+from asd_jax.engine.system import System
+
+Tree = Any
+
+
+class Fronts(NamedTuple):
+  """Fitted stages before the encoder.
+
+  Attributes:
+    whole: states from all training clips.
+    without: states from those outside each fold.
+  """
+
+  whole: Tree
+  without: tuple[Tree, ...]
+
+
+def front_fitter(system: System) -> Callable:
+  """Compiles what gathers statistics of training clips before all else.
+
+  Args:
+    system: the system.
+
+  Returns:
+    `(clips, *, batch_size, rate, fold) -> Fronts`, in one pass a fitted stage
+    and in memory that does not grow with the number of clips; `fold` `[N]` is
+    the fold of each, None for no folds.
+  """
+
+  # Padding rows of the last batch weigh nothing, so all batches have one shape
+  # and one program. `member` `[K, B]` has the rows of each fold.
+  @functools.partial(jax.jit, static_argnums=0)
+  def summed(
+    stage: str, front: Tree, wave: jax.Array, keep: jax.Array, member: jax.Array
+  ) -> tuple[Tree, Tree]:
+    one = lambda w: encode.measure(system.branches, stage, front, w)
+    sums = jax.vmap(one)(wave)
+    over = lambda x: jnp.tensordot(keep.astype(x.dtype), x, 1)
+    by_fold = lambda x: jnp.tensordot(member.astype(x.dtype), x, 1)
+    return jax.tree.map(over, sums), jax.tree.map(by_fold, sums)
+
+  def measured(
+    stage: str, front: Tree, some: Any, fold: np.ndarray, **how: Any
+  ) -> tuple[Tree, Tree]:
+    """Sums over all clips, and `[K, ...]` over those of each fold."""
+    names, total = np.arange(fold.max(initial=-1) + 1), None
+    for batch in audio.batches(some, **how):
+      keep = batch.index >= 0
+      member = keep & (names[:, None] == fold[batch.index])
+      sums = summed(stage, front, batch.audio, keep, member)
+      total = jax.tree.map(jnp.add, total, sums) if total else sums
+    return total or ({}, {})
+
+  def fit(
+    some: Sequence[clips.Clip],
+    *,
+    batch_size: int,
+    rate: int,
+    fold: np.ndarray | None = None,
+  ) -> Fronts:
+    fold = np.full(len(some), -1) if fold is None else fold
+    branches = system.branches
+    whole = encode.unfitted(branches)
+    without = [whole] * (fold.max(initial=-1) + 1)
+    how = dict(batch_size=batch_size, sample_rate=rate)
+    # A pass over the files for each stage: a front end is measured on what the
+    # fitted denoiser leaves.
+    for stage in encode.stages_of(branches):
+      total, parts = measured(stage, whole, some, fold, **how)
+      before = whole
+      whole = encode.fit_front(branches, stage, whole, total)
+      for k, front in enumerate(without):
+        if not _equal(front, before):  # an earlier stage differs by fold
+          none = np.full(len(some), -1)
+          left = fold != k
+          own = [c for c, other in zip(some, left, strict=True) if other]
+          sums = measured(stage, front, own, none, **how)[0]
+        else:
+          sums = jax.tree.map(lambda x, k=k: _others(x, k), parts)
+        without[k] = encode.fit_front(branches, stage, front, sums)
+    return Fronts(whole, tuple(without))
+
+  return fit
+
+
+def _others(x: Any, k: int) -> jax.Array:
+  """Sum of the rows of `[K, ...]` but one; a difference would cancel."""
+  return jnp.sum(jnp.delete(x, k, axis=0), axis=0)
+
+
+def _equal(a: Tree, b: Tree) -> bool:
+  """Whether denoisers' states, which later stages depend on, are equal."""
+  denoise = lambda front: [f["denoise"] for f in front.values()]
+  pairs = zip(*map(jax.tree.leaves, map(denoise, (a, b))), strict=True)
+  return all(np.array_equal(x, y) for x, y in pairs)
