@@ -110,6 +110,7 @@ class Session:
   ) -> None:
     self.config, self.system, self._origin = config, system, origin
     self.rule = decide.read_rule(config)
+    self._placed: tuple[detector.Section, tuple[Any, ...]] | None = None
 
   @functools.cached_property
   def _opened(self) -> tuple[Embedder, dict[str, load.Loaded]]:
@@ -275,6 +276,18 @@ class Session:
       self._fit_states, self.embedder.programs, state, found.fold, without
     )
 
+  def _states(self, section: detector.Section) -> tuple[Any, ...]:
+    """States on the devices: of the whole fit, then of the folds.
+
+    Those of the last section stay there, for callers that score clip by clip.
+    """
+    if self._placed is None or self._placed[0] is not section:
+      others = section.folds.states if section.folds else ()
+      states = (section.state, *others)
+      placed = crossfit.placed(states, self.embedder.programs)
+      self._placed = section, placed
+    return self._placed[1]
+
   def score(
     self,
     section: detector.Section,
@@ -296,9 +309,7 @@ class Session:
       InputError: for a clip that cannot be used or decoded.
     """
     self.check(test)
-    folds = section.folds
-    states = (section.state, *(folds.states if folds else ()))
-    state, *others = crossfit.placed(states, self.embedder.programs)
+    state, *others = self._states(section)
     refit = crossfit.refits_features(self.system)
     by_fold = np.zeros((len(test), len(others)), np.float32)
     parts, order, notes = [], [], []

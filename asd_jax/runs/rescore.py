@@ -11,8 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from asd_jax import errors, files
 from asd_jax.data import clips, submission, submission_write
 from asd_jax.engine import detector, session
@@ -103,9 +101,9 @@ class Deriver:
     for name, section in found.sections.items():
       rows = []
       for clip in (c for c in machine.test if c.section == name):
-        scores, _ = opened.score(section, [clip])
-        score = float(np.asarray(scores.fused)[0])
-        rows.append((clip.name, score, score > section.threshold))
+        judged = opened.score(section, [clip])
+        score, decision = judged.scores.fused[0], judged.decisions[0]
+        rows.append((clip.name, float(score), max(0, int(decision))))
         advance(1)
       if rows:
         out |= submission_write.texts(machine.name, name, rows)
