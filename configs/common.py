@@ -21,9 +21,7 @@ def run(system, arg=""):
   c.data_dir = ""  # challenge folders
   c.normal = ""  # or two plain folders: normal clips ...
   c.test = ""  # ... and clips to score
-  c.ground_truth = (
-    ""  # labels: folder of the challenge, or csv file,label[,domain]
-  )
+  c.ground_truth = ""  # labels: csv, or folder of the challenge
   c.machines = ""  # comma-separated; all if empty
   c.output_dir = ""
   c.training_dir = ""  # checkpoints; output_dir/training if empty

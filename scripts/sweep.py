@@ -37,6 +37,7 @@ def _shown(settings: dict) -> str:
 
 def run(arguments: Sequence[str]) -> None:
   """Runs the sweep that the flags describe."""
+  from asd_jax.metrics import choice
   from asd_jax.report import text as report_text
   from asd_jax.runs import progress
   from asd_jax.runs.sweep import run as sweep_run
@@ -55,11 +56,13 @@ def run(arguments: Sequence[str]) -> None:
   ends = best["bootstrap"]
   span = ends and f" (95 % {100 * ends['low']:.2f} to {100 * ends['high']:.2f})"
   print(
-    f"best {100 * best['official_score']:.2f}{span or ''}:"
+    f"best {100 * best['score']:.2f}{span or ''}:"
     f" {report_text.visible(_shown(best['settings']))}"
   )
   if others:
-    print(f"chosen by the other machines {100 * others['official_score']:.2f}")
+    print(f"chosen by the other machines {100 * others['score']:.2f}")
+  if missing := choice.missing(found["over"]):
+    print(missing)
   print(found["warning"])
   print(f"report: {Path(config['output_dir']) / 'sweep.html'}")
 

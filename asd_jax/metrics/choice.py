@@ -5,7 +5,7 @@ beside the best stands what each machine scores at the setting that the others
 would have chosen, and how far other test clips would move the number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +62,42 @@ class Table(NamedTuple):
     """Numbers of the sections of some machines."""
     wanted = [i for i, s in enumerate(self.sections) if s.machine in machines]
     return np.array(wanted, int)
+
+
+def over(table: Table) -> dict[str, Any]:
+  """Says what the scores of a table are means of.
+
+  Args:
+    table: the table.
+
+  Returns:
+    `num_values` that some setting has, of `num_expected`, and whether their
+    mean is an official score: none is without domains.
+  """
+  there = np.isfinite(table.values).any(axis=0)
+  return {
+    "num_values": int(there.sum()),
+    "num_expected": int(there.size),
+    "is_official": all(s.is_target is not None for s in table.sections),
+  }
+
+
+def missing(about: Mapping[str, Any]) -> str:
+  """Says what the scores of a sweep leave out.
+
+  Args:
+    about: what `over` returns.
+
+  Returns:
+    A sentence without a stop; "" where nothing is missing.
+  """
+  if about["num_values"] == about["num_expected"]:
+    return ""
+  num, of = about["num_values"], about["num_expected"]
+  some = f"scores are means of {num} of {of} values"
+  if about["is_official"]:
+    return f"{some}: some machines lack normal clips of a domain"
+  return f"{some} and no official scores: some machines have no domains"
 
 
 def make_table(
@@ -152,8 +188,8 @@ def left_out(table: Table) -> dict[str, Any] | None:
     table: the table.
 
   Returns:
-    `official_score` over all machines, each at its own choice, and machine to
-    its choice; None with one machine.
+    `score` over all machines, each at its own choice, and machine to its
+    choice; None with one machine.
   """
   names = table.machines
   if len(names) < 2:
@@ -177,7 +213,7 @@ def left_out(table: Table) -> dict[str, Any] | None:
       if np.isfinite(own).any()
       else None,
     }
-  return {"official_score": number(harmonic(picked)[0]), "machines": chosen}
+  return {"score": number(harmonic(picked)[0]), "machines": chosen}
 
 
 def number(value: float) -> float | None:
@@ -281,12 +317,17 @@ def describe(
     name: _machine([entries[i] for i in table.rows_of([name])])
     for name in table.machines
   }
+  score, taken = (
+    official.official_score(official.ranked_values(entries)),
+    over(table),
+  )
   return {
+    "over": taken,
     "best": {
       "settings": table.settings[point],
-      "official_score": official.official_score(
-        official.ranked_values(entries)
-      ),
+      "score": score,
+      # A mean without the domains is not the challenge's.
+      "official_score": score if taken["is_official"] else None,
       "machines": machines,
       "bootstrap": ends,
       "settings_within": inside,

@@ -317,8 +317,8 @@ def _left_out_table(found: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     [
       "all (official score)",
       "",
-      text.percent(found["official_score"]),
-      text.percent(best["official_score"]),
+      text.percent(found["score"]),
+      text.percent(best["score"]),
       "",
     ]
   ]
@@ -328,12 +328,13 @@ def _left_out_table(found: Mapping[str, Any], best: Mapping[str, Any]) -> str:
 
 def _tiles(found: Mapping[str, Any]) -> str:
   best, others = found["best"], found["leave_one_machine_out"]
+  less = choice.missing(found["over"])
   tiles = [
-    (text.percent(best["official_score"]), "best official score (%), chosen on"
-     " these labels")
+    (text.percent(best["score"]), "best official score (%), chosen on these"
+     " labels" + (f"; {less}" if less else ""))
   ]  # fmt: skip
   if others:
-    big = text.percent(others["official_score"])
+    big = text.percent(others["score"])
     say = "official score (%), each machine at the choice of the others"
     tiles.append((big, say))
   # The best of many looks better than it is: its interval stands beside it.

@@ -38,7 +38,7 @@ def test_each_machine_is_scored_at_the_choice_of_the_others():
   assert fan["settings"] == {"weight.one": 2.0}
   assert (fan["score"], fan["best_of_its_own"]) == pytest.approx((0.6, 0.9))
   assert (pump["score"], pump["best_of_its_own"]) == pytest.approx((0.5, 0.8))
-  assert found["official_score"] == pytest.approx(2 / (1 / 0.6 + 1 / 0.5))
+  assert found["score"] == pytest.approx(2 / (1 / 0.6 + 1 / 0.5))
 
 
 def test_one_machine_has_no_others():
@@ -61,6 +61,16 @@ def test_values_that_no_setting_has_are_left_out():
 def test_values_by_domain_do_not_exist_without_domains():
   found = choice.columns(table([[0.5, 1.0]], domains=False), choice.ALL)
   np.testing.assert_allclose(found, [[np.nan, np.nan, 2 / 3, 2 / 3]])
+  blind = table([[0.5, 1.0]], domains=False)
+  out = choice.describe(
+    blind, lambda i, p: (labels()[0] * 1.0, np.ones((1, 16)))
+  )
+  # The mean of pAUCs chooses, but it is not the challenge's score.
+  assert out["best"]["official_score"] is None
+  assert out["best"]["score"] is not None
+  assert out["over"] == dict(num_values=2, num_expected=6, is_official=False)
+  said = choice.missing(out["over"])
+  assert said.startswith("scores are means of 2 of 6 values and no official")
 
 
 def test_the_choice_comes_with_its_uncertainty():
@@ -70,6 +80,8 @@ def test_the_choice_comes_with_its_uncertainty():
   out = choice.describe(found, lambda i, p: (seeds.mean(0), seeds))
   best = out["best"]
   assert best["settings"] == {"weight.one": 2.0}
+  assert best["official_score"] == best["score"]
+  assert choice.missing(out["over"]) == ""
   assert best["bootstrap"]["low"] < best["bootstrap"]["high"]
   assert len(best["seeds"]["scores"]) == 3
   assert best["seeds"]["std"] > 0
