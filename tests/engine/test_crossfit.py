@@ -1,14 +1,17 @@
 """A model of a fold is the one that a fit without its clips gives."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from asd_jax.backends import knn
-from asd_jax.engine import crossfit, decide, structure
+from asd_jax.engine import crossfit, decide, programs, structure
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.normals import Augmented, Normals
 from asd_jax.ops import distance
+from asd_jax.scores import p_value
 from configs import common
 
 NUM, DIM = 14, 6
@@ -81,19 +84,21 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def every():
-  """One system of all kinds, a branch each: its scores are one program."""
+  """One system of all kinds, a branch each, and its masked fit."""
   branches = {n: common.branch(channels=(0, 1), **k) for n, k in KINDS.items()}
   config = common.run("folds").to_dict()
-  return system_lib.build({**config, "branches": branches})
+  system = system_lib.build({**config, "branches": branches})
+  return system, system_lib.compiled_states(system)
 
 
 # 11 clips have full rank in 6 dimensions; of 5 none have, and the covariance
 # of a fold is another than that of all clips.
 @pytest.mark.parametrize("num", [11, 5])
 def test_clips_that_do_not_count_are_as_if_not_there(every, num):
+  every, fit = every
   keep = np.random.default_rng(num).permutation(NUM) < num
   some = normals(valid=keep, names=KINDS)
-  masked = system_lib.compiled_states(every)(every.hypers, some)
+  masked = fit(every.hypers, some)
   want, _ = system_lib.compiled_fit(every)(
     every.hypers, normals(keep, names=KINDS)
   )
@@ -213,3 +218,33 @@ def test_decisions_without_folds_are_empty_or_by_a_limit():
   rule = decide.Rule(folds=0, decide_in_sample=True)
   said = crossfit.decide(rule, 2.0, None, score, none, possible=True)
   np.testing.assert_array_equal(said.decision, [0, 1])
+
+
+def test_the_stated_rate_is_kept_where_own_scores_would_break_it():
+  """Whitening with fewer clips than it needs: clips seen look alike."""
+  system = build(transform=zca, view=residual)
+  compiled = programs.Programs(system, {}, 32)
+  fit = functools.partial(system_lib.compiled_states(system), system.hypers)
+  rule, rng = decide.Rule(), np.random.default_rng(0)
+  num, check, honest, naive = 12, 96, [], []
+  for _ in range(12):
+    x = rng.normal(size=(num + check, 2, DIM)).astype(np.float32)
+    none = np.zeros(num, bool)
+    train = Normals({}, ({"one": x[:num]},), np.arange(num), none, {})
+    whole = jax.tree.map(np.asarray, fit(train))
+    fold = p_value.folds(none, rule.folds)
+    without = lambda k, train=train, fold=fold: train.replace(valid=fold != k)
+    found = crossfit.fit(fit, compiled, whole, fold, without)
+    rows = [x[num + i : num + i + 32] for i in range(0, check, 32)]
+    score = lambda state, rows=rows: np.concatenate(
+      [np.asarray(compiled.scores(state, {"one": r}).fused) for r in rows]
+    )
+    by_fold = np.stack([score(s) for s in found.states], axis=1)
+    said = crossfit.decide(
+      rule, None, found, score(whole), by_fold, possible=True
+    )
+    honest.append(np.mean(said.decision))
+    seen = crossfit.score_rows(compiled, whole, train, np.arange(num))
+    naive.append(np.mean(score(whole) > np.max(seen)))
+  assert 0.03 < np.mean(honest) < 0.125
+  assert np.mean(naive) > 0.5
