@@ -256,6 +256,11 @@ def collect(
   known = [s for s in seed_scores if s is not None]
   encoders = encoders or {}
   notes = _notes(config, machines, scored) + encoders.get("notes", [])
+  drawn = system_lib.draws(system)
+  if len(config["seeds"]) > 1 and not drawn:
+    notes.append(
+      "seeds have no effect: nothing in this system is drawn at random"
+    )
   notes += [n for n in [total.in_words(found.score, found.record())] if n]
   chosen_on = sorted(set(config["chosen_on"]) & set(found.machines))
   if chosen_on:
@@ -267,7 +272,7 @@ def collect(
     "system": config["system"],
     "config": config,
     "seeds": list(config["seeds"]),
-    "draws": system_lib.draws(system),
+    "draws": drawn,
     "machines": entries,
     "official_score": found.score,
     "official_score_over": found.record(),

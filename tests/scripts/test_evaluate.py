@@ -162,8 +162,12 @@ def test_without_enough_clips_there_is_a_p_value_and_no_decision(evaluated):
 
 
 def test_machines_restrict_what_is_scored(evaluate, evaluated, tmp_path):
-  end = evaluate("--config.machines= pump ", data=evaluated.data)
+  seeds = "--config.seeds=(1,2)"
+  end = evaluate("--config.machines= pump ", seeds, data=evaluated.data)
   results = done(end, tmp_path / "out")
+  # Nor do seeds change a score of what draws nothing.
+  assert noted(results, "seeds have no effect")
+  assert results["draws"] is False
   assert list(results["machines"]) == ["pump"]
   assert os.listdir(tmp_path / "out" / "scores") == ["pump.csv"]
   path = Path("scores") / "pump.csv"
