@@ -217,7 +217,8 @@ def _neighbour_item(suspect: record.Suspect) -> list[str]:
 
 
 def _facts(suspect: record.Suspect, how: record.Decision) -> str:
-  facts = [f"<b>{words.decision(suspect.decision)}</b>"]
+  look = ' class="alarm"' * (suspect.decision == record.ANOMALOUS)
+  facts = [f"<b{look}>{words.decision(suspect.decision)}</b>"]
   if suspect.p_value is not None:
     counted = words.higher(suspect.p_value, how)
     p = f"p&nbsp;=&nbsp;{words.p_value(suspect.p_value)}"

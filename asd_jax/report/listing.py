@@ -114,7 +114,7 @@ def _columns(part: record.Section) -> list[text.Column]:
 def _summary(part: record.Section, how: record.Decision) -> str:
   num = text.plural(len(part.score), "clip")
   if not how.possible:
-    return f"{num}, no decision possible: {how.problem}"
+    return f"{num}, no decision possible: {text.escape(how.problem)}"
   alarms = int(np.sum(part.decision == record.ANOMALOUS))
   return f"{alarms} of {num} called anomalous"
 

@@ -134,8 +134,13 @@ def section(run: record.Run) -> str:
     run: the run.
 
   Returns:
-    HTML.
+    HTML; "" where the tiles at the head say it all.
   """
+  # Decisions of one section: their table would repeat them.
+  entries = list(record.entries_of(run.results))
+  alone = len(entries) == 1 and entries[0]["n_test"]
+  if alone and not record.has_labels(run.results):
+    return ""
   return (
     f'<section id="machines"><h2>Machines</h2>{_table(run.results)}</section>'
   )

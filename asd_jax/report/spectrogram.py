@@ -122,7 +122,7 @@ _WIDTH = 4.7
 _LEFT, _RIGHT = 0.55, 3.95
 _PANEL, _GAP, _FOOT, _BARS, _HEAD = 1.25, 0.1, 0.74, 0.42, 0.24
 _ABOVE = 0.1  # between the highest panel and its bars
-_SMALL = 7.5
+_SMALL = 8.5
 # More colours than the eye tells apart in noise make the picture large.
 _NUM_COLOURS = 32
 _NUM_FRAMES = 170
@@ -162,23 +162,22 @@ def _lines(axes: "Axes", ends: Sequence[Any], colour: str) -> None:
   )
 
 
-def _boxes(axes: "Axes", corners: Sequence[Any], filled: np.ndarray) -> None:
-  """Rectangles `(x0, x1, y0, y1)`, filled or in outline."""
+def _boxes(
+  axes: "Axes", corners: Sequence[Any], colours: Sequence[Any], edge: Any
+) -> None:
+  """Rectangles `(x0, x1, y0, y1)`: one shape, where each would take as long."""
   from matplotlib.collections import PolyCollection
 
   shapes = [[(a, c), (b, c), (b, d), (a, d)] for a, b, c, d in corners]
-  faces = [figures.ACCENT if f else "none" for f in filled]
   axes.add_collection(
-    PolyCollection(
-      shapes, facecolors=faces, edgecolors=figures.ACCENT, linewidths=0.6
-    ),
+    PolyCollection(shapes, facecolors=colours, edgecolors=edge, linewidths=0.6),
     autolim=False,
   )
 
 
 def _frequencies(axes: "Axes", foot: float, title: str, rate: int) -> None:
   """Ticks in kHz at the left of a panel, and what the panel is."""
-  shown = np.array([f for f in _TICKS_HZ if f <= rate / 2 * 1.01], float)
+  shown = np.array([f for f in _TICKS_HZ[1:] if f <= rate / 2 * 1.01], float)
   top = filterbank.slaney_mel(np.array(rate / 2.0))
   places = foot + _PANEL * filterbank.slaney_mel(shown) / top
   ends = [((_LEFT - 0.04, y), (_LEFT, y)) for y in places]
@@ -193,25 +192,32 @@ def _times(axes: "Axes", seconds: float) -> None:
   """Ticks in seconds below the lowest panel."""
   from matplotlib.ticker import MaxNLocator
 
-  ticks = np.asarray(MaxNLocator(6).tick_values(0, seconds))
+  ticks = np.asarray(MaxNLocator(5).tick_values(0, seconds))
   ticks = ticks[(ticks >= 0) & (ticks <= seconds * 1.001)]
   places = _LEFT + (_RIGHT - _LEFT) * ticks / seconds
   _lines(axes, [((x, _FOOT - 0.04), (x, _FOOT)) for x in places], figures.FAINT)
-  for value, x in zip(ticks, places, strict=True):
-    axes.text(x, _FOOT - 0.07, f"{value:g}", ha="center", va="top",
-              fontsize=_SMALL)  # fmt: skip
-  axes.text(_RIGHT + 0.08, _FOOT - 0.07, "s", va="top", fontsize=_SMALL)
+  shown = [f"{value:g}" for value in ticks]
+  shown[-1] += " s"
+  for label, x in zip(shown, places, strict=True):
+    axes.text(x, _FOOT - 0.07, label, ha="center", va="top", fontsize=_SMALL)
 
 
 def _levels(axes: "Axes", limits: tuple[float, float]) -> None:
   """The colours with their levels, below the loudest shown."""
+  import matplotlib as mpl
+
+  colours = list(mpl.colormaps["magma"](np.linspace(0, 1, _NUM_COLOURS)))
+  edges = np.linspace(_LEFT, _RIGHT, _NUM_COLOURS + 1)
+  boxes = [
+    (a, b, 0.27, 0.37) for a, b in zip(edges[:-1], edges[1:], strict=True)
+  ]
+  # Edges of its own colour: gaps would show between the boxes.
+  _boxes(axes, boxes, colours, colours)
   span = limits[1] - limits[0]
-  _image(axes, np.linspace(0, 1, 64)[None], (_LEFT, _RIGHT, 0.26, 0.36), (0, 1))
-  for part in (0, 0.25, 0.5, 0.75, 1):
-    x = _LEFT + (_RIGHT - _LEFT) * part
-    level = f"{(part - 1) * span:.0f}" if part < 1 else "0"
-    axes.text(x, 0.22, level, ha="center", va="top", fontsize=_SMALL)
-  axes.text(_RIGHT + 0.08, 0.26, "dB", fontsize=_SMALL)
+  for part in (0, 0.5, 1):
+    level = f"{(part - 1) * span:.0f}" if part < 1 else "0 dB"
+    axes.text(_LEFT + (_RIGHT - _LEFT) * part, 0.23, level, ha="center",
+              va="top", fontsize=_SMALL)  # fmt: skip
 
 
 def _spans(drop: np.ndarray) -> tuple[float, float]:
@@ -267,7 +273,8 @@ def _reason(
   told = {"ha": "center", "va": "bottom", "fontsize": _SMALL}
   axes.text(wide(high), top + 0.03, _told(high, unit), **told)
   every = np.concatenate([reason.time, reason.band])
-  _boxes(axes, boxes, every > 0)
+  colours = [figures.ACCENT if v > 0 else "none" for v in every]
+  _boxes(axes, boxes, colours, figures.ACCENT)
 
 
 def scale_of(waves: Sequence[np.ndarray], rate: int) -> tuple[Scale, list[Any]]:

@@ -68,7 +68,7 @@ def _shortages(short: list[tuple[str, str, record.Decision]]) -> str:
   """Which machines lack clips, and how many."""
   several = len(short) > 1
   named = [
-    f"{text.escape(machine)}: " * several + how.problem
+    f"{text.escape(machine)}: " * several + text.escape(how.problem)
     for machine, _, how in short[:_MAX_NAMED]
   ]
   more = len(short) - _MAX_NAMED
@@ -108,11 +108,17 @@ def _measured_tile(results: record.Results) -> str:
   rates = results["measured"].get("all")
   if not rates:
     return ""
+  promised = {
+    words.rate(how.false_alarm_rate)
+    for *_, how in record.decisions_of(results)
+    if how.promises
+  }
+  promise = f", promised at most {' or '.join(sorted(promised))}"
   return _tile(
     f"{text.percent(rates['false_alarm_rate'], digits=1)} /"
     f" {text.percent(rates['recall'], digits=1)}",
-    "measured, %: normal clips called anomalous,"
-    f" {words.false_alarms(rates)}, and anomalies found,"
+    "false alarms and anomalies found, %: of the normal clips"
+    f" {words.false_alarms(rates)}{promise * bool(promised)}; of the anomalies"
     f" {words.detections(rates)}",
   )
 
@@ -123,6 +129,8 @@ def _learned_tile(results: record.Results) -> str:
   if len(every) != 1:
     return ""
   ((machine, _, how),) = every
+  if not how.possible:
+    return ""
   num = results["machines"][machine]["n_train"]
   small = "normal clips to compare with"
   if how.promises:

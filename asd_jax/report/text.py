@@ -195,10 +195,11 @@ def warning(results: Mapping[str, Any]) -> str:
 CSS = """
 :root{color-scheme:light dark;--bg:#fff;--ink:#1b1f24;--soft:#57606a;
 --faint:#9aa4ae;--line:#d8dee4;--panel:#f6f8fa;--normal:#0067a3;
---anomaly:#c04a00;--accent:#8a3ffc;--focus:#0550ae}
+--anomaly:#c04a00;--accent:#8a3ffc;--focus:#0550ae;--stop:#c0161b}
 @media (prefers-color-scheme:dark){:root{--bg:#111418;--ink:#e6e9ec;
 --soft:#a3adb8;--faint:#6b7681;--line:#2d343c;--panel:#191e24;
---normal:#58b0ec;--anomaly:#f79a4b;--accent:#c29bff;--focus:#79b8ff}}
+--normal:#58b0ec;--anomaly:#f79a4b;--accent:#c29bff;--focus:#79b8ff;
+--stop:#ff7b72}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-padding-top:1rem}
 body{margin:0 auto;padding:1.25rem 1rem 4rem;max-width:62rem;
@@ -222,10 +223,10 @@ z-index:1}
 nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;
 padding:0;margin:.8rem 0}
 nav a{display:inline-block;padding:.25rem 0}
-.warning{border:3px solid var(--anomaly);border-radius:.5rem;
+.warning{border:3px solid var(--stop);border-radius:.5rem;
 padding:.8rem 1rem;max-width:none;font-size:1.1rem}
 .warning b{display:block;font-size:2.4rem;line-height:1.15;
-color:var(--anomaly)}
+color:var(--stop)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));
 gap:.8rem;margin:1rem 0;padding:0;list-style:none}
 .tiles li{background:var(--panel);border:1px solid var(--line);

@@ -1,0 +1,140 @@
+"""What the page and the console say of decisions, on made-up records."""
+
+import numpy as np
+
+from asd_jax.report import (
+  clips,
+  console,
+  decisions,
+  listing,
+  summary,
+  text,
+  words,
+)
+from tests.report import test_page as made
+
+
+def run_of(part, **more):
+  run = made.run_of({"fan": {"00": part}})
+  how = run.results["machines"]["fan"]["sections"]["00"]["decision"]
+  how.update(more)
+  return run
+
+
+def plain(**more):
+  return made.section(labelled=False, domains=False, threshold=None, **more)
+
+
+def test_a_p_value_is_said_as_a_number_of_normal_clips():
+  how = made.decision_of(plain())
+  said = [words.higher(p / 13, how) for p in (1, 2, 3)]
+  assert said == [
+    "none of 12 normal clips scores higher",
+    "1 of 12 normal clips scores higher",
+    "2 of 12 normal clips score higher",
+  ]
+  # The larger of two domains' p-values counts the clips of one of them.
+  assert words.higher(1 / 13, how._replace(by_domain=True)) == ""
+  assert words.higher(None, how) == ""
+
+
+def test_every_clip_is_listed_the_highest_score_first():
+  part = plain(num=40, seed=1)
+  run = run_of(part)
+  (suspect,) = made.suspects_of(run.sections)
+  page = listing.section(run._replace(suspects=[suspect]))
+  order = [page.index(f">{part.names[i]}<") for i in np.argsort(-part.score)]
+  assert order == sorted(order)
+  assert page.count("<details") == 1
+  assert " open>" in page
+  alarms = int((part.decision == 1).sum())
+  assert f"fan: {alarms} of 40 clips called anomalous" in page
+  assert page.count('class="alarm"') == alarms > 0
+  assert page.count("scores higher") + page.count("score higher") == 40
+  # The shown clip's player is on its card; the others are links to files.
+  assert page.count('href="#clip-1"') == 1
+  assert 'href="../0.wav"' not in page
+  assert page.count('href="../') == 39
+
+
+def test_a_list_that_a_page_cannot_hold_says_what_it_leaves_out(monkeypatch):
+  monkeypatch.setattr(listing, "_MAX_BYTES", 2_000)
+  page = listing.section(run_of(plain(num=40)))
+  rows = page.count("<tr>") - 1
+  assert 0 < rows < 40
+  assert f"{40 - rows} more, all of lower score" in page
+
+
+def test_too_few_clips_make_no_decision_anywhere():
+  run = run_of(made.undecided())
+  reason = "no decision possible: 6 normal clips, 9 needed for 0.1"
+  assert reason in summary.summary(run.results)
+  assert reason in listing.section(run)
+  assert list(console.lines(run.results)) == [f"fan: {reason}"]
+  assert "0 of" not in summary.summary(run.results)
+
+
+def test_in_sample_decisions_have_a_box_and_others_have_none():
+  assert decisions.warning(run_of(plain()).results) == ""
+  box = decisions.warning(run_of(plain(), folds=0).results)
+  assert 'class="warning"' in box
+  assert "rate of 0.1 does not hold" in box
+  # A rule that promises nothing breaks no promise.
+  quantile = run_of(made.section(threshold=0.0), folds=0)
+  assert decisions.warning(quantile.results) == ""
+  assert "promises no false-alarm rate" in summary.summary(quantile.results)
+
+
+def test_without_labels_decisions_come_first():
+  told = summary.summary(run_of(plain()).results)
+  assert "called anomalous" in told
+  assert "official score" not in told
+  assert "12</b><span>normal clips to compare with" in told
+
+
+def test_measured_rates_stand_beside_the_promise():
+  run = run_of(made.section(num=40, threshold=None))
+  rates = run.results["measured"]["all"]
+  found = rates["confusion"]
+  part = f"{found['false_alarms']} of 20 ({100 * rates['false_alarm_rate']:.1f}"
+  told = summary.summary(run.results)
+  assert part in told
+  assert "promised at most 0.1" in told
+  page = decisions.section(run)
+  for name in ("fan", "fan, source", "fan, target"):
+    assert f">{name}<" in page
+  assert list(console.lines(run.results))[-2].startswith(
+    f"false alarms: {part}"
+  )
+
+
+def test_the_console_names_the_flagged_clips_and_no_control_marks():
+  part = plain(num=60)
+  part = part._replace(
+    names=["\x1b[31m.wav"] * 60, decision=np.ones(60, int),
+    p_value=np.full(60, 1 / 13),
+  )  # fmt: skip
+  lines = list(console.lines(run_of(part).results))
+  assert lines[0] == "fan: 60 of 60 clips anomalous"
+  wanted = "  \\x1b[31m.wav: none of 12 normal clips scores higher"
+  assert lines[1] == wanted
+  assert lines[-1] == "  and 40 more, see scores/"
+
+
+def test_one_clip_is_spoken_of_as_one():
+  run = run_of(plain(num=1))
+  shown = run._replace(suspects=made.suspects_of(run.sections))
+  assert "The clip that stands out most" in clips.section(shown)
+  assert "of 1 clip called anomalous" in listing.section(run)
+
+
+def test_equal_pictures_have_different_ids():
+  picture = '<svg a><g id="p00000000x"/><use href="#p00000000x"/></svg>'
+  first, second = text.distinct(picture * 2).split("</svg>")[:2]
+  assert first + "</svg>" == picture
+  assert second.count("p00000000n2x") == 2
+
+
+def test_a_threshold_on_the_score_is_no_promise():
+  assert not made.decision_of(made.section(threshold=1.0)).promises
+  assert made.decision_of(plain()).promises
