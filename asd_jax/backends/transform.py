@@ -68,6 +68,34 @@ def standardise() -> Transform:
   return Transform(fit, apply)
 
 
+def _empirical(emb: Array, valid: Array | None) -> tuple[Array, Array]:
+  found = statistics.moments(emb, valid)
+  return found.mean, statistics.covariance(found)
+
+
+def _ledoit_wolf(emb: Array, valid: Array | None) -> tuple[Array, Array]:
+  weight = jnp.ones(len(emb)) if valid is None else valid
+  return statistics.ledoit_wolf(emb, weight.astype(emb.dtype))[:2]
+
+
+def _by_rank(emb: Array, valid: Array | None) -> tuple[Array, Array]:
+  if valid is None:
+    # Of shapes only, so that the choice is made once, when it is compiled.
+    full = emb.shape[0] > emb.shape[1]
+    return (_empirical if full else _ledoit_wolf)(emb, valid)
+  # By the rows that count: a fold may lack the rank that all clips have.
+  enough = jnp.sum(valid) > emb.shape[1]
+  return jax.lax.cond(enough, _empirical, _ledoit_wolf, emb, valid)
+
+
+# Mean and covariance of rows, by name.
+_GAUSSIANS = {
+  "empirical": _empirical,
+  "ledoit_wolf": _ledoit_wolf,
+  "by_rank": _by_rank,
+}
+
+
 def zca(
   *,
   covariance: str = "empirical",
@@ -92,33 +120,14 @@ def zca(
 
   Source: [KonicaMinolta26]; the ridge and the covariance are our choice.
   """
-  known = ("empirical", "ledoit_wolf", "by_rank")
-  if covariance not in known:
-    raise errors.InputError(f"zca: covariance {covariance!r}; known: {known}.")
-
-  def empirical(emb: Array, valid: Array | None) -> tuple[Array, Array]:
-    found = statistics.moments(emb, valid)
-    return found.mean, statistics.covariance(found)
-
-  def shrunk(emb: Array, valid: Array | None) -> tuple[Array, Array]:
-    weight = jnp.ones(len(emb)) if valid is None else valid
-    weight = weight.astype(emb.dtype)
-    return statistics.ledoit_wolf(emb, weight)[:2]
-
-  def fit_gaussian(emb: Array, valid: Array | None) -> tuple[Array, Array]:
-    full = covariance == "empirical"
-    if covariance == "by_rank" and valid is not None:
-      # By the rows that count: a fold may lack the rank that all clips have.
-      enough = jnp.sum(valid) > emb.shape[1]
-      return jax.lax.cond(enough, empirical, shrunk, emb, valid)
-    if covariance == "by_rank":
-      # Of shapes only, so that the choice is made once, when it is compiled.
-      full = emb.shape[0] > emb.shape[1]
-    return (empirical if full else shrunk)(emb, valid)
+  if covariance not in _GAUSSIANS:
+    raise errors.InputError(
+      f"zca: covariance {covariance!r}; known: {tuple(_GAUSSIANS)}."
+    )
 
   def fit(emb: Array, is_target: Array, valid: Array | None) -> State:
     del is_target
-    mean, cov = fit_gaussian(emb, valid)
+    mean, cov = _GAUSSIANS[covariance](emb, valid)
     keep = jnp.ones(len(mean), bool)
     if drop_constant:
       keep = ~_deviation(emb, valid)[1]

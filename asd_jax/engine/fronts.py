@@ -27,7 +27,7 @@ class Fronts(NamedTuple):
   without: tuple[Tree, ...]
 
 
-def front_fitter(system: System) -> Callable:
+def front_fitter(system: System) -> Callable[..., Fronts]:
   """Compiles what gathers statistics of training clips before all else.
 
   Args:
@@ -51,48 +51,49 @@ def front_fitter(system: System) -> Callable:
     by_fold = lambda x: jnp.tensordot(member.astype(x.dtype), x, 1)
     return jax.tree.map(over, sums), jax.tree.map(by_fold, sums)
 
+  return functools.partial(_fit, system.branches, summed)
+
+
+def _fit(
+  branches: encode.Branches,
+  summed: Callable[..., tuple[Tree, Tree]],
+  some: Sequence[clips.Clip],
+  *,
+  batch_size: int,
+  rate: int,
+  fold: np.ndarray | None = None,
+) -> Fronts:
+  """Fits all stages of all branches, see `front_fitter`."""
+  none = np.full(len(some), -1)
+  fold = none if fold is None else fold
+  whole = encode.unfitted(branches)
+  without = [whole] * (fold.max(initial=-1) + 1)
+
   def measured(
-    stage: str, front: Tree, some: Any, fold: np.ndarray, **how: Any
+    stage: str, front: Tree, some: Sequence[clips.Clip], fold: np.ndarray
   ) -> tuple[Tree, Tree]:
     """Sums over all clips, and `[K, ...]` over those of each fold."""
     names, total = np.arange(fold.max(initial=-1) + 1), None
-    for batch in audio.batches(some, **how):
+    for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
       keep = batch.index >= 0
       member = keep & (names[:, None] == fold[batch.index])
       sums = summed(stage, front, batch.audio, keep, member)
       total = jax.tree.map(jnp.add, total, sums) if total else sums
     return total or ({}, {})
 
-  def fit(
-    some: Sequence[clips.Clip],
-    *,
-    batch_size: int,
-    rate: int,
-    fold: np.ndarray | None = None,
-  ) -> Fronts:
-    fold = np.full(len(some), -1) if fold is None else fold
-    branches = system.branches
-    whole = encode.unfitted(branches)
-    without = [whole] * (fold.max(initial=-1) + 1)
-    how = dict(batch_size=batch_size, sample_rate=rate)
-    # A pass over the files for each stage: a front end is measured on what the
-    # fitted denoiser leaves.
-    for stage in encode.stages_of(branches):
-      total, parts = measured(stage, whole, some, fold, **how)
-      before = whole
-      whole = encode.fit_front(branches, stage, whole, total)
-      for k, front in enumerate(without):
-        if not _equal(front, before):  # an earlier stage differs by fold
-          none = np.full(len(some), -1)
-          left = fold != k
-          own = [c for c, other in zip(some, left, strict=True) if other]
-          sums = measured(stage, front, own, none, **how)[0]
-        else:
-          sums = jax.tree.map(lambda x, k=k: _others(x, k), parts)
-        without[k] = encode.fit_front(branches, stage, front, sums)
-    return Fronts(whole, tuple(without))
-
-  return fit
+  # A pass over the files for each stage: a front end is measured on what the
+  # fitted denoiser leaves.
+  for stage in encode.stages_of(branches):
+    total, parts = measured(stage, whole, some, fold)
+    before, whole = whole, encode.fit_front(branches, stage, whole, total)
+    for k, front in enumerate(without):
+      if _equal(front, before):
+        sums = jax.tree.map(lambda x, k=k: _others(x, k), parts)
+      else:  # what an earlier stage leaves differs by fold
+        own = [c for c, j in zip(some, fold, strict=True) if j != k]
+        sums = measured(stage, front, own, none)[0]
+      without[k] = encode.fit_front(branches, stage, front, sums)
+  return Fronts(whole, tuple(without))
 
 
 def _others(x: Any, k: int) -> jax.Array:

@@ -171,6 +171,23 @@ def state_reader(out: Path) -> Callable[[str, str], Any]:
   return lambda machine, section: load(machine).sections[section].state
 
 
+def _open(config: Config) -> tuple[session.Session, list[clips.Machine]]:
+  """The system of a run and the clips it will see, all of them checked."""
+  config = dict(config)
+  if config["output_dir"] and not config["training_dir"]:
+    config["training_dir"] = os.path.join(config["output_dir"], "training")
+  opened = session.open(config)
+  if not config["output_dir"]:
+    raise errors.InputError(
+      "config: expected --config.output_dir=OUT, found none."
+    )
+  machines = read_machines(opened.config)
+  # All headers first: a bad clip of the last machine costs no hour.
+  for machine in machines:
+    opened.check((*machine.train, *machine.test))
+  return opened, machines
+
+
 def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   """Evaluates a system on every machine that the config names.
 
@@ -189,20 +206,8 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     InputError: for bad input; no file is half-written.
   """
   start = time.perf_counter()
-  config = dict(config)
-  if config["output_dir"] and not config["training_dir"]:
-    config["training_dir"] = os.path.join(config["output_dir"], "training")
-  opened = session.open(config)
-  config = opened.config
-  if not config["output_dir"]:
-    raise errors.InputError(
-      "config: expected --config.output_dir=OUT, found none."
-    )
-  out = Path(config["output_dir"])
-  machines = read_machines(config)
-  # All headers first: a bad clip of the last machine costs no hour.
-  for machine in machines:
-    opened.check((*machine.train, *machine.test))
+  opened, machines = _open(config)
+  config, out = opened.config, Path(opened.config["output_dir"])
   weights = {source: w.digest for source, w in opened.weights.items()}
   this = folder.Run(out, "evaluate", config, machines, weights)
   folder.check(this)
@@ -210,15 +215,17 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   # Before any fit: a disk that is too small for them is noticed at once.
   digests = detector.keep_weights(out, opened.weights)
   records = finished.Records(out, opened)
-  scored = {}
-  for machine in machines:
-    done = records.get(machine)
-    if done is None:
-      fresh = run_machine(opened, machine, progress)
-      done = _finish(out, opened, machine.name, fresh, digests)
-      folder.claim(this)
-      records.put(machine, done)
-    scored[machine.name] = done
+
+  def done(machine: clips.Machine) -> dict[str, results.Scored]:
+    if kept := records.get(machine):
+      return kept
+    fresh = run_machine(opened, machine, progress)
+    left = _finish(out, opened, machine.name, fresh, digests)
+    folder.claim(this)
+    records.put(machine, left)
+    return left
+
+  scored = {machine.name: done(machine) for machine in machines}
   found = results.collect(
     config,
     opened.system,

@@ -100,9 +100,7 @@ def _noise_transfer(sections: dict[str, Scored]) -> dict[str, float]:
   return {branch: float(np.median(x)) for branch, x in found.items()}
 
 
-def _machine_entry(
-  config: Config, sections: dict[str, Scored]
-) -> dict[str, Any]:
+def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
   metrics = {
     s: section_metrics(v, v.score, decision=v.decided())
     for s, v in sections.items()
@@ -241,7 +239,7 @@ def collect(
   Returns:
     Plain data.
   """
-  entries = {n: _machine_entry(config, s) for n, s in scored.items()}
+  entries = {n: _machine_entry(s) for n, s in scored.items()}
   found = total.total(
     {
       name: [e["sections"][s] for s, v in scored[name].items() if v.clips]
@@ -255,19 +253,13 @@ def collect(
   seed_scores = [s["official_score"] for s in per_seed]
   known = [s for s in seed_scores if s is not None]
   encoders = encoders or {}
-  notes = _notes(config, machines, scored) + encoders.get("notes", [])
   drawn = system_lib.draws(system)
-  if len(config["seeds"]) > 1 and not drawn:
-    notes.append(
-      "seeds have no effect: nothing in this system is drawn at random"
-    )
-  notes += [n for n in [total.in_words(found.score, found.record())] if n]
   chosen_on = sorted(set(config["chosen_on"]) & set(found.machines))
-  if chosen_on:
-    notes.append(
-      f"labels of {', '.join(chosen_on)} chose the members of this system: its"
-      " scores there are too good"
-    )
+  notes = [
+    *_notes(config, machines, scored),
+    *encoders.get("notes", []),
+    *_score_notes(config, found, drawn=drawn, chosen_on=chosen_on),
+  ]
   return {
     "system": config["system"],
     "config": config,
@@ -287,6 +279,24 @@ def collect(
     "encoders": {k: v for k, v in encoders.items() if k != "notes"},
     "run": run_facts(seconds),
   }
+
+
+def _score_notes(
+  config: Config, found: total.Total, *, drawn: bool, chosen_on: list[str]
+) -> list[str]:
+  """What to know of the official score and of scores by seed."""
+  notes = []
+  if len(config["seeds"]) > 1 and not drawn:
+    notes.append(
+      "seeds have no effect: nothing in this system is drawn at random"
+    )
+  notes += [n for n in [total.in_words(found.score, found.record())] if n]
+  if chosen_on:
+    notes.append(
+      f"labels of {', '.join(chosen_on)} chose the members of this system: its"
+      " scores there are too good"
+    )
+  return notes
 
 
 def _collapse(notes: Sequence[str], *, most: int = 5) -> list[str]:
