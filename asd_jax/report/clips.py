@@ -180,6 +180,8 @@ def _reason_items(
   reason, excess = suspect.reason, suspect.score - suspect.typical
   if reason is None:
     return []
+  if all(spectrogram.is_silent(wave) for wave in sounds[0].wave):
+    return ["No signal: all samples of the recording are equal."]
   # Shares of nothing would be noise.
   if excess <= 0:
     return ["The score is not above that of a typical training clip."]

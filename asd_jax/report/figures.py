@@ -256,7 +256,8 @@ def histogram(clips: record.Section, name: str) -> str | None:
       axes.set_ylabel("clips")
       axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
       place = {"loc": "lower right", "bbox_to_anchor": (1.02, 0.95)}
-      axes.legend(**place, ncols=3, borderaxespad=0, columnspacing=1.2)
+      axes.legend(**place, ncols=3, borderaxespad=0, columnspacing=0.9,
+                  handlelength=1.3, handletextpad=0.5)  # fmt: skip
     dashed = f" (dashed: threshold {limit:.4g})" if np.isfinite(limit) else ""
     grid[-1].set_xlabel(f"anomaly score{dashed}")
     where = f"; threshold {limit:.4g}" if np.isfinite(limit) else ""

@@ -128,17 +128,18 @@ def _table(
   """The table of one section; `place` is its number and its bytes."""
   name, limit = place
   rows: list[list[str]] = []
-  for row in np.argsort(-part.score, kind="stable"):
+  # By p-values a clip may be anomalous below one that is not.
+  for row in np.lexsort((-part.score, part.decision != record.ANOMALOUS)):
     card = cards.get(part.names[row], "")
     player = f'<a href="#{card}">play, see why</a>' if card else ""
     rows.append(_cells(part, int(row), how, player))
     limit -= sum(map(len, rows[-1])) + 60
     if limit < 0:
       break
-  caption = "The highest score first."
+  caption = "Anomalous clips first, then the highest score."
   if left_out := len(part.score) - len(rows):
     caption += (
-      f" {left_out} more, all of lower score, are in <code>scores/</code>."
+      f" {left_out} more, less suspicious, are in <code>scores/</code>."
     )
   long = " long" * (len(rows) > _MAX_SEEN)
   made = text.table(caption, _columns(part), rows, name=name)

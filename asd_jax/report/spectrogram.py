@@ -256,9 +256,11 @@ def _reason(
     for a, b, v in zip(edges[:-1], edges[1:], reason.time, strict=True)
   ]
   _lines(axes, [((_LEFT, height(0)), (_RIGHT, height(0)))], figures.INK)
-  told = {"ha": "right", "va": "center", "fontsize": _SMALL}
-  axes.text(_LEFT - 0.07, height(high), _told(high, unit), **told)
-  axes.text(_LEFT - 0.07, height(0), "0", **told)
+  # Two numbers in one place cannot be read.
+  apart = [v for v in (low, high) if abs(v) > 0.3 * (high - low)]
+  for value, label in [(0.0, "0"), *((v, _told(v, unit)) for v in apart)]:
+    axes.text(_LEFT - 0.07, height(value), label, ha="right", va="center",
+              fontsize=_SMALL)  # fmt: skip
   axes.text(_LEFT, height(high) + 0.08, "what raises the score: when (above),"
             " where (right)", va="bottom")  # fmt: skip
   low, high = _spans(reason.band)

@@ -1,5 +1,7 @@
 """The numbers that matter most, as tiles at the head of the page."""
 
+import math
+
 from asd_jax.metrics import total
 from asd_jax.report import record, text, words
 
@@ -75,6 +77,13 @@ def _shortages(short: list[tuple[str, str, record.Decision]]) -> str:
   return "; ".join(named) + f"; and {more} more" * (more > 0)
 
 
+def _expected_rate(how: record.Decision) -> float:
+  """What a promise of a rate at most comes to with so many clips."""
+  # Rounded first: 10 times 0.1 may miss 1 by rounding error.
+  ranks = math.floor(round((how.num_train + 1) * how.false_alarm_rate, 9))
+  return ranks / (how.num_train + 1)
+
+
 def _alarm_tile(results: record.Results) -> str:
   every = record.decisions_of(results)
   if not every:
@@ -89,16 +98,18 @@ def _alarm_tile(results: record.Results) -> str:
   small = f"of {text.plural(num, 'test clip')} called anomalous"
   # Only one rule promises a rate.
   hows = [how for _, _, how in every if how.possible]
-  if all(how.promises for how in hows):
+  if not all(how.promises for how in hows):
+    small += "; this rule promises no false-alarm rate"
+  # With labels the measured rate stands beside it.
+  elif not results["measured"]:
     expected = sum(
-      how.false_alarm_rate * e["n_test"]
+      _expected_rate(how) * e["n_test"]
       for how, e in zip(hows, entries, strict=True)
     )
-    small += f"; if all were normal, about {expected:.0f} would be"
+    about = f"{expected:.0f}" if expected >= 1 else f"{expected:.1g}"
+    small += f"; if all were normal, about {about} would be"
     if any(how.in_sample for how in hows):
       small += ", or many more: the decisions are in-sample"
-  else:
-    small += "; this rule promises no false-alarm rate"
   if short:
     small += f". No decision possible for others: {_shortages(short)}"
   return _tile(str(sum(e["num_anomalous"] for e in entries)), small)
@@ -133,7 +144,7 @@ def _learned_tile(results: record.Results) -> str:
     return ""
   num = results["machines"][machine]["n_train"]
   small = "normal clips to compare with"
-  if how.promises:
+  if how.promises and not how.in_sample:
     small += (
       f"; at most {100 * how.false_alarm_rate:.3g} in 100 new normal clips are"
       " to be called anomalous"

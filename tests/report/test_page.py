@@ -289,6 +289,22 @@ def test_denoised_clips_are_shown_and_may_be_gone():
   assert "gone section 00" in page
 
 
+def test_a_silent_clip_is_said_to_be_one():
+  sections = {"fan": {"00": section()}}
+  (suspect,) = suspects_of(sections)
+  suspect = suspect._replace(
+    sound=record.Sound("0.wav", "", np.zeros((2, 4000), np.float32)),
+    score=9.0,
+    reason=record.Reason(
+      np.linspace(0, 1, 11), -np.ones(10), np.linspace(0, 8000, 13), np.ones(12)
+    ),
+  )
+  page = report_page.page(run_of(sections, suspects=[suspect]))
+  assert "No signal: all samples" in page
+  assert "Where:" not in page
+  assert "<audio" not in page
+
+
 def test_silence_and_short_clips_can_be_drawn():
   for wave in (np.zeros((1, 300), np.float32), np.zeros((2, 20_000))):
     scale, (spectra,) = spectrogram.scale_of([wave], 16_000)
