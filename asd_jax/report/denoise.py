@@ -15,7 +15,7 @@ def _spectrograms(one: record.Denoised) -> str:
   limits = spectrogram.limits_of(every)
   with figures.drawing():
     height = 0.75 + 1.15 * num_rows
-    fig = figures.figure(7.2, height, left=0.8, right=0.15, top=0.25)
+    fig = figures.figure(7.2, height, left=0.8, right=0.65, top=0.25)
     grid = fig.add_gridspec(num_rows, len(one.clips), wspace=0.1, hspace=0.12)
     for column, heard in enumerate(one.clips):
       for i, (title, spectrum) in enumerate(heard.rows):
@@ -33,6 +33,10 @@ def _spectrograms(one: record.Denoised) -> str:
           axes.tick_params(labelbottom=False)
         else:
           axes.set_xlabel("time, s")
+    spectrogram.scale(
+      fig.add_axes((6.65 / 7.2, 0.5 / height, 0.12 / 7.2, 1 - 0.75 / height)),
+      limits,
+    )
     names = " and ".join(f"{h.title} clip {h.name}" for h in one.clips)
     return figures.svg(fig, f"Near, far and denoised spectrograms of {names}")
 

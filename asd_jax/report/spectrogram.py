@@ -80,6 +80,25 @@ def panel(
   _mel_ticks(axes, rate)
 
 
+def scale(axes: "Axes", limits: tuple[float, float]) -> None:
+  """Draws the colours of `panel` with their levels, upright.
+
+  Args:
+    axes: where.
+    limits: dB of the darkest and the brightest colour.
+  """
+  # Levels have no fixed zero: they are told below the brightest.
+  # Silence has one level.
+  span = max(limits[1] - limits[0], 1.0)
+  axes.imshow(
+    np.linspace(0, 1, 64)[:, None], origin="lower", aspect="auto",
+    cmap="magma", extent=(0, 1, -span, 0),
+  )  # fmt: skip
+  axes.set_xticks([])
+  axes.yaxis.tick_right()
+  axes.set_title("dB")
+
+
 def limits_of(spectra: Sequence[np.ndarray]) -> tuple[float, float]:
   """Colour limits that some `[T, M]` spectrograms share, dB."""
   low, high = np.percentile(
