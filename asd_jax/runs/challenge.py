@@ -93,8 +93,8 @@ def _augmentation(config: Config) -> str:
 def _decision(config: Config) -> str:
   """The rule behind the decisions, with its setting."""
   rule = config["threshold"]
-  known = {"conformal": "false_alarm_rate", "quantile": "quantile"}
-  setting = known.get(rule["name"], "")
+  known = {"conformal": "false_alarm_rate"}
+  setting = known.get(rule["name"], "quantile")
   if setting not in rule:
     return rule["name"]
   return f"{rule['name']}, {setting.replace('_', ' ')} {rule[setting]:g}"

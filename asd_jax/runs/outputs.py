@@ -15,10 +15,10 @@ from asd_jax.runs.results import Scored, labels_from
 Config = dict[str, Any]
 
 
-def _rows(scored: Scored) -> list[tuple[str, float, int]]:
-  """Rows of challenge files, where what is not decided counts as normal."""
+def _rows(scored: Scored) -> list[tuple[str, float, int | None]]:
+  """Rows of challenge files, without a decision where none is possible."""
   return [
-    (c.name, float(s), max(0, int(d)))
+    (c.name, float(s), int(d) if d >= 0 else None)
     for c, s, d in zip(
       scored.clips, scored.score, scored.decisions, strict=True
     )

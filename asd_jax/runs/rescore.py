@@ -102,8 +102,9 @@ class Deriver:
       rows = []
       for clip in (c for c in machine.test if c.section == name):
         judged = opened.score(section, [clip])
-        score, decision = judged.scores.fused[0], judged.decisions[0]
-        rows.append((clip.name, float(score), max(0, int(decision))))
+        score, decision = judged.scores.fused[0], int(judged.decisions[0])
+        said = decision if decision >= 0 else None
+        rows.append((clip.name, float(score), said))
         advance(1)
       if rows:
         out |= submission_write.texts(machine.name, name, rows)

@@ -344,6 +344,17 @@ def _general_notes(
       " are lower than those of new normal clips: expect more false alarms than"
       f" the stated rate of {every[0].false_alarm_rate:g}"
     )
+  undecided = [
+    f"{name} {section}"
+    for name, sections in scored.items()
+    for section, s in sections.items()
+    if (s.decisions < 0).any()
+  ]
+  if undecided:
+    notes.append(
+      "challenge files, which know no other word, have 0 (normal) where no"
+      f" decision is possible: {', '.join(undecided)}"
+    )
   return notes
 
 

@@ -1,5 +1,6 @@
 """A package that a run wrote: what is filled, and derived again."""
 
+import json
 import shutil
 
 import pytest
@@ -23,6 +24,9 @@ def test_what_a_run_knows_is_filled(run, evaluated):
   # Six training clips decide nothing at a rate of 0.1.
   assert "no clip is called anomalous" in silent
   assert silent.endswith(": fan 00, pump 00")
+  notes = json.loads((evaluated.out / "results.json").read_text())["notes"]
+  told = [n for n in notes if n.startswith("challenge files, which know no")]
+  assert told[0].endswith("no decision is possible: fan 00, pump 00")
   assert "firstname" in fields
   (path,) = folder.rglob("*.meta.yaml")
   meta = yaml.safe_load(path.read_text())
