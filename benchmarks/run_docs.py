@@ -2,6 +2,7 @@
 
 Run: bash benchmarks/run_docs.sh
 or, with systems shrunk to seconds: bash benchmarks/run_docs.sh --smoke
+or of some pages: bash benchmarks/run_docs.sh README.md sweeps.md
 
 Each page gets a folder of its own in which the names that it uses exist: `DIR`
 and `DATA` are synthetic challenge folders, `NORMAL_WAVS`, `WAVS_TO_CHECK` and
@@ -158,9 +159,12 @@ def run_page(page: Path, *, smoke: bool) -> int:
 
 
 def main(arguments: list[str]) -> int:
-  """Runs every page."""
-  failed = sum(run_page(p, smoke="--smoke" in arguments) for p in PAGES)
-  left = [c for p in PAGES for c in in_blocks(p) if c.mark != "<!-- run -->"]
+  """Runs every page, or those that are named."""
+  smoke = "--smoke" in arguments
+  wanted = [a for a in arguments if a != "--smoke"]
+  pages = [p for p in PAGES if p.name in (wanted or [p.name])]
+  failed = sum(run_page(p, smoke=smoke) for p in pages)
+  left = [c for p in pages for c in in_blocks(p) if c.mark != "<!-- run -->"]
   for command in left:
     print(f"{command.place.name}: left out  {command.text}  {command.mark}")
   return min(failed, 1)

@@ -69,7 +69,12 @@ def check_flags_alone(words):
     if name == "help":
       continue
     if name.startswith("config."):
-      assert name.removeprefix("config.") in config_keys(), word
+      key = name.removeprefix("config.")
+      # `--config.threshold.` stands for all that is below it.
+      below = key.endswith(".") and any(
+        k.startswith(key) for k in config_keys()
+      )
+      assert below or key in config_keys(), word
     else:
       defined = re.search(
         rf'DEFINE_\w+\(\s*"{name.removeprefix("no")}"', sources

@@ -53,6 +53,12 @@ def test_help_with_a_config_lists_its_stages(run):
   )
 
 
+def test_the_table_has_no_setting_that_is_gone():
+  listed = options.flat(settings_lib.DEFAULTS)
+  facts = {key for key in listed if key.startswith("published.")}
+  assert set(options.RUN) == set(listed) - facts
+
+
 def test_every_setting_of_every_config_has_a_line():
   config_file.offer()
   for name in config_file.names():
