@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scripts.conftest import call
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 CODE = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
@@ -24,8 +26,25 @@ def write_code(folder):
   return folder
 
 
-def start(command, folder):
-  """Runs a command of the page in a process of its own."""
+@pytest.fixture
+def start(monkeypatch):
+  """Runs a command of the page in this process, from a folder."""
+
+  def begin(command, folder):
+    with monkeypatch.context() as patch:
+      patch.chdir(folder)
+      patch.setattr(sys, "path", [*sys.path])
+      script, *args = command.split()
+      end = call(Path(script).name, *args)
+    for name in CODE:  # what another folder holds is another module
+      sys.modules.pop(Path(name).stem, None)
+    return end
+
+  return begin
+
+
+def start_process(command, folder):
+  """Runs a command of the page as a user does."""
   script, *args = command.split()
   env = {**os.environ, "JAX_PLATFORMS": "cpu"}
   return subprocess.run(
@@ -38,17 +57,11 @@ def start(command, folder):
   )
 
 
-def refused(end):
-  assert end.returncode == 2, (end.stdout, end.stderr)
-  (line,) = end.stderr.splitlines()
-  return line
-
-
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
   """A folder with the page's code, its first command run."""
   folder = write_code(tmp_path_factory.mktemp("own") / "user")
-  end = start(COMMANDS[0], folder)
+  end = start_process(COMMANDS[0], folder)
   assert end.returncode == 0, end.stderr
   assert "official score" in end.stdout
   return folder
@@ -63,17 +76,21 @@ def test_the_page_shows_a_stage_file_and_a_system_in_forty_lines():
 
 
 @pytest.mark.slow
-def test_a_saved_detector_of_own_stages_scores_as_it_was_evaluated(evaluated):
+def test_a_saved_detector_of_own_stages_scores_as_it_was_evaluated(
+  evaluated, start
+):
   end = start(COMMANDS[1], evaluated)
-  assert end.returncode == 0, end.stderr
+  assert end.status == 0, end.err
   known = (evaluated / "OUT" / "scores" / "fan.csv").read_text().splitlines()
-  found = end.stdout.splitlines()
+  found = end.out.splitlines()
   assert len(found) == len(known) > 4
   assert {Path(line).name for line in found} == set(known)
 
 
 @pytest.mark.slow
-def test_the_settings_of_own_stages_arrive_and_move_the_scores(evaluated):
+def test_the_settings_of_own_stages_arrive_and_move_the_scores(
+  evaluated, start
+):
   index = evaluated / "OUT" / "detectors" / "fan" / "detector.json"
   config = json.loads(index.read_text())["config"]
   assert config["branches"]["mine"]["pooling"] == {
@@ -83,7 +100,7 @@ def test_the_settings_of_own_stages_arrive_and_move_the_scores(evaluated):
   other = " --config.branches.mine.backend.bandwidth=40"
   other += f" --config.data_dir={evaluated / 'OUT' / 'synthetic'}"
   end = start(COMMANDS[0].replace("=OUT", "=OTHER") + other, evaluated)
-  assert end.returncode == 0, end.stderr
+  assert end.status == 0, end.err
   scores = [evaluated / out / "scores" / "fan.csv" for out in ("OUT", "OTHER")]
   first, second = (file.read_text().splitlines() for file in scores)
   names = lambda lines: [line.split(",")[0] for line in lines]
@@ -93,7 +110,7 @@ def test_the_settings_of_own_stages_arrive_and_move_the_scores(evaluated):
 
 @pytest.mark.slow
 def test_a_moved_detector_finds_its_module_in_the_working_directory(
-  evaluated, tmp_path
+  evaluated, start, tmp_path
 ):
   detector = shutil.copytree(
     evaluated / "OUT" / "detectors" / "fan", tmp_path / "fan"
@@ -101,12 +118,12 @@ def test_a_moved_detector_finds_its_module_in_the_working_directory(
   index = detector / "detector.json"
   clips = evaluated / "OUT" / "synthetic" / "fan" / "test"
   command = f"scripts/score.py --detector={detector} {clips}"
-  line = refused(start(command, tmp_path))
+  line = start(command, tmp_path).refused()
   assert "'my_stages'" in line
   assert str(index) in line
   write_code(tmp_path)
   end = start(command, tmp_path)
-  assert end.returncode == 0, end.stderr
+  assert end.status == 0, end.err
 
 
 @pytest.mark.slow
@@ -120,12 +137,12 @@ def test_a_moved_detector_finds_its_module_in_the_working_directory(
   ],
 )
 def test_what_cannot_be_found_is_named_before_any_data_is_read(
-  tmp_path, before, after, words
+  start, tmp_path, before, after, words
 ):
   write_code(tmp_path)
   system = tmp_path / "my_system.py"
   system.write_text(CODE["my_system.py"].replace(before, after))
-  line = refused(start(COMMANDS[0], tmp_path))
+  line = start(COMMANDS[0], tmp_path).refused()
   assert words in line
   assert not (tmp_path / "OUT").exists()
 

@@ -17,6 +17,8 @@ import pytest
 import soundfile
 from absl import flags
 
+from asd_jax.runs import suspects
+
 ROOT = Path(__file__).parents[2]
 KNN = ROOT / "configs" / "plain_knn.py"
 TRAIN = [
@@ -151,6 +153,20 @@ def evaluate(tmp_path):
     )
 
   return start
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_card_a_machine():
+  """What the page shows of many clips is tested where the page is."""
+  with mock.patch.dict(suspects.choose.__kwdefaults__, per_machine=1):
+    yield
+
+
+@pytest.fixture(scope="module")
+def no_reasons():
+  """Reasons need many passes; what they are is tested elsewhere."""
+  with mock.patch.dict(suspects.find.__kwdefaults__, seconds=-1.0):
+    yield
 
 
 class Evaluated(NamedTuple):

@@ -17,12 +17,7 @@ from tests.scripts.conftest import ROOT
 CONFIGS = ROOT / "configs"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short_reasons():
-  """Reasons need many passes; what they are is tested elsewhere."""
-  settings = suspects.find.__kwdefaults__
-  with mock.patch.dict(settings, seconds=1.0):
-    yield
+pytestmark = pytest.mark.usefixtures("no_reasons")
 
 
 def flag(name, arg=":smoke"):
@@ -212,10 +207,14 @@ def with_weights(whole, run, tmp_path):
 
 
 def test_named_weights_are_used(with_weights, checkpoint, tmp_path):
-  end = with_weights(checkpoint)
+  with mock.patch.dict(suspects.find.__kwdefaults__, seconds=1000.0):
+    end = with_weights(checkpoint)
   assert end.status == 0, end.err
   assert "RANDOM" not in end.out
-  assert "RANDOM" not in (tmp_path / "out" / "report.html").read_text()
+  page = (tmp_path / "out" / "report.html").read_text()
+  assert "RANDOM" not in page
+  assert "<li>Where: " in page or "not above that of a typical" in page
+  assert "<li>Nearest normal clips" in page
   ((digest, about),) = read(tmp_path)["encoders"]["weights"].items()
   assert digest == checkpoint.name
   assert about["origin"] == str(checkpoint)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from asd_jax.engine import detector
 from asd_jax.engine import train as train_lib
 from tests.scripts.conftest import ROOT, TEST, TRAIN
 
+pytestmark = pytest.mark.usefixtures("no_reasons")
 S1, S4 = (ROOT / "configs" / f"katech_system{i}.py:smoke" for i in (1, 4))
 HEAD = "section_00_source_train_normal_0000_spd_0.wav"
 
@@ -25,6 +27,7 @@ def whole(run, put_machine, tmp_path_factory):
     f"--config={S4}",
     f"--config.data_dir={root / 'data'}",
     f"--config.output_dir={root / 'out'}",
+    "--config.threshold.folds=0",
   )
   assert end.status == 0, end.err
   return root
@@ -36,7 +39,7 @@ def results_of(folder):
 
 def scores_of(folder, machine="fan"):
   lines = (folder / "scores" / f"{machine}.csv").read_text().splitlines()[1:]
-  return {n: float(s) for n, s, _ in (line.split(",") for line in lines)}
+  return {n: float(s) for n, s, *_ in (line.split(",") for line in lines)}
 
 
 def test_every_member_has_its_own_numbers(whole):
@@ -68,9 +71,9 @@ def no_training(monkeypatch):
   monkeypatch.setattr(train_lib.Kept, "_train", refuse)
 
 
-def again(evaluate, whole, out, config, *args):
+def again(evaluate, whole, out, config, *args, training=None):
   end = evaluate(
-    f"--config.training_dir={whole / 'out' / 'training'}",
+    f"--config.training_dir={training or whole / 'out' / 'training'}",
     *args,
     config=config,
     out=out,
@@ -80,9 +83,18 @@ def again(evaluate, whole, out, config, *args):
   return scores_of(out)
 
 
-@pytest.mark.usefixtures("no_training")
-def test_scoring_again_never_trains(evaluate, whole, tmp_path):
-  first = again(evaluate, whole, tmp_path / "a", S1)
+def test_scoring_again_never_trains(evaluate, whole, tmp_path, monkeypatch):
+  trained, train = [], train_lib.Kept._train
+
+  def counted(self, seeds, fit):
+    trained.append(tuple(seeds))
+    return train(self, seeds, fit)
+
+  monkeypatch.setattr(train_lib.Kept, "_train", counted)
+  kept = shutil.copytree(whole / "out" / "training", tmp_path / "training")
+  first = again(evaluate, whole, tmp_path / "a", S1, training=kept)
+  # The networks of all clips are there, those of the two folds are not.
+  assert trained == [(1, 2), (1, 2)]
   name = "--config.branches.ada_sub.backend"
   other = again(
     evaluate,
@@ -93,7 +105,9 @@ def test_scoring_again_never_trains(evaluate, whole, tmp_path):
     f"{name}.percentile=50.0",
     f"{name}.shrinkage=0.0",
     f"{name}.ridge=0.1",
+    training=kept,
   )
+  assert len(trained) == 2
   assert first.keys() == other.keys()
   assert first != other
 
@@ -107,6 +121,8 @@ ROBUST = [
   for b in ("ada_sub", "ref_sub")
   for setting in ("backend.ridge=0.1", "calibration.name=identity")
 ]
+# What is compared are scores, which the folds of decisions leave as they are.
+ROBUST.append("--config.threshold.folds=0")
 
 
 @pytest.mark.usefixtures("no_training")
@@ -115,7 +131,7 @@ def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
   end = run(
     "select_members.py",
     f"--results={whole / 'out'}",
-    "--num=3",
+    "--num=2",
     f"--output={file}",
   )
   assert end.status == 0, end.err
@@ -126,8 +142,8 @@ def test_chosen_members_score_as_their_mean(run, evaluate, whole, tmp_path):
   out = tmp_path / "out"
   fused = again(evaluate, whole, out, S4, f"--config.selection={file}", *ROBUST)
   found = results_of(out)
-  assert len(found["config"]["members"]) == 3
-  assert any("the mean of chosen 3 (branch" in n for n in found["notes"])
+  assert len(found["config"]["members"]) == 2
+  assert any("the mean of chosen 2 (branch" in n for n in found["notes"])
   assert found["config"]["selection"] == ""
   # Labels that chose the members measure nothing new.
   assert found["members_chosen_on"] == sorted(found["machines"])
@@ -262,6 +278,7 @@ def odd(run, put_machine, tmp_path_factory):
     f"--config={S1}",
     f"--config.data_dir={root / 'data'}",
     f"--config.output_dir={root / 'out'}",
+    "--config.threshold.folds=0",
   )
   assert end.status == 0, end.err
   return root / "out"

@@ -33,16 +33,21 @@ def config(tmp_path):
   return path
 
 
-@pytest.fixture
-def sweep(run, tmp_path, put_machine, config):
+@pytest.fixture(scope="module")
+def data(put_machine, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("sweep") / "data"
   for name in ("fan", "pump"):
-    put_machine(tmp_path / "data" / name)
+    put_machine(folder / name)
+  return folder
 
+
+@pytest.fixture
+def sweep(run, tmp_path, data, config):
   def start(*args, config=config, out=tmp_path / "out"):
     return run(
       "sweep.py",
       f"--config={config}",
-      f"--config.data_dir={tmp_path / 'data'}",
+      f"--config.data_dir={data}",
       f"--config.output_dir={out}",
       *args,
     )
@@ -50,15 +55,30 @@ def sweep(run, tmp_path, put_machine, config):
   return start
 
 
+@pytest.fixture(scope="module")
+def grid(run, data):
+  """A sweep of two keys: where it wrote, and its end; read only."""
+  path, out = data.parent / "residual.py", data.parent / "out"
+  path.write_text(CONFIG)
+  end = run(
+    "sweep.py",
+    f"--config={path}",
+    f"--config.data_dir={data}",
+    f"--config.output_dir={out}",
+    ALPHA,
+    LAM,
+  )
+  assert end.status == 0, end.err
+  return out, end
+
+
 def rows_in(out):
   with open(out / "sweep.csv", newline="") as file:
     return list(csv.DictReader(file))
 
 
-def test_a_grid_leaves_a_table_a_choice_and_a_page(sweep, tmp_path):
-  out = tmp_path / "out"
-  end = sweep(ALPHA, LAM)
-  assert end.status == 0, end.err
+def test_a_grid_leaves_a_table_a_choice_and_a_page(grid):
+  out, end = grid
   rows = rows_in(out)
   assert len(rows) == 30 * 3
   assert set(rows[0]) == {
@@ -85,17 +105,18 @@ def test_a_grid_leaves_a_table_a_choice_and_a_page(sweep, tmp_path):
 
 
 def test_the_best_point_is_what_an_evaluation_finds(
-  sweep, run, tmp_path, config
+  grid, data, run, tmp_path, config
 ):
-  assert sweep(ALPHA).status == 0
-  found = json.loads((tmp_path / "out" / "sweep.json").read_text())
-  alpha = found["best"]["settings"]["view.alpha"]
+  found = json.loads((grid[0] / "sweep.json").read_text())
+  best = found["best"]["settings"]
+  lam = f'name="memmixup", lam={best["bank.lam"]}'
+  config.write_text(CONFIG.replace('name="memmixup"', lam))
   end = run(
     "evaluate.py",
     f"--config={config}",
-    f"--config.data_dir={tmp_path / 'data'}",
+    f"--config.data_dir={data}",
     f"--config.output_dir={tmp_path / 'single'}",
-    f"--config.branches.mel.view.alpha={alpha}",
+    f"--config.branches.mel.view.alpha={best['view.alpha']}",
   )
   assert end.status == 0, end.err
   single = json.loads((tmp_path / "single" / "results.json").read_text())
@@ -103,12 +124,11 @@ def test_the_best_point_is_what_an_evaluation_finds(
   assert found["best"]["official_score"] == pytest.approx(want, abs=1e-6)
 
 
-def test_the_plain_way_finds_the_same(sweep, tmp_path):
-  assert sweep(ALPHA, LAM).status == 0
+def test_the_plain_way_finds_the_same(grid, sweep, tmp_path):
   assert sweep(ALPHA, LAM, "--nofast", out=tmp_path / "plain").status == 0
   found = json.loads((tmp_path / "plain" / "sweep.json").read_text())
   assert found["ways"] == {"quick": 0, "plain": 2}
-  assert rows_in(tmp_path / "out") == rows_in(tmp_path / "plain")
+  assert rows_in(grid[0]) == rows_in(tmp_path / "plain")
 
 
 def test_structure_is_swept_with_floats(sweep, tmp_path):
