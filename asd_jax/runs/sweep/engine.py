@@ -277,7 +277,7 @@ class Engine:
     """The system's scores at one point.
 
     Args:
-      scores: as for `metrics`.
+      scores: `{branch: [K, Q]}` at this point.
       point: its number.
 
     Returns:
@@ -286,9 +286,7 @@ class Engine:
     """
     joint = self._joint
     values = tuple(v[joint.place[point]] for v in joint.values)
-    at = {
-      n: jnp.asarray(s[self.grids[n].place[point]]) for n, s in scores.items()
-    }
+    at = {n: jnp.asarray(s) for n, s in scores.items()}
     fused = self._fused(values, at)
     if self.structure.config.get("members"):
       return np.asarray(fused), np.concatenate(list(at.values()))

@@ -27,7 +27,7 @@ from asd_jax.runs.sweep.data import Section
 Config = dict[str, Any]
 PARTS = "sweep_parts"
 # Raised when the meaning of a kept part changes.
-_FORMAT = 2
+_FORMAT = 3
 _MAKERS = (
   "data",
   "ops",
@@ -118,10 +118,14 @@ class Sweeper:
       self._weights.get(number),
     )
 
-  def _scores(
+  def _scored(
     self, number: int, section: Section, clips: sweep_points.Clips
-  ) -> dict[str, np.ndarray]:
-    """`{branch: [P, K, Q]}`, chunk by chunk; chunks on disk are read."""
+  ) -> store.Kept:
+    """Scores a structure on a section, piece by piece, and measures it.
+
+    Pieces that are on disk are read; those that are computed are kept, so that
+    a sweep that is killed goes on.
+    """
     engine, place = self.engine(number), self._fingerprint(number, section)
     total = sum(g.num for g in engine.grids.values())
     label = f"{section.name} settings"
@@ -129,14 +133,14 @@ class Sweeper:
       label += f" {number + 1}/{len(self.structures)}"
     advance = self._progress.task(label, total)
     out: dict[str, np.ndarray] = {}
-    used = []
+    pieces: dict[str, list[tuple[int, int, str]]] = {}
     for name in engine.system.branches:
-      scores = None
-      for chunk in engine.chunks(name, clips):
-        piece = store.digest(place, name, chunk)
+      scores, pieces[name] = None, []
+      for first, last in engine.chunks(name, clips):
+        piece = store.digest(place, name, first, last)
         kept = self.parts.get(piece)
         if kept is None:
-          part = engine.run(name, clips, chunk)
+          part = engine.run(name, clips, (first, last))
           self.parts.put(piece, {"scores": part}, {})
         else:
           part = kept.arrays["scores"]
@@ -145,19 +149,27 @@ class Sweeper:
         if scores is None:
           shape = (engine.grids[name].num, *part.shape[1:])
           scores = out[name] = np.empty(shape, part.dtype)
-        scores[chunk[0] : chunk[1]] = part
-        used.append(piece)
-        advance(chunk[1] - chunk[0])
+        scores[first:last] = part
+        pieces[name].append((first, last, piece))
+        advance(last - first)
     values = engine.metrics(out, *section.labels)
     quick = [engine.is_fast(n, clips) for n in engine.system.branches]
-    whole = {f"scores_{i}": v for i, v in enumerate(out.values())}
-    self.parts.put(
-      place, {"values": values, "quick": np.array(quick), **whole}, {}
-    )
-    # Only now: a run that is killed before needs them to go on.
-    for piece in used:
+    arrays, facts = {"values": values, "quick": quick}, {"pieces": pieces}
+    self.parts.put(place, arrays, facts)
+    engine.forget()
+    return store.Kept(arrays, facts, place)
+
+  def _kept(self, number: int, section: Section) -> store.Kept | None:
+    """What is kept of a structure on a section, if its scores are, too."""
+    kept = self.parts.get(self._fingerprint(number, section))
+    if kept is None:
+      return None
+    pieces = [p for some in kept.facts["pieces"].values() for *_, p in some]
+    lost = [p for p in pieces if self.parts.get(p) is None]
+    # Computed again now: `scores_at` has no clips to do so.
+    for piece in lost:
       self.parts.drop(piece)
-    return {"values": values, "quick": np.array(quick)}
+    return None if lost else kept
 
   def values(
     self, number: int, section: Section, collector: sweep_data.Collector
@@ -173,32 +185,31 @@ class Sweeper:
     Returns:
       `[points, 3]`.
     """
-    kept = self.parts.get(self._fingerprint(number, section))
+    kept = self._kept(number, section)
     if kept is None:
       clips, notes = collector.collect(section)
       self.notes += notes
       own = collector.of_structure(self.structures[number].config, clips)
-      part = self._scores(number, section, own)
-      self.engine(number).forget()
-    else:
-      part = kept.arrays
-    for quick in part["quick"]:
+      kept = self._scored(number, section, own)
+    for quick in kept.arrays["quick"]:
       self.ways["quick" if quick else "plain"] += 1
-    return part["values"]
+    return kept.arrays["values"]
 
   def scores_at(
     self, number: int, section: Section, point: int
   ) -> tuple[np.ndarray, np.ndarray]:
     """The system's scores at one point of a structure, and seed by seed."""
     kept = self.parts.get(self._fingerprint(number, section))
-    if kept is None:
+    engine, found = self.engine(number), {}
+    for name, grid in engine.grids.items():
+      row = grid.place[point]
+      pieces = kept.facts["pieces"][name] if kept else []
+      for first, last, piece in pieces:
+        if first <= row < last and (part := self.parts.get(piece)):
+          found[name] = part.arrays["scores"][row - first]
+    if len(found) < len(engine.grids):
       raise errors.InputError(f"{PARTS}: a part of {section.name} has gone.")
-    engine = self.engine(number)
-    scores = {
-      n: kept.arrays[f"scores_{i}"]
-      for i, n in enumerate(engine.system.branches)
-    }
-    return engine.scores_at(scores, point)
+    return engine.scores_at(found, point)
 
 
 def measure(

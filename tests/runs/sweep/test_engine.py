@@ -134,7 +134,7 @@ def test_every_point_is_the_run_at_its_setting(fast):
            "bank": {"lam": chosen["bank.lam"]}}  # fmt: skip
     h = {**h, "one": own, "weight": {"one": chosen["weight.one"], "two": 1.0}}
     want = alone(h)
-    fused, seeds = engine.scores_at(scores, point)
+    fused, seeds = engine.scores_at(at(engine, scores, point), point)
     np.testing.assert_allclose(fused, want, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(seeds, fused[None], rtol=1e-6)
     metrics = official.clip_metrics(fused, *cases.labels())
@@ -170,6 +170,11 @@ def test_scores_that_are_not_finite_have_no_metrics():
   assert np.isfinite(values[1]).all()
 
 
+def at(engine, scores, point):
+  """`{branch: [K, Q]}` scores at one point."""
+  return {n: s[engine.grids[n].place[point]] for n, s in scores.items()}
+
+
 def test_seeds_are_kept_apart():
   structure = cases.structure(["weight.one=[1, 2]"], one=dict(), two=dict())
   engine = sweep_engine.Engine(structure)
@@ -179,7 +184,7 @@ def test_seeds_are_kept_apart():
     "two": rng.normal(size=(1, 1, 16)),
   }
   scores = {n: s.astype(np.float32) for n, s in scores.items()}
-  fused, seeds = engine.scores_at(scores, 1)
+  fused, seeds = engine.scores_at(at(engine, scores, 1), 1)
   want = (2 * scores["one"][0] + scores["two"][0]) / 3
   np.testing.assert_allclose(seeds, want, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(fused, want.mean(0), rtol=1e-5, atol=1e-6)

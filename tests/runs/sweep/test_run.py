@@ -103,7 +103,9 @@ def test_a_killed_sweep_goes_on_where_it_stopped(
   assert len(first) == 2
   assert not set(first) & set(second)
   assert len(second) >= 2
-  assert len(list((tmp_path / "parts").iterdir())) == 1  # chunks are gone
+  # Scores lie there once, a file a chunk, and the values beside them.
+  kept = list((tmp_path / "parts").iterdir())
+  assert len(kept) == len({*first, *second}) + 1
 
 
 def test_a_finished_sweep_computes_nothing_again(tmp_path, monkeypatch):
@@ -167,15 +169,16 @@ def test_recordings_are_told_by_their_bytes(tmp_path):
 def test_a_broken_part_is_computed_again(tmp_path, monkeypatch):
   one, some = structure(), section()
   want = sweeper(tmp_path, one).values(0, some, Collector())
-  (part,) = (tmp_path / "parts").iterdir()
-  part.write_bytes(part.read_bytes()[:100])
   done = count_runs(monkeypatch)
-  again = sweeper(tmp_path, one)
-  got = again.values(0, some, Collector())
-  np.testing.assert_array_equal(got, want)
+  # The values, and the scores that they come from.
+  for part in sorted((tmp_path / "parts").iterdir()):
+    part.write_bytes(part.read_bytes()[:100])
+    again = sweeper(tmp_path, one)
+    got = again.values(0, some, Collector())
+    np.testing.assert_array_equal(got, want)
+    assert again.scores_at(0, some, 3)[0].shape == (16,)
+    assert f"{part}: found damaged content, made again" in again.parts.notes()
   assert len(done) == 1
-  (note,) = again.parts.notes()
-  assert note == f"{part}: found damaged content, made again"
 
 
 def test_structures_share_features_unless_they_move_them(monkeypatch):
