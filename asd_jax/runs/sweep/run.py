@@ -154,7 +154,8 @@ class Sweeper:
         advance(last - first)
     values = engine.metrics(out, *section.labels)
     quick = [engine.is_fast(n, clips) for n in engine.system.branches]
-    arrays, facts = {"values": values, "quick": quick}, {"pieces": pieces}
+    arrays = {"values": values, "quick": np.array(quick)}
+    facts = {"pieces": pieces}
     self.parts.put(place, arrays, facts)
     engine.forget()
     return store.Kept(arrays, facts, place)
