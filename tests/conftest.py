@@ -12,6 +12,9 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from jax._src import compiler  # noqa: E402
+
+from tests import quick  # noqa: E402
 
 _QUICK = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -45,18 +48,48 @@ def pytest_collection_modifyitems(items):
   items.sort(key=lambda i: place.get(i.path.parent.name, len(_LONG)))
 
 
+_users_options = compiler.get_compile_options
+
+
+def _quick_options(*args, **kwargs):
+  options = _users_options(*args, **kwargs)
+  options.env_option_overrides = [
+    *options.env_option_overrides,
+    *quick.OPTIONS.items(),
+  ]
+  return options
+
+
+def _compile_quickly(yes):
+  """Programs take little time to compile, or are those that users run."""
+  options = _quick_options if yes else _users_options
+  if compiler.get_compile_options is not options:
+    jax.clear_caches()  # of programs that were compiled the other way
+    compiler.get_compile_options = options
+    jax.config.update("jax_disable_most_optimizations", yes)
+
+
+_compile_quickly(_QUICK)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
   # A hook, not a fixture: it must come before fixtures of wider scope.
   users = any(item.get_closest_marker(m) for m in ("golden", "optimised"))
-  jax.config.update("jax_disable_most_optimizations", _QUICK and not users)
+  _compile_quickly(_QUICK and not users)
+
+
+def _resident_bytes():
+  pages = int(Path("/proc/self/statm").read_text().split()[1])
+  return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _bounded_memory():
-  """Drops a module's compiled programs: a process grew to 4 GB of them."""
+  """Drops compiled programs of a large process: one grew to 4 GB of them."""
   yield
-  jax.clear_caches()
+  if _resident_bytes() > 2 << 30:
+    jax.clear_caches()
 
 
 @pytest.fixture

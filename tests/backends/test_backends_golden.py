@@ -10,6 +10,7 @@ import pytest
 from asd_jax.backends import base, mahalanobis, transform
 from asd_jax.ops import cluster, pooling, statistics, views
 from asd_jax.scores import calibration, fusion
+from tests.backends.together import check_all, compiled
 
 pytestmark = pytest.mark.golden
 
@@ -27,35 +28,41 @@ POOLINGS = {
 
 
 def test_poolings(cases):
-  for case in cases("pool"):
+  def of(case):
     params = {k: v for k, v in case.params.items() if k != "note"}
     name = case.name.split("/")[1]
-    if name == "rdp_weights_minmax":
-      continue  # another method, which no system here uses
     if name == "rdp_weights":
       fn, result = pooling.relative_deviation_weights, "w"
     else:
       kind = name if name in POOLINGS else "rdp"
       fn, result = POOLINGS[kind], "y"
-    got = jax.vmap(lambda x, fn=fn, p=params: fn(x, **p))(case.inp("x"))
-    case.check(got, result)
+    one = functools.partial(fn, **params)
+    return lambda x: {result: jax.vmap(one)(x)}, (case.inp("x"),)
+
+  # The one left out is another method, which no system here uses.
+  some = [c for c in cases("pool") if "rdp_weights_minmax" not in c.name]
+  check_all(some, of)
 
 
 def test_views(cases):
-  for case in cases("residual_view"):
-    both = jnp.stack([case.inp("near"), case.inp("far")], axis=1)
-    alpha = case.params["alpha"]
-    got = jax.vmap(lambda e, a=alpha: views.residual(e, alpha=a))(both)
-    case.check(got, "residual")
-  for case in cases("projection_residual"):
-    both = jnp.stack([case.inp("near"), case.inp("far")], axis=1)
-    case.check(jax.vmap(views.projection_residual)(both), "key")
+  def of(case):
+    both = np.stack([case.inp("near"), case.inp("far")], axis=1)
+    name, view = "key", views.projection_residual
+    if "alpha" in case.params:
+      name = "residual"
+      view = functools.partial(views.residual, alpha=case.params["alpha"])
+    return lambda x: {name: jax.vmap(view)(x)}, (both,)
+
+  check_all([*cases("residual_view"), *cases("projection_residual")], of)
 
 
 def test_k_centre_selection(cases):
-  for case in cases("kcenter"):
-    got = cluster.k_centre(case.inp("keys"), case.params["k"])
-    np.testing.assert_array_equal(got, case.out("index"))
+  of = lambda case: (
+    lambda keys: cluster.k_centre(keys, case.params["k"]),
+    (case.inp("keys"),),
+  )
+  for case, found in compiled(cases("kcenter"), of):
+    np.testing.assert_array_equal(found, case.out("index"))
 
 
 @pytest.mark.parametrize(
@@ -63,19 +70,25 @@ def test_k_centre_selection(cases):
 )
 def test_standardisation(cases, item, kind):
   cal = calibration.CALIBRATORS[kind]()
-  for case in cases(item):
-    if case.name.endswith("fusion"):
-      parts = [
-        cal.apply(cal.fit(case.inp(f"{n}_reference"), None), case.inp(n))
-        for n in ("beats", "mae")
-      ]
-      weight = case.params["weight"]
-      weights = jnp.array([weight, 1.0 - weight])
-      got = fusion.weighted_mean(jnp.stack(parts), weights)
-      case.check(got, "score")
-      continue
-    state = cal.fit(case.inp("reference"), None)
-    case.check(cal.apply(state, case.inp("scores")), "z")
+  z = lambda scores, reference: cal.apply(cal.fit(reference, None), scores)
+
+  def of(case):
+    if not case.name.endswith("fusion"):
+      both = (case.inp("scores"), case.inp("reference"))
+      return lambda *both: dict(z=z(*both)), both
+    parts = [
+      (case.inp(n), case.inp(f"{n}_reference")) for n in ("beats", "mae")
+    ]
+    weight = case.params["weight"]
+    weights = jnp.array([weight, 1.0 - weight])
+    return lambda *parts: dict(score=fused(z, parts, weights)), parts
+
+  check_all(cases(item), of)
+
+
+def fused(calibrate, parts, weights):
+  parts = [calibrate(scores, reference) for scores, reference in parts]
+  return fusion.weighted_mean(jnp.stack(parts), weights)
 
 
 def ranks(scores, reference):
@@ -85,71 +98,94 @@ def ranks(scores, reference):
 
 
 def test_percentile_ranks(cases):
-  for case in cases("percentile"):
+  def of(case):
+    if not case.name.endswith("fusion"):
+      return ranks, (case.inp("scores"), case.inp("reference"))
+    parts = [(case.inp(n), case.inp(f"{n}_reference")) for n in ("dif", "eat")]
+    weights = jnp.array(case.params["weights"])
+    return lambda *parts: fused(ranks, parts, weights), parts
+
+  some = [
+    c
+    for c in cases("percentile")
+    if c.name.endswith("fusion") or c.params["kind"] == "mean"
+  ]
+  for case, found in compiled(some, of):
     if case.name.endswith("fusion"):
-      parts = [
-        ranks(case.inp(n), case.inp(f"{n}_reference")) for n in ("dif", "eat")
-      ]
-      weights = jnp.array(case.params["weights"])
-      case.check(fusion.weighted_mean(jnp.stack(parts), weights), "score")
-    elif case.params["kind"] == "mean":
-      got = ranks(case.inp("scores"), case.inp("reference"))
-      case.check(got, "rank", atol=1e-6)
+      case.check(found, "score")
+    else:
+      case.check(found, "rank", atol=1e-6)
 
 
 def test_ensembles(cases):
-  for case in cases("ensemble"):
+  def of(case):
     scores = case.inp("scores")
-    weights = jnp.ones(len(scores))
+    weights = np.ones(len(scores))
     if case.name.endswith("weighted"):
       weights = case.inp("weights")
-    if case.name.endswith("loo_zscore"):
-      cal = calibration.zscore()
-      fit = functools.partial(cal.fit, valid=None)
-      state = jax.vmap(fit)(case.inp("reference"))
-      scores = jax.vmap(cal.apply)(state, scores)
-    case.check(fusion.weighted_mean(scores, weights), "score")
+
+    def run(scores, weights, reference):
+      if reference is not None:
+        cal = calibration.zscore()
+        fit = functools.partial(cal.fit, valid=None)
+        state = jax.vmap(fit)(reference)
+        scores = jax.vmap(cal.apply)(state, scores)
+      return dict(score=fusion.weighted_mean(scores, weights))
+
+    calibrated = case.name.endswith("loo_zscore")
+    reference = case.inp("reference") if calibrated else None
+    return run, (scores, weights, reference)
+
+  check_all(cases("ensemble"), of)
 
 
 def test_ledoit_wolf(cases):
   backend = mahalanobis.mahalanobis()
-  for case in cases("ledoit_wolf"):
-    x = case.inp("x")
-    found = statistics.ledoit_wolf(x, jnp.ones(len(x)))
-    for name, got in zip(
-      ("mean", "covariance", "shrinkage"), found, strict=True
-    ):
-      case.check(got, name)
-    state = backend.fit(base.bank_of(x, jnp.zeros(len(x), bool)))
-    got = jax.vmap(lambda q, s=state: backend.score(s, q))(case.inp("query"))
-    case.check(got, "distance")
+
+  def run(x, query):
+    fitted = statistics.ledoit_wolf(x, jnp.ones(len(x)))
+    found = dict(zip(("mean", "covariance", "shrinkage"), fitted, strict=True))
+    bank = base.bank_of(x, jnp.zeros(len(x), bool), num_target=0)
+    score = jax.vmap(backend.score, (None, 0))
+    return found | dict(distance=score(backend.fit(bank), query))
+
+  of = lambda case: (run, (case.inp("x"), case.inp("query")))
+  check_all(cases("ledoit_wolf"), of)
 
 
 def test_the_smaller_distance_of_two_domains_skips_banks_that_are_too_small(
   cases,
 ):
   backend = base.per_domain(mahalanobis.mahalanobis())
-  for case in cases("mahalanobis_min"):
-    source, target = case.inp("source"), case.inp("target")
+
+  def run(source, target, query):
     rows = jnp.concatenate([source, target])
     is_target = jnp.arange(len(rows)) >= len(source)
-    state = backend.fit(base.bank_of(rows, is_target))
-    got = jax.vmap(lambda q, s=state: backend.score(s, q))(case.inp("query"))
-    case.check(got, "score")
+    bank = base.bank_of(rows, is_target, num_target=len(target))
+    score = jax.vmap(backend.score, (None, 0))
+    return dict(score=score(backend.fit(bank), query))
+
+  of = lambda case: (run, tuple(map(case.inp, ("source", "target", "query"))))
+  check_all(cases("mahalanobis_min"), of)
 
 
 def test_zca(cases):
-  for case in cases("zca"):
+  def of(case):
     change = transform.zca(
       covariance=case.params["covariance"], ridge=case.params["eps_rel"]
     )
-    x, query = case.inp("x"), case.inp("query")
-    state = change.fit(x, jnp.zeros(len(x), bool))
+
+    def run(x, query):
+      state = change.fit(x, jnp.zeros(len(x), bool), None)
+      white = jax.vmap(change.apply, (None, 0))
+      gap = white(state, query)[:, None] - white(state, x)[None]
+      score = jnp.min(jnp.linalg.norm(gap, axis=-1), axis=1)
+      return state | dict(whitened=white(state, query), score=score)
+
+    return run, (case.inp("x"), case.inp("query"))
+
+  for case, found in compiled(cases("zca"), of):
     atol = 5e-3 if "wide" in case.name else 1e-4
-    case.check(state["mean"], "mean")
-    case.check(state["matrix"], "matrix", atol=atol)
-    white = jax.vmap(lambda e, s=state, c=change: c.apply(s, e))
-    case.check(white(query), "whitened", atol=atol)
-    gap = white(query)[:, None] - white(x)[None]
-    score = jnp.min(jnp.linalg.norm(gap, axis=-1), axis=1)
-    case.check(score, "score", atol=atol)
+    case.check(found["mean"], "mean")
+    for name in ("matrix", "whitened", "score"):
+      case.check(found[name], name, atol=atol)

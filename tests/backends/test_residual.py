@@ -1,5 +1,6 @@
 """Residual scores: goldens, and the same formulas in NumPy."""
 
+import functools
 import json
 
 import jax
@@ -9,23 +10,34 @@ import pytest
 
 from asd_jax.backends import base, residual
 from asd_jax.ops import statistics
+from tests.backends.together import compiled
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def moments_of(errors, is_target):
+  """Moments of the source and of the target frames, merged from pieces."""
+  parts = []
+  for domain in (False, True):
+    total = statistics.no_moments((errors.shape[1],) * 2)
+    rows = np.flatnonzero(np.array(is_target) == domain)
+    for piece in np.array_split(rows, 3):
+      if len(piece):
+        new = statistics.moments(errors[piece])
+        total = statistics.merge(total, new)
+    parts.append(total)
+  return jax.tree.map(lambda *x: jnp.stack(x), *parts)
 
 
 def bank_of(errors, is_target):
   """A bank of frames whose clips' moments were merged by domain."""
-  errors, is_target = np.asarray(errors, np.float32), np.asarray(is_target)
-  width = errors.shape[1]
-  parts = []
-  for keep in (~is_target.astype(bool), is_target.astype(bool)):
-    total = statistics.no_moments((width, width))
-    for piece in np.array_split(errors[keep], 3):
-      if len(piece):
-        new = statistics.moments(jnp.asarray(piece))
-        total = statistics.merge(total, new)
-    parts.append(total)
-  stacked = jax.tree.map(lambda *x: jnp.stack(x), *parts)
-  none = jnp.zeros((len(errors), 0))
-  return base.bank_of(none, jnp.asarray(is_target, bool), moments=stacked)
+  is_target = np.asarray(is_target, bool)
+  moments = moments_of(jnp.asarray(errors, jnp.float32), tuple(is_target))
+  return base.bank_of(
+    np.zeros((len(errors), 0), np.float32),
+    is_target,
+    num_target=int(is_target.sum()),
+    moments=moments,
+  )
 
 
 def backend_of(params):
@@ -44,28 +56,36 @@ def test_scores_equal_the_reference(golden):
   z = golden("backends")
   cases = sorted({k.split("/")[1] for k in z.files if k.startswith("ae/")})
   assert cases
-  for case in cases:
-    get = lambda name, case=case: z[f"ae/{case}/{name}"]
-    params = json.loads(str(get("params")))
-    backend = backend_of(params)
-    state = backend.fit(bank_of(get("in/train_errors"), get("in/is_target")))
-    got = backend.score(state, jnp.asarray(get("in/clip_errors")))
+  get = lambda case, name: z[f"ae/{case}/{name}"]
+
+  def of(case):
+    backend = backend_of(json.loads(str(get(case, "params"))))
+    is_target = get(case, "in/is_target")  # it decides shapes: not an input
+
+    def run(errors, clip):
+      state = backend.fit(bank_of(errors, is_target))
+      return backend.score(state, clip), state
+
+    return run, (get(case, "in/train_errors"), get(case, "in/clip_errors"))
+
+  near = dict(rtol=1e-4, atol=1e-4)
+  for case, (got, state) in compiled(cases, of):
     np.testing.assert_allclose(
-      got, get("out/score"), rtol=1e-4, atol=1e-4, err_msg=case
+      got, get(case, "out/score"), **near, err_msg=case
     )
     if f"ae/{case}/out/means" in z.files:
       inverse = np.linalg.inv(np.asarray(state.whitener, np.float64))
       covs = inverse @ np.swapaxes(inverse, 1, 2)
       for name, have in (("means", state.mean), ("covs", covs)):
-        np.testing.assert_allclose(
-          have, get(f"out/{name}"), rtol=1e-4, atol=1e-4, err_msg=case
-        )
+        want = get(case, f"out/{name}")
+        np.testing.assert_allclose(have, want, **near, err_msg=case)
 
 
 BACKENDS = {
   "global": residual.residual_mahalanobis(),
   "domain": residual.domain_residual_mahalanobis(),
 }
+FIT = jax.jit(BACKENDS["domain"].fit)
 
 
 @pytest.fixture
@@ -95,26 +115,31 @@ def test_the_frame_backend_contract(name, rng, errors):
   alone = [float(scored(state, c)) for c in clips]
   assert len(traces) == 1
   np.testing.assert_allclose(
-    alone, [backend.score(state, c) for c in clips], rtol=1e-5
+    alone[:2], [backend.score(state, c) for c in clips[:2]], rtol=1e-5
   )
-  batch = jax.vmap(backend.score, in_axes=(None, 0))(state, clips)
+  batch = jax.jit(jax.vmap(backend.score, (None, 0)))(state, clips)
   np.testing.assert_allclose(alone, batch, rtol=1e-5)
   back = scored(state, clips[0][::-1])
   np.testing.assert_allclose(back, alone[0], rtol=1e-5)
-  grad = jax.grad(backend.score, argnums=1)(state, clips[0])
+  grad = jax.jit(jax.grad(backend.score, argnums=1))(state, clips[0])
   assert np.isfinite(grad).all()
   assert np.any(grad)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def fit_and_score(backend, bank, clip):
+  return backend.score(backend.fit(bank), clip)
 
 
 def test_a_blend_of_one_is_the_energy_and_of_zero_the_distance(rng, errors):
   clip = rng.normal(size=(31, 6)).astype(np.float32)
   bank = bank_of(errors, np.zeros(200))
   energy = residual.residual_mahalanobis(alpha=1.0, percentile=80.0)
-  got = energy.score(energy.fit(bank), jnp.asarray(clip))
+  got = fit_and_score(energy, bank, clip)
   want = np.percentile(np.square(clip).sum(1), 80)
   np.testing.assert_allclose(got, want, rtol=1e-5)
   distance = residual.residual_mahalanobis(alpha=0.0, ridge=0.0)
-  got = distance.score(distance.fit(bank), jnp.asarray(clip))
+  got = fit_and_score(distance, bank, clip)
   diff = clip - errors.mean(0)
   inverse = np.linalg.inv(np.cov(errors.T))
   want = np.percentile(np.einsum("ti,ij,tj->t", diff, inverse, diff), 90)
@@ -122,35 +147,33 @@ def test_a_blend_of_one_is_the_energy_and_of_zero_the_distance(rng, errors):
 
 
 def test_without_target_frames_the_source_model_stays(rng, errors):
-  clip = jnp.asarray(rng.normal(size=(31, 6)), jnp.float32)
-  backend = BACKENDS["domain"]
-  state = backend.fit(bank_of(errors, np.zeros(200)))
-  assert state.usable.tolist() == [True, False]
+  clip = rng.normal(size=(31, 6)).astype(np.float32)
+  bank = bank_of(errors, np.zeros(200))
+  assert FIT(bank).usable.tolist() == [True, False]
   only = residual.domain_residual_mahalanobis(shrinkage=0.0)
-  want = only.score(only.fit(bank_of(errors, np.zeros(200))), clip)
-  assert float(backend.score(state, clip)) == float(want)
+  want = fit_and_score(only, bank, clip)
+  assert float(fit_and_score(BACKENDS["domain"], bank, clip)) == float(want)
   assert np.isfinite(want)
 
 
 def test_without_source_frames_the_target_model_stays(rng, errors):
-  clip = jnp.asarray(rng.normal(size=(31, 6)), jnp.float32)
-  backend = BACKENDS["domain"]
-  source = backend.fit(bank_of(errors, np.zeros(200)))
-  target = backend.fit(bank_of(errors, np.ones(200)))
-  assert target.usable.tolist() == [False, True]
-  np.testing.assert_allclose(
-    backend.score(target, clip), backend.score(source, clip), rtol=1e-5
+  clip = rng.normal(size=(31, 6)).astype(np.float32)
+  source, target = (bank_of(errors, f(200)) for f in (np.zeros, np.ones))
+  assert FIT(target).usable.tolist() == [False, True]
+  found, want = (
+    fit_and_score(BACKENDS["domain"], b, clip) for b in (target, source)
   )
+  np.testing.assert_allclose(found, want, rtol=1e-5)
 
 
 def test_full_shrinkage_gives_target_the_source_covariance(errors):
   backend = residual.domain_residual_mahalanobis(shrinkage=1.0)
-  state = backend.fit(bank_of(errors, np.arange(200) >= 190))
+  state = jax.jit(backend.fit)(bank_of(errors, np.arange(200) >= 190))
   np.testing.assert_allclose(state.whitener[0], state.whitener[1], rtol=1e-5)
   assert not np.allclose(state.mean[0], state.mean[1])
 
 
 def test_equal_errors_do_not_break_the_covariance():
-  backend = BACKENDS["global"]
-  state = backend.fit(bank_of(np.ones((20, 6)), np.zeros(20)))
-  assert np.isfinite(backend.score(state, jnp.ones((4, 6))))
+  bank = bank_of(np.ones((20, 6)), np.zeros(20))
+  got = fit_and_score(BACKENDS["global"], bank, np.ones((4, 6), np.float32))
+  assert np.isfinite(got)

@@ -9,6 +9,7 @@ import pytest
 
 from asd_jax.frontends import augment, dif
 from asd_jax.ops import shift, waveform
+from tests import quick
 
 pytestmark = pytest.mark.golden
 ROLLOFF = ("shape_2", "shape_6", "stereo_5")  # a threshold may flip by a bin
@@ -32,7 +33,7 @@ def candidates():
 def train_clips(data):
   names = [n for n in data.files if n.startswith("train_waveform_")]
   names.sort(key=lambda n: int(n.rsplit("_", 1)[1]))
-  return [jnp.asarray(data[n]) for n in names]
+  return [data[n] for n in names]
 
 
 def compare(found, want, where):
@@ -50,30 +51,30 @@ def test_names_and_groups(data):
 
 
 def test_all_candidates(data, candidates):
-  compare(candidates(jnp.asarray(data["waveform"])), data["dif"], "main clip")
+  compare(candidates(data["waveform"]), data["dif"], "main clip")
+  # A program a length: only that of the main clip compiles as users do.
+  quick_candidates = jax.jit(dif.candidates, compiler_options=quick.OPTIONS)
   clips = train_clips(data)
   assert len(clips) == len(data["dif_train"])
   for i, (clip, want) in enumerate(zip(clips, data["dif_train"], strict=True)):
-    compare(candidates(clip), want, f"clip {i}")
+    compare(quick_candidates(clip), want, f"clip {i}")
 
 
 def test_features_of_augmented_clips(data, config, candidates):
-  wave = jnp.asarray(data["waveform"])
+  wave = data["waveform"]
   own = candidates(wave)
+  mix = jax.jit(augment.mix_far)
   assert len(config["aug_s"]) == len(data["dif_aug"])
   for share, want in zip(config["aug_s"], data["dif_aug"], strict=True):
-    found = candidates(augment.mix_far(wave, jnp.float32(share)))
-    found = jnp.where(jnp.array(dif.IS_STEREO), found, own)
+    found = candidates(mix(wave, np.float32(share)))
+    found = np.where(dif.IS_STEREO, found, own)
     compare(found, want, f"share {share}")
 
 
 def test_correlation_of_the_channels(data):
-  for clip, want in zip(
-    [jnp.asarray(data["waveform"]), *train_clips(data)],
-    data["lr_corr"],
-    strict=True,
-  ):
-    assert waveform.pearson(clip[0], clip[1]) == pytest.approx(want, abs=1e-5)
+  clips = [data["waveform"], *train_clips(data)]
+  all_of = jax.jit(lambda clips: [waveform.pearson(*c) for c in clips])
+  np.testing.assert_allclose(all_of(clips), data["lr_corr"], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,12 @@ def test_tiers_with_their_edges(golden, file, names):
   np.testing.assert_array_equal(found, want)
 
 
+@jax.jit
+def far_and_correlation(both, shares):
+  mixed = jax.vmap(augment.mix_far, (None, 0))(both, shares)
+  return mixed[:, 1], waveform.pearson(*both)
+
+
 def test_far_channels_of_the_backends_file(golden):
   data = golden("backends")
   cases = {
@@ -104,30 +111,26 @@ def test_far_channels_of_the_backends_file(golden):
   cases = {c for c in cases if f"{c}/in/near" in data.files}
   assert cases
   for case in cases:
-    near, far, s = (
-      jnp.asarray(data[f"{case}/in/{n}"]) for n in ("near", "far", "s")
-    )
-    both = jnp.stack([near, far])
-    found = jax.vmap(lambda x, w=both: augment.mix_far(w, x)[1])(s)
-    np.testing.assert_allclose(found, data[f"{case}/out/far"], atol=1e-5)
-    found = waveform.pearson(near, far)
+    near, far, s = (data[f"{case}/in/{n}"] for n in ("near", "far", "s"))
+    mixed, found = far_and_correlation(np.stack([near, far]), s)
+    np.testing.assert_allclose(mixed, data[f"{case}/out/far"], atol=1e-5)
     np.testing.assert_allclose(found, data[f"{case}/out/lr_corr"], atol=1e-5)
 
 
-def test_shift_between_domains(data):
-  found = jax.vmap(shift.domain_shift)(
-    jnp.asarray(data["shift_source"]), jnp.asarray(data["shift_target"])
-  )
-  np.testing.assert_allclose(found, data["shift_w1"], atol=1e-4)
-  mean = jnp.mean(found, axis=0)
+@pytest.fixture(scope="module")
+def shifts(data):
+  both = data["shift_source"], data["shift_target"]
+  return np.asarray(jax.jit(jax.vmap(shift.domain_shift))(*both))
+
+
+def test_shift_between_domains(data, shifts):
+  np.testing.assert_allclose(shifts, data["shift_w1"], atol=1e-4)
+  mean = np.mean(shifts, axis=0)
   np.testing.assert_allclose(mean, data["shift_mean_w1"], atol=1e-4)
 
 
-def test_features_that_are_kept(data, config):
-  found = jax.vmap(shift.domain_shift)(
-    jnp.asarray(data["shift_source"]), jnp.asarray(data["shift_target"])
-  )
-  mean = jnp.mean(found, axis=0)
+def test_features_that_are_kept(data, config, shifts):
+  mean = jnp.asarray(np.mean(shifts, axis=0))
   want = data["shift_keep31"]
   keep, limit = shift.drop_largest(mean, int(np.sum(~want)))
   np.testing.assert_array_equal(keep, want)
