@@ -96,59 +96,63 @@ def make(name, key, num=40):
 
 
 def keep_rows(bank, keep):
-  fewer = jax.tree.map(lambda x: x[keep], bank)
-  return fewer.replace(num_target=int(jnp.sum(fewer.is_target)))
+  fewer = jax.tree.map(lambda x: np.asarray(x)[keep], bank)
+  return fewer.replace(num_target=int(np.sum(fewer.is_target)))
 
 
 @functools.cache
 def compiled(name):
+  """State, scores, their gradients and the bank's own scores: one program."""
   stage, backend = CASES[name]
-  own = backend.self_score and jax.jit(
-    jax.vmap(backend.self_score, (None, 0, 0))
-  )
-  return (
-    jax.jit(lambda bank: backend.fit(stage(bank))),
-    jax.jit(jax.vmap(backend.score, (None, 0))),
-    own,
-  )
+
+  def everything(bank, queries):
+    state = backend.fit(stage(bank))
+    score = jax.value_and_grad(backend.score, argnums=1)
+    own = None
+    if backend.self_score:
+      one = jax.vmap(backend.self_score, (None, 0, 0))
+      own = one(state, bank.emb, bank.group)
+    return state, *jax.vmap(score, (None, 0))(state, queries), own
+
+  return jax.jit(everything)
 
 
-def fitted(name, bank):
-  return compiled(name)[0](bank)
+def scores(name, bank, queries):
+  return compiled(name)(bank, queries)[1]
 
 
-def scores(name, state, emb):
-  return compiled(name)[1](state, emb)
-
-
-def self_scores(name, state, bank):
-  return compiled(name)[2](state, bank.emb, bank.group)
+@functools.cache
+def only_scores(name):
+  """For banks of other sizes, each of which is a program."""
+  stage, backend = CASES[name]
+  score = jax.vmap(backend.score, (None, 0))
+  return jax.jit(lambda bank, q: score(backend.fit(stage(bank)), q))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_backend_contract(name, key):
   backend = CASES[name][1]
   bank, emb = make(name, key)
-  state = fitted(name, bank)
+  queries = np.array(bank.emb)
+  queries[1] = emb
   traces = []
 
   @jax.jit
   def scored(state, emb):
     traces.append(1)
-    return jax.value_and_grad(backend.score, argnums=1)(state, emb)
+    return backend.score(state, emb)
 
-  alone, grad = scored(state, emb)
-  assert alone.shape == ()
-  assert np.isfinite(alone)
+  state, batch, grad, left_out = compiled(name)(bank, queries)
+  assert np.isfinite(batch).all()
   assert np.isfinite(grad).all()
-  assert np.any(grad)
-  own, grad = scored(state, bank.emb[3])
-  assert np.isfinite(grad).all()
+  assert np.any(grad[1])
+  for i in (1, 3):
+    alone = scored(state, queries[i])
+    assert alone.shape == ()
+    np.testing.assert_allclose(batch[i], alone, rtol=1e-5, atol=1e-6)
   assert len(traces) == 1
-  batch = scores(name, state, bank.emb)
-  np.testing.assert_allclose(batch[3], own, rtol=1e-5, atol=1e-6)
   if backend.self_score:
-    left_out = self_scores(name, state, bank)
+    batch, left_out = (np.delete(x, 1) for x in (batch, left_out))
     assert np.isfinite(left_out).all()
     if "weighted" not in name:
       assert np.all(left_out >= batch - 1e-5)
@@ -158,21 +162,19 @@ def test_backend_contract(name, key):
 @pytest.mark.parametrize("name", ORDERLESS)
 def test_neither_order_nor_masked_rows_matter(name, key):
   bank, emb = make(name, key)
-  query = bank.emb + 0.1 * emb[None]
-  perm = jax.random.permutation(key, len(bank.emb))
-  shuffled = jax.tree.map(lambda x: x[perm], bank)
+  query = np.asarray(bank.emb) + 0.1 * np.asarray(emb)
+  perm = np.random.default_rng(0).permutation(len(bank.emb))
+  shuffled = jax.tree.map(lambda x: np.asarray(x)[perm], bank)
   near = dict(rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(
-    scores(name, fitted(name, shuffled), query),
-    scores(name, fitted(name, bank), query),
-    **near,
+    scores(name, shuffled, query), scores(name, bank, query), **near
   )
   keep = np.arange(len(bank.emb)) % 3 > 0
-  far = jnp.where(keep.reshape(-1, *[1] * emb.ndim), bank.emb, 50.0)
-  masked = bank.replace(valid=jnp.asarray(keep), emb=far)
+  far = np.where(keep.reshape(-1, *[1] * emb.ndim), bank.emb, np.float32(50.0))
+  masked = bank.replace(valid=keep, emb=far)
   np.testing.assert_allclose(
-    scores(name, fitted(name, masked), query),
-    scores(name, fitted(name, keep_rows(bank, keep)), query),
+    scores(name, masked, query),
+    only_scores(name)(keep_rows(bank, keep), query),
     **near,
   )
 
@@ -196,12 +198,10 @@ def test_the_form_of_a_state_does_not_depend_on_the_clips(name, key):
 @pytest.mark.parametrize("name", PLAIN)
 def test_self_score_equals_a_refit_without_the_row(name, key):
   bank, _ = make(name, key)
-  own = self_scores(name, fitted(name, bank), bank)
+  *_, own = compiled(name)(bank, bank.emb)
   others = np.arange(len(bank.emb)) != 7
-  refit = fitted(name, keep_rows(bank, others))
-  np.testing.assert_allclose(
-    own[7], scores(name, refit, bank.emb[7:8])[0], rtol=1e-5
-  )
+  refit = only_scores(name)(keep_rows(bank, others), bank.emb)
+  np.testing.assert_allclose(own[7], refit[7], rtol=1e-5)
 
 
 def test_self_score_leaves_out_the_whole_group(key):
@@ -209,7 +209,7 @@ def test_self_score_leaves_out_the_whole_group(key):
   twin = bank.replace(
     emb=bank.emb.at[1].set(bank.emb[0]), group=bank.group.at[1].set(0)
   )
-  own = self_scores("knn-1", fitted("knn-1", twin), twin)
+  *_, own = compiled("knn-1")(twin, twin.emb)
   assert own[0] > 0.1
   np.testing.assert_allclose(own[0], own[1])
 
@@ -217,12 +217,12 @@ def test_self_score_leaves_out_the_whole_group(key):
 def test_per_domain_skips_an_empty_domain(key):
   bank, emb = make("knn", key)
   bank = bank.replace(is_target=jnp.zeros(len(bank.emb), bool))
-  wrapped = base.per_domain(knn.knn())
-  state = wrapped.fit(bank)
-  plain = knn.knn().fit(bank)
-  np.testing.assert_allclose(
-    wrapped.score(state, emb), knn.knn().score(plain, emb), rtol=1e-6
+  wrapped, plain = base.per_domain(knn.knn()), knn.knn()
+  both = jax.jit(
+    lambda bank: [b.score(b.fit(bank), emb) for b in (wrapped, plain)]
   )
+  found, want = both(bank)
+  np.testing.assert_allclose(found, want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("num", [8, 40])
@@ -230,20 +230,25 @@ def test_mahalanobis_equals_scikit_learn(key, num):
   emb = np.asarray(jax.random.normal(key, (num, 12)), np.float64)
   ref = sklearn.covariance.LedoitWolf().fit(emb)
   backend = mahalanobis.mahalanobis()
-  state = backend.fit(base.bank_of(jnp.asarray(emb), jnp.zeros(num, bool)))
-  got = jax.vmap(lambda e: backend.score(state, e))(jnp.asarray(emb + 0.5))
+  bank = base.bank_of(np.float32(emb), np.zeros(num, bool), num_target=0)
+  run = lambda bank, queries: jax.vmap(backend.score, (None, 0))(
+    backend.fit(bank), queries
+  )
+  got = jax.jit(run)(bank, np.float32(emb + 0.5))
   np.testing.assert_allclose(got, ref.mahalanobis(emb + 0.5) ** 0.5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("num", [3, 5, 11, 1000])
 def test_a_domain_of_equal_rows_is_skipped(key, num):
-  emb = jax.random.normal(key, (40, 6))
-  equal = jnp.tile(0.1 + emb[:1], (num, 1))  # whose mean is not exact
+  emb = np.asarray(jax.random.normal(key, (40, 6)))
+  equal = np.tile(0.1 + emb[:1], (num, 1))  # whose mean is not exact
   backend = base.per_domain(mahalanobis.mahalanobis())
-  is_target = jnp.arange(40 + num) >= 40
-  both = base.bank_of(jnp.concatenate([emb, equal]), is_target)
-  source = base.bank_of(emb, jnp.zeros(40, bool))
-  got, want = (backend.score(backend.fit(b), emb[1]) for b in (both, source))
+  both = base.bank_of(
+    np.concatenate([emb, equal]), np.arange(40 + num) >= 40, num_target=num
+  )
+  source = base.bank_of(emb, np.zeros(40, bool), num_target=0)
+  run = jax.jit(lambda bank: backend.score(backend.fit(bank), emb[1]))
+  got, want = run(both), run(source)
   np.testing.assert_allclose(got, want, rtol=1e-6)
 
 

@@ -1,5 +1,7 @@
 """Nearest neighbours and densities against scikit-learn, and edge cases."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,14 +20,21 @@ METRICS = {
 
 
 def bank_of(emb):
-  emb = jnp.asarray(emb, jnp.float32)
-  return base.bank_of(emb, jnp.zeros(len(emb), bool))
+  none = np.zeros(len(emb), bool)
+  return base.bank_of(np.float32(emb), none, num_target=0)
+
+
+def fitted(backend, emb):
+  return jax.jit(backend.fit)(bank_of(emb))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def fit_and_score(backend, bank, query):
+  return jax.vmap(backend.score, (None, 0))(backend.fit(bank), query)
 
 
 def scores(backend, emb, query):
-  state = jax.jit(backend.fit)(bank_of(emb))
-  query = jnp.asarray(query)
-  return jax.jit(jax.vmap(backend.score, (None, 0)))(state, query)
+  return fit_and_score(backend, bank_of(emb), np.float32(query))
 
 
 @pytest.fixture
@@ -64,9 +73,10 @@ def test_distances_of_near_copies_are_exact(rng, metric):
     "half_cosine": squared / 4,
     "half_chord": squared**0.5 / 2,
   }[metric]
-  got = scores(knn.knn(metric=metric), emb, query)
+  backend = knn.knn(metric=metric)
+  got = scores(backend, emb, query)
   np.testing.assert_allclose(got, want, rtol=1e-2)
-  copies = scores(knn.knn(metric=metric), emb, emb[:9])
+  copies = scores(backend, emb, emb[:9])
   np.testing.assert_allclose(copies, 0.0, atol=1e-6)
 
 
@@ -113,12 +123,10 @@ def test_negative_weights_may_give_negative_scores():
   ],
 )
 def test_without_a_usable_row_the_score_is_infinite(backend, rng):
-  bank = bank_of(rng.normal(size=(6, 4)))
-  state = backend.fit(bank.replace(valid=jnp.zeros(6, bool)))
-  assert backend.score(state, jnp.ones(4)) == np.inf
-  state = backend.fit(bank_of(rng.normal(size=(1, 4))))
-  group = jnp.zeros((), jnp.int32)
-  assert backend.self_score(state, jnp.ones(4), group) == np.inf
+  bank = bank_of(rng.normal(size=(6, 4))).replace(valid=np.zeros(6, bool))
+  assert fit_and_score(backend, bank, np.ones((1, 4), np.float32)) == np.inf
+  own = lambda bank: backend.self_score(backend.fit(bank), bank.emb[0], 0)
+  assert jax.jit(own)(bank_of(rng.normal(size=(1, 4)))) == np.inf
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "half_cosine"])
@@ -136,12 +144,12 @@ def test_a_bank_of_one_row_is_not_rescaled(rng, metric):
 
 def test_exact_copies_in_the_bank_stay_neighbours(rng):
   emb = np.repeat(rng.normal(size=(5, 4)), 6, axis=0)
-  state = density.local_density(metric="euclidean").fit(bank_of(emb))
+  state = fitted(density.local_density(metric="euclidean"), emb)
   np.testing.assert_array_equal(state.density, np.float32(1e-12))
   backend = density.variance_minimised()
-  state = backend.fit(bank_of(emb))
+  state = fitted(backend, emb)
   np.testing.assert_array_equal(state.scale, 0.0)
-  got = scores(knn.knn(k=3), emb, jnp.asarray(emb[:4], jnp.float32))
+  got = scores(knn.knn(k=3), emb, emb[:4])
   np.testing.assert_array_equal(got, 0.0)
 
 
@@ -160,12 +168,12 @@ def test_the_density_is_the_mean_over_other_rows(rng):
   emb = rng.normal(size=(30, 4))
   gaps = np.linalg.norm(emb[:, None] - emb[None], axis=2)
   others = np.sort(gaps, axis=1)[:, 1:]
-  state = density.local_density(k=4, metric="euclidean").fit(bank_of(emb))
+  state = fitted(density.local_density(k=4, metric="euclidean"), emb)
   np.testing.assert_allclose(state.density, others[:, :4].mean(1), rtol=1e-5)
   ranked = density.local_density(metric="euclidean", decay=0.5)
   weight = 0.5 ** np.arange(29)
   np.testing.assert_allclose(
-    ranked.fit(bank_of(emb)).density, others @ weight / weight.sum(), rtol=1e-5
+    fitted(ranked, emb).density, others @ weight / weight.sum(), rtol=1e-5
   )
 
 
@@ -176,7 +184,7 @@ def test_the_multiple_of_the_density_gives_the_least_variance(rng):
   near = gaps.argmin(1)
   dense = np.sort(gaps, axis=1)[:, :4].mean(1)
   backend = density.variance_minimised(metric="euclidean")
-  got = float(backend.fit(bank_of(emb)).scale)
+  got = float(fitted(backend, emb).scale)
   spread = lambda a: np.var(gaps.min(1) - a * dense[near])
   assert got != 0.0
   assert spread(got) < min(spread(got + 1e-2), spread(got - 1e-2))

@@ -1,5 +1,7 @@
 """Rows that a bank gets, and prototypes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,15 +22,18 @@ def query():
   return jax.random.normal(jax.random.key(1), (40, 6)) * 2.0 + 3.0
 
 
+NEAREST = knn.knn()
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def scores(backend, bank, query):
-  state = jax.jit(backend.fit)(bank)
-  return jax.jit(jax.vmap(backend.score, (None, 0)))(state, query)
+  return jax.vmap(backend.score, (None, 0))(backend.fit(bank), query)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2))
 def self_scores(backend, bank, num):
-  state = jax.jit(backend.fit)(bank)
-  one = jax.jit(jax.vmap(backend.self_score, (None, 0, 0)))
-  return one(state, bank.emb[:num], bank.group[:num])
+  one = jax.vmap(backend.self_score, (None, 0, 0))
+  return one(backend.fit(bank), bank.emb[:num], bank.group[:num])
 
 
 @pytest.mark.parametrize("k", [1, 4])
@@ -58,22 +63,23 @@ def test_the_distance_to_a_mixed_row_is_exact_near_zero(key):
   bank = base.bank_of(emb, jnp.arange(60) >= 55)
   near = 0.8 * emb[55:] + 0.2 * emb[:5]
   noise = 1e-4 * jax.random.normal(jax.random.key(1), near.shape)
-  got = scores(knn.knn(), rows.memmixup(bank, lam=0.8), near + noise)
+  got = scores(NEAREST, rows.memmixup(bank, lam=0.8), near + noise)
   np.testing.assert_allclose(got, jnp.linalg.norm(noise, axis=1), rtol=1e-2)
 
 
 def test_the_share_of_the_target_row_rides_on_vmap(bank, query):
   @jax.jit
   def of(lam):
-    return scores(knn.knn(), rows.memmixup(bank, lam=lam), query)
+    return scores(NEAREST, rows.memmixup(bank, lam=lam), query)
 
-  lams = jnp.array([0.3, 0.9])
+  lams = np.float32([0.3, 0.9])
   np.testing.assert_allclose(
-    jax.vmap(of)(lams), jnp.stack([of(lam) for lam in lams]), rtol=1e-5
+    jax.jit(jax.vmap(of))(lams), np.stack([of(x) for x in lams]), rtol=1e-5
   )
-  slope = jax.grad(lambda lam: jnp.sum(of(lam)))(0.6)
+  slope = jax.jit(jax.grad(lambda lam: jnp.sum(of(lam))))(0.6)
   step = 1e-2
-  rise = jnp.sum(of(0.6 + step) - of(0.6 - step)) / (2 * step)
+  up, down = (np.asarray(of(0.6 + x)) for x in (step, -step))
+  rise = np.sum(up - down) / (2 * step)
   np.testing.assert_allclose(slope, rise, rtol=0.05)
 
 
@@ -83,10 +89,15 @@ def test_a_bank_of_one_domain_stays_as_it_is(bank, query, stage, only):
   one = bank.replace(
     is_target=jnp.full(70, only == "target"), num_target=70 * (only == "target")
   )
-  for backend in (knn.knn(k=2), base.per_domain(knn.knn(k=2))):
-    np.testing.assert_allclose(
-      scores(backend, stage(one), query), scores(backend, one, query), rtol=1e-6
-    )
+  backends = (knn.knn(k=2), base.per_domain(knn.knn(k=2)))
+
+  @jax.jit
+  def both(bank, query):
+    return [
+      [scores(b, x, query) for b in backends] for x in (stage(bank), bank)
+    ]
+
+  np.testing.assert_allclose(*both(one, query), rtol=1e-6)
 
 
 @pytest.mark.parametrize("stage", rows.BANKS.values())
@@ -105,16 +116,17 @@ def test_frequencies_have_rows_of_their_own(key, stage):
 
 def test_mixed_rows_stay_when_their_target_row_leaves(bank):
   mixed = rows.memmixup(bank, lam=0.9)
-  own = self_scores(knn.knn(), mixed, 70)
-  plain = self_scores(knn.knn(), bank, 70)
-  source = jnp.linalg.norm(bank.emb[:63][None] - bank.emb[63:][:, None], axis=2)
+  own = self_scores(NEAREST, mixed, 70)
+  plain = self_scores(NEAREST, bank, 70)
+  emb = np.asarray(bank.emb)
+  source = np.linalg.norm(emb[:63][None] - emb[63:][:, None], axis=2)
   # The nearest row mixed from a target row lies a tenth of the way.
   assert np.all(own[63:] <= 0.1 * source.min(1) + 1e-4)
   assert np.all(own[63:] < plain[63:])
 
 
 def test_mixed_rows_come_in_the_order_of_targets_and_distance(bank):
-  made = rows.memmixup_rows(bank, lam=0.9, num_support=3)
+  made = jax.jit(lambda b: rows.memmixup_rows(b, lam=0.9, num_support=3))(bank)
   new = np.asarray(made.emb[70:]).reshape(7, 3, 6)
   for i, target in enumerate(np.asarray(bank.emb[63:])):
     gaps = np.linalg.norm(np.asarray(bank.emb[:63]) - target, axis=1)
@@ -129,7 +141,7 @@ def test_rows_appended_later_are_not_mixed(bank, query):
   more = dict(is_target=jnp.ones(2, bool), group=jnp.zeros(2), num_target=2)
   later = base.append(mixed, bank.emb[:2] + 90.0, **more)
   np.testing.assert_allclose(
-    scores(knn.knn(), later, query), scores(knn.knn(), mixed, query), rtol=1e-5
+    scores(NEAREST, later, query), scores(NEAREST, mixed, query), rtol=1e-5
   )
 
 
@@ -166,7 +178,7 @@ def test_smote_fills_up_the_target_rows(key):
         off = np.linalg.norm(row - start - share * (end - start))
         found |= off < 1e-4 and -1e-4 < share < 1.0001
     assert found
-  other = rows.smote(bank, seed=1)
+  other = jax.jit(lambda b: rows.smote(b, seed=1))(bank)
   assert not np.allclose(other.emb[1000:], more.emb[1000:])
 
 
@@ -174,7 +186,7 @@ def test_smote_fills_up_the_target_rows(key):
 def test_smote_adds_nothing_where_it_cannot(key, num_target):
   emb = jax.random.normal(key, (100, 4))
   bank = base.bank_of(emb, jnp.arange(100) >= 100 - num_target)
-  more = rows.smote(bank)
+  more = jax.jit(rows.smote)(bank)
   want = {0: 0, 1: 0, 2: 17, 30: 0}[num_target]
   assert int(more.valid.sum()) == 100 + want
   if want:
@@ -187,12 +199,12 @@ def test_smote_adds_nothing_where_it_cannot(key, num_target):
 
 
 def test_smote_makes_unit_rows_where_a_metric_compares_directions(bank):
-  more = rows.smote(bank.replace(unit=True), ratio=0.5)
+  more = jax.jit(lambda b: rows.smote(b, ratio=0.5))(bank.replace(unit=True))
   assert len(more.emb) == 70 + 24
   np.testing.assert_allclose(
-    jnp.linalg.norm(more.emb[70:], axis=1), 1.0, rtol=1e-5
+    np.linalg.norm(np.asarray(more.emb)[70:], axis=1), 1.0, rtol=1e-5
   )
-  np.testing.assert_array_equal(more.emb[:70], bank.emb)
+  np.testing.assert_array_equal(np.asarray(more.emb)[:70], bank.emb)
   assert density.variance_minimised().unit
   assert base.per_frequency(knn.knn(metric="cosine")).unit
   assert not knn.knn().unit
@@ -213,13 +225,14 @@ def test_later_neighbours_weigh_what_a_sweep_says(bank, query):
 
 
 def test_a_clip_leaves_with_its_pseudo_target_row(bank):
-  more = rows.pseudo_target(bank)
-  shift = bank.emb[63:].mean(0) - bank.emb[:63].mean(0)
+  more = jax.jit(rows.pseudo_target)(bank)
+  emb = np.asarray(bank.emb)
+  shift = emb[63:].mean(0) - emb[:63].mean(0)
   np.testing.assert_allclose(
-    more.emb[70:133], bank.emb[:63] + shift[None], rtol=1e-5
+    np.asarray(more.emb)[70:133], emb[:63] + shift, rtol=1e-5
   )
   assert int(more.valid.sum()) == 70 + 63
-  own = self_scores(knn.knn(), more, 63)
+  own = self_scores(NEAREST, more, 63)
   gaps = np.linalg.norm(
     np.asarray(bank.emb[:63])[:, None]
     - np.asarray(more.emb)[np.asarray(more.valid)][None],
@@ -232,29 +245,30 @@ def test_a_clip_leaves_with_its_pseudo_target_row(bank):
 
 def test_prototypes_blend_two_scores(bank, query):
   keyed = bank.replace(key=bank.emb[:, ::-1])
-  alone = [
-    scores(prototypes.prototypes(knn.knn(), num=5, weight=w), keyed, query)
-    for w in (0.0, 1.0, 0.25)
-  ]
-  np.testing.assert_allclose(
-    alone[0], scores(knn.knn(), bank, query), rtol=1e-6
-  )
+  blended = lambda w: prototypes.prototypes(NEAREST, num=5, weight=w)
+
+  @jax.jit
+  def score(w):
+    return scores(blended(w), keyed, query)
+
+  alone = [np.asarray(score(w)) for w in (0.0, 1.0, 0.25)]
+  np.testing.assert_allclose(alone[0], scores(NEAREST, bank, query), rtol=1e-6)
   np.testing.assert_allclose(
     alone[2], 0.75 * alone[0] + 0.25 * alone[1], rtol=1e-5
   )
   assert np.all(alone[1] >= alone[0] - 1e-5)
-  everything = prototypes.prototypes(knn.knn(), num=500, weight=1.0)
+  everything = prototypes.prototypes(NEAREST, num=500, weight=1.0)
   np.testing.assert_allclose(
     scores(everything, keyed, query), alone[0], rtol=1e-5
   )
 
 
 def test_prototypes_are_not_among_added_rows(bank):
-  keyed = rows.memmixup_rows(bank.replace(key=bank.emb))
-  chosen = prototypes.chosen_rows(keyed, None, num=300)
+  keyed = jax.jit(rows.memmixup_rows)(bank.replace(key=bank.emb))
+  chosen = jax.jit(lambda b: prototypes.chosen_rows(b, None, num=300))(keyed)
   assert len(chosen.emb) == 70
   assert sorted(chosen.group.tolist()) == list(range(70))
-  state = prototypes.prototypes(knn.knn(), num=9).fit(keyed)
+  state = jax.eval_shape(prototypes.prototypes(NEAREST, num=9).fit, keyed)
   assert state["chosen"].rows.emb.shape == (9, 6)
 
 

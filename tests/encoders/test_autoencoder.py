@@ -37,8 +37,8 @@ def split(variables):
 
 def vectors(z):
   frontend = log_mel.log_mel(sample_rate=int(z["sample_rate"]))
-  frames = jax.vmap(lambda w: frontend.apply({}, w[:1])[0])(z["waveform"])
-  return jax.vmap(signal.context_windows)(frames)
+  one = lambda w: signal.context_windows(frontend.apply({}, w[:1])[0])
+  return jax.jit(jax.vmap(one))(z["waveform"])
 
 
 @pytest.mark.golden
@@ -54,7 +54,7 @@ def test_reconstruction_and_code_equal_the_official_network(official):
   z, variables, _ = official
   net = autoencoder.Autoencoder(z["vectors"].shape[-1])
   run = lambda x: net.apply(variables, x, train=False)
-  recon, code = jax.vmap(run)(jnp.asarray(z["vectors"]))
+  recon, code = jax.jit(jax.vmap(run))(z["vectors"])
   np.testing.assert_allclose(recon, z["reconstruction"], atol=1e-3)
   np.testing.assert_allclose(code, z["bottleneck"], atol=1e-3)
 
@@ -64,14 +64,18 @@ def test_clip_scores_equal_the_official_ones(official):
   z, variables, covariance = official
   params, extra = split(variables)
   encoder = autoencoder.autoencoder()
-  errors = jax.vmap(lambda x: encoder.about.errors(params, extra, x))(
-    jnp.asarray(z["vectors"])
-  )
-  mse = jax.vmap(pooling.mean_square)(errors)[:, 0]
+
+  @jax.jit
+  def scores(vectors):
+    errors = jax.vmap(lambda x: encoder.about.errors(params, extra, x))(vectors)
+    mse = jax.vmap(pooling.mean_square)(errors)[:, 0]
+    precision = jnp.linalg.inv(covariance)
+    mean = jax.vmap(pooling.mean_frame)(errors)
+    one = lambda r: mahalanobis.selective_distances(precision, r)
+    return mse, jax.vmap(one)(mean)
+
+  mse, both = scores(z["vectors"])
   np.testing.assert_allclose(mse, z["score_mse"], rtol=1e-5)
-  precision = jnp.linalg.inv(covariance)
-  mean = jax.vmap(pooling.mean_frame)(errors)
-  both = jax.vmap(lambda r: mahalanobis.selective_distances(precision, r))(mean)
   np.testing.assert_allclose(both[:, 0], z["mahala_source"], rtol=1e-3)
   np.testing.assert_allclose(both[:, 1], z["mahala_target"], rtol=1e-3)
   np.testing.assert_allclose(both.min(1), z["score_mahala"], rtol=1e-3)
@@ -82,16 +86,15 @@ def test_covariances_equal_the_official_pass(official):
   z = official[0]
   block = int(z["cov/block_size"])
   total = 0.0, 0.0
+  scatter_of = jax.jit(reconstruction.batch_scatter)
   for batch in np.unique(z["cov/batch"]):
     rows = z["cov/batch"] == batch
     error = z["cov/reconstruction"][rows] - z["cov/x"][rows]
-    frames = jnp.asarray(error.reshape(-1, block))
-    target = jnp.asarray(z["cov/is_target"][rows], jnp.float32)
-    scatter, num = reconstruction.batch_scatter(
-      frames, jnp.stack([1.0 - target, target])
-    )
-    total = total[0] + scatter, total[1] + num
-  cov = reconstruction.covariances(*total)
+    frames = error.reshape(-1, block)
+    target = np.float32(z["cov/is_target"][rows])
+    scatter, num = scatter_of(frames, np.stack([1.0 - target, target]))
+    total = total[0] + np.asarray(scatter), total[1] + np.asarray(num)
+  cov = jax.jit(reconstruction.covariances)(*total)
   np.testing.assert_allclose(cov[0], z["cov/cov_source"], atol=1e-4)
   np.testing.assert_allclose(cov[1], z["cov/cov_target"], atol=1e-4)
 

@@ -85,7 +85,8 @@ def test_the_range_of_decibels_is_the_clips_own(case):
   found = picture(case.frontend(wave))
   want = case.z["frontend_db_topdb_single"]
   np.testing.assert_allclose(found, want, rtol=0, atol=DECIBEL)
-  power = htk_mel.mel_power(wave)  # the package's: one range for the batch
+  # The package's: one range for the batch.
+  power = jax.jit(htk_mel.mel_power)(wave)
   shape = power.shape
   joined = filterbank.decibel_in_range(power.reshape(-1, shape[-1]))
   want = case.z["frontend_db_topdb_batch"]
@@ -103,8 +104,10 @@ def test_every_layer(case, mel):
 
 def test_tokens_by_the_encoder(case, mel):
   # The clips of the batch as channels, which do not see each other.
-  one = lambda x: case.encoder.apply(case.params, x, ("output",))["output"]
-  found = jax.jit(one)(mel)
+  one = jax.jit(
+    lambda x: case.encoder.apply(case.params, x, ("output",))["output"]
+  )
+  found = one(mel)
   assert found.cls is None
   grid = found.grid  # [B, T, 1, D]
   assert grid.shape[1:3] == case.encoder.about.num_patches(mel.shape[1])

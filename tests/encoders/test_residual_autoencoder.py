@@ -1,3 +1,4 @@
+import functools
 import json
 
 import jax
@@ -19,7 +20,7 @@ def network(z):
     if key.startswith("ae/"):
       _, layer, name = key.split("/")
       part = "batch_stats" if name in ("mean", "var") else "params"
-      variables[part].setdefault(layer, {})[name] = jnp.asarray(z[key])
+      variables[part].setdefault(layer, {})[name] = z[key]
   return net, variables
 
 
@@ -27,7 +28,8 @@ def network(z):
 def test_output_and_code_equal_the_reference(golden):
   z = golden("frontends")
   net, variables = network(z)
-  recon, code = net.apply(variables, jnp.asarray(z["ae_x"]), train=False)
+  apply = jax.jit(functools.partial(net.apply, train=False))
+  recon, code = apply(variables, z["ae_x"])
   np.testing.assert_allclose(recon, z["ae_eval"], atol=5e-5)
   np.testing.assert_allclose(code, z["ae_eval_z"], atol=5e-5)
 
@@ -36,9 +38,8 @@ def test_output_and_code_equal_the_reference(golden):
 def test_a_training_step_equals_the_reference(golden):
   z = golden("frontends")
   net, variables = network(z)
-  (recon, code), new = net.apply(
-    variables, jnp.asarray(z["ae_x"]), train=True, mutable=["batch_stats"]
-  )
+  apply = functools.partial(net.apply, train=True, mutable=["batch_stats"])
+  (recon, code), new = jax.jit(apply)(variables, z["ae_x"])
   np.testing.assert_allclose(recon, z["ae_train"], atol=2e-4)
   np.testing.assert_allclose(code, z["ae_train_z"], atol=2e-4)
   after = [k for k in z.files if k.startswith("ae_after/")]
@@ -67,15 +68,13 @@ def test_windows_are_standardised_with_the_training_statistics():
   mean, std = reconstruction.mean_and_std(data, batch_size=16)
   np.testing.assert_allclose(mean, every.mean(0), rtol=1e-5)
   np.testing.assert_allclose(std, every.std(0), rtol=1e-4)
-  params, extra = encoder.init(jax.random.key(0), mean, std)
-  got = encoder.about.errors(params, extra, jnp.asarray(every))
-  zero = jnp.zeros_like(mean)
-  plain = {**extra, "mean": zero, "std": zero + 1.0}
-  x = (jnp.asarray(every) - mean[None]) / std[None]
-  np.testing.assert_allclose(
-    got, encoder.about.errors(params, plain, x), atol=1e-4
-  )
-  loss, new = encoder.about.loss(params, extra, jnp.asarray(every))
+  params, extra = jax.jit(encoder.init)(jax.random.key(0), mean, std)
+  errors = jax.jit(encoder.about.errors)
+  got = errors(params, extra, every)
+  plain = {**extra, "mean": np.zeros_like(mean), "std": np.ones_like(mean)}
+  x = (every - np.asarray(mean)) / np.asarray(std)
+  np.testing.assert_allclose(got, errors(params, plain, x), atol=1e-4)
+  loss, new = jax.jit(encoder.about.loss)(params, extra, every)
   assert 0.5 < float(loss) < 3.0
   assert set(new) == set(extra)
 
@@ -85,9 +84,10 @@ def test_a_constant_dimension_stays_finite():
   clips = [np.full((30, 6), -156.5, np.float32)]
   data = windows.from_clips(clips, np.array([False]), num_context=5)
   stats = reconstruction.mean_and_std(data, batch_size=16)
-  params, extra = encoder.init(jax.random.key(0), *stats)
+  params, extra = jax.jit(encoder.init)(jax.random.key(0), *stats)
   variables = {"params": params, "extra": extra}
-  out = encoder.apply(variables, jnp.asarray(clips), ("output",))["output"]
+  run = jax.jit(encoder.apply, static_argnums=2)
+  out = run(variables, np.stack(clips), ("output",))["output"]
   assert out.grid.shape == (1, 26, 1, 30)
   assert out.cls is None
   assert np.isfinite(out.grid).all()

@@ -28,7 +28,7 @@ def score(sections, pick):
 
 def test_the_bootstrap_is_that_of_a_plain_loop():
   sections = [section(40, seed=1), section(52, seed=2)]
-  num = 40
+  num = 20
   drawn = []
   for i, s in enumerate(sections):
     rng = np.random.default_rng(8 + i)

@@ -149,9 +149,10 @@ def test_members_differ(data, fit):
   assert len(np.unique(loss[:, 0])) == len(KEYS)
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_the_member(tmp_path, data):
+def test_a_loss_that_is_not_finite_stops_and_names_the_member(
+  tmp_path, data, fit
+):
   broken = data.replace(frames=data.frames.at[0, 0].set(jnp.inf))
-  fit = reconstruction.Trainer(NETWORK, RECIPE)
   kept = store(tmp_path)
   with pytest.raises(loop.NotFiniteError, match=r"unit 1 .*members \["):
     fit(KEYS, broken, checkpoints=kept)
