@@ -117,6 +117,11 @@ def score_of(system, state, wave):
   return system_lib.score(system, system.hypers, state, x)
 
 
+def features_of(system, state, wave):
+  """Of one clip, in one program and not one for every operation."""
+  return jax.jit(features(system))(state["front"], params_of(system), wave)
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 @pytest.mark.parametrize("arg", ["", "smoke"])
 def test_every_config_builds_and_locks(path, arg):
@@ -260,7 +265,7 @@ def two_branches(config):
 
 def test_a_swept_weight_equals_a_loop_and_traces_once():
   system, _, state, _ = fitted("plain_knn", change=two_branches)
-  x = features(system)(state["front"], params_of(system), waves(1, seed=1)[0])
+  x = features_of(system, state, waves(1, seed=1)[0])
   traces = []
 
   def score(weight):
@@ -289,7 +294,7 @@ def test_floats_of_residual_scores_are_swept_in_one_program():
     "ridge",
     "shrinkage",
   }
-  x = features(system)(normals.front, {}, waves(1, seed=1)[0])
+  x = features_of(system, {"front": normals.front}, waves(1, seed=1)[0])
   traces = []
 
   def score(change):
@@ -329,13 +334,14 @@ def test_a_denoiser_before_any_front_end_works_on_waveforms():
   wave = waves(1, seed=1)[0]
   louder = wave.copy()
   louder[1] *= 3
-  assert score_of(system, state, wave) != score_of(system, state, louder)
+  score = jax.jit(lambda w: score_of(system, state, w))
+  assert score(wave) != score(louder)
 
 
 def test_seed_scores_are_the_single_seeds_and_average_to_the_score():
   system, _, state, _ = fitted("baseline_mse", seeds=(1, 2, 3))
   wave = waves(1, seed=1)[0]
-  x = jax.jit(features(system))(state["front"], params_of(system), wave)
+  x = features_of(system, state, wave)
   scored = jax.jit(functools.partial(system_lib.scores, system, system.hypers))
   score, seeds, _ = scored(state, x)
   assert seeds.shape == (3,)
@@ -369,7 +375,8 @@ def test_residual_view_with_mixed_rows_and_prototypes(bank):
   assert chosen.shape == (1, 4)
   proto = np.linalg.norm(emb[chosen[0]] - query, axis=1).min()
   wave = jnp.stack([jnp.asarray(query, jnp.float32), jnp.zeros(len(query))])
-  got = system_lib.score(system, system.hypers, state, {"log_mel": wave})
+  score = functools.partial(system_lib.score, system, system.hypers)
+  got = jax.jit(score)(state, {"log_mel": wave})
   np.testing.assert_allclose(got, (full + proto) / 2, rtol=1e-4)
   assert own.shape == (12,)
   assert (np.asarray(own) > 0).all()
@@ -380,7 +387,7 @@ def test_far_channel_is_used_where_channels_say_so():
   system, _, state, _ = fitted("plain_knn", change=change)
   assert encode.num_channels(system.branches) == 2
   wave = waves(1, seed=1)[0]
-  score = lambda w: score_of(system, state, w)
+  score = jax.jit(lambda w: score_of(system, state, w))
   near_silent = wave.copy()
   near_silent[0] = 0
   assert score(near_silent) == score(wave)
@@ -393,20 +400,22 @@ def test_crops_average_the_embeddings_of_parts_of_a_clip():
 
   system, _, state, _ = fitted("plain_knn", change=change)
   wave = waves(1, seed=1)[0]
-  found = features(system)(state["front"], {}, wave)["log_mel"]
+  found = features_of(system, state, wave)["log_mel"]
   crops = system.branches["log_mel"].crops
-  plain = encode.clip_features(
-    {"log_mel": system.branches["log_mel"]._replace(crops=None)},
-    state["front"],
-    {},
-    jnp.asarray(wave),
-  )["log_mel"]
+  whole = system.branches["log_mel"]._replace(crops=None)
+  compute = functools.partial(encode.clip_features, {"log_mel": whole})
+  plain = jax.jit(compute)(state["front"], {}, wave)["log_mel"]
   assert found.shape == plain.shape
   near = jnp.asarray(wave[:1], jnp.float32) / 32_768
   front = system.branches["log_mel"].front.frontend
   pool = system.branches["log_mel"].detect.pool
-  each = jnp.stack([pool(front.apply({}, x)[0])[None] for x in crops.cut(near)])
-  want = crops.join(each)
+
+  @jax.jit
+  def averaged(near):
+    each = [pool(front.apply({}, x)[0])[None] for x in crops.cut(near)]
+    return crops.join(jnp.stack(each))
+
+  want = averaged(near)
   np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
   assert np.abs(np.asarray(found - plain)).max() > 1e-3
   config = load("baseline_mse").to_dict()
@@ -421,13 +430,14 @@ def test_a_branch_counts_only_for_the_machines_that_it_is_for():
     return config
 
   system, normals, state, own = fitted("plain_knn", change=change)
-  x = features(system)(state["front"], {}, waves(1, seed=1)[0])
-  both = system_lib.scores(system, system.hypers, state, x)
+  x = features_of(system, state, waves(1, seed=1)[0])
+  scores = functools.partial(system_lib.scores, system, system.hypers)
+  both = jax.jit(scores)(state, x)
   mean = (both.members["log_mel"] + 3.0 * both.members["other"]) / 4.0
   np.testing.assert_allclose(both.fused, mean[0], rtol=1e-6)
   bare = normals.replace(has_attributes=False)
   state, other = system_lib.compiled_fit(system)(system.hypers, bare)
-  one = system_lib.scores(system, system.hypers, state, x)
+  one = jax.jit(scores)(state, x)
   np.testing.assert_allclose(one.fused, both.members["log_mel"][0], rtol=1e-6)
   np.testing.assert_allclose(one.seeds, one.fused[None], rtol=1e-6)
   assert np.abs(np.asarray(own - other)).max() > 1e-3

@@ -41,11 +41,17 @@ def run(front, wave):
   return jax.jit(lambda w: front.apply({}, w))(wave)
 
 
+def shape(front, num):
+  wave = jax.ShapeDtypeStruct((2, num), jnp.float32)
+  return jax.eval_shape(lambda w: front.apply({}, w), wave).shape
+
+
 @pytest.mark.parametrize("num", [400, 2800, 5599, 5600, 9001])
 def test_the_number_of_frames_is_known_beforehand(name, front, num):
-  found = run(front, draw(num))
-  assert found.shape == (2, front.num_frames(num), MELS.get(name, 128))
-  assert np.isfinite(found).all()
+  found = shape(front, num)
+  assert found == (2, front.num_frames(num), MELS.get(name, 128))
+  if num == 5599:  # a length is a program
+    assert np.isfinite(run(front, draw(num))).all()
 
 
 @pytest.mark.parametrize("num", [1, 16, 17, 33, 40])
@@ -53,7 +59,7 @@ def test_as_few_samples_as_needed(name, front, num):
   least = front.min_samples(num)
   assert front.num_frames(least) >= num
   if not name.endswith("10s"):
-    assert run(front, draw(least)).shape[1] >= num
+    assert shape(front, least)[1] >= num
     if least > 400:
       assert front.num_frames(least - 1) < num
 
