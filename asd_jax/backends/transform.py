@@ -69,7 +69,7 @@ def standardise() -> Transform:
 
 
 def _empirical(emb: Array, valid: Array | None) -> tuple[Array, Array]:
-  found = statistics.moments(emb, valid)
+  found = statistics.moments(emb, valid=valid)
   return found.mean, statistics.covariance(found)
 
 

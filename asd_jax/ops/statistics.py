@@ -51,7 +51,7 @@ def _centred(x: Array, valid: Array | None) -> tuple[Array, Array, Array]:
   return num, mean, jnp.where(valid[:, None], x - mean[None], 0)
 
 
-def moments(x: Array, valid: Array | None = None) -> Moments:
+def moments(x: Array, *, valid: Array | None = None) -> Moments:
   """Moments with the scatter of all pairs of dimensions.
 
   Args:
@@ -67,7 +67,7 @@ def moments(x: Array, valid: Array | None = None) -> Moments:
   return Moments(num, mean, scatter)
 
 
-def diagonal_moments(x: Array, valid: Array | None = None) -> Moments:
+def diagonal_moments(x: Array, *, valid: Array | None = None) -> Moments:
   """Moments of each dimension by itself.
 
   Args:

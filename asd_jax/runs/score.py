@@ -8,7 +8,7 @@ from typing import NamedTuple
 from asd_jax import errors
 from asd_jax.data import audio, clips, folders, names, score_table
 from asd_jax.engine import detector, session
-from asd_jax.report import record
+from asd_jax.report import record, text
 from asd_jax.runs import progress as progress_lib
 
 
@@ -173,13 +173,13 @@ class Scorer:
     problems = {s: every[s].problem() for s in used}
     judged = [s for s in used if not problems[s]]
     parts = [
-      f"section {s}: no decision possible: {text}"
-      for s, text in problems.items()
-      if text
+      f"section {s}: no decision possible: {problem}"
+      for s, problem in problems.items()
+      if problem
     ]
     if judged:
       num = sum(sections.count(s) for s in judged)
-      head = f"{num_suspicious} suspicious of {num} clips"
+      head = f"{num_suspicious} suspicious of {text.plural(num, 'clip')}"
       parts = [f"{head}; {self._promise(judged, num)}", *parts]
     return "; ".join(parts)
 
@@ -190,11 +190,11 @@ class Scorer:
     if not all(how.promises for how in every):
       return f"no false-alarm rate is promised (rule {every[0].rule})"
     rate = every[0].false_alarm_rate
-    text = f"about {rate * num:.3g} false alarms expected at the stated rate"
+    said = f"about {rate * num:.3g} false alarms expected at the stated rate"
     # Scores of clips that were seen are low, and so is the threshold.
     if any(how.in_sample for how in every):
-      return f"{text} {rate:g}, but more are likely (threshold.folds=0)"
-    return f"{text} {rate:g} if all are normal"
+      return f"{said} {rate:g}, but more are likely (threshold.folds=0)"
+    return f"{said} {rate:g} if all are normal"
 
 
 def run(

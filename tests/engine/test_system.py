@@ -449,7 +449,7 @@ def test_a_bank_knows_whether_the_backend_compares_directions(monkeypatch):
   monkeypatch.setitem(stages.TABLES["bank"], "spy", spy)
   x = jnp.ones((3, 1, 4))
   each = lambda fn: jax.vmap(fn)(x)
-  clips = Clips(each, lambda *_: None, x[0], jnp.zeros(3, bool), 0)
+  clips = Clips(each, lambda *_: None, x[0], jnp.zeros(3, bool), None, 0)
   for metric in ("half_cosine", "euclidean"):
     branch, h = system_lib.build_branch(
       "one",

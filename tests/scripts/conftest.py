@@ -70,6 +70,9 @@ def call(script, *args):
     stack.enter_context(contextlib.redirect_stdout(out))
     stack.enter_context(contextlib.redirect_stderr(err))
     stack.enter_context(warnings.catch_warnings())
+    # What the page shows of many clips is tested where the page is.
+    few = mock.patch.dict(suspects.choose.__kwdefaults__, per_machine=1)
+    stack.enter_context(few)
     # ml_collections loads config files with it.
     warnings.filterwarnings("ignore", message=r"the load_module\(\) method")
     try:
@@ -153,13 +156,6 @@ def evaluate(tmp_path):
     )
 
   return start
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_card_a_machine():
-  """What the page shows of many clips is tested where the page is."""
-  with mock.patch.dict(suspects.choose.__kwdefaults__, per_machine=1):
-    yield
 
 
 @pytest.fixture(scope="module")
