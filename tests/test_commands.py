@@ -40,16 +40,6 @@ def named(command):
 
 def parse(script, args):
   """Parses a script's flags, without running it; its settings if it has any."""
-  # A script that another test has imported keeps its flags: they would be
-  # defined twice.
-  kept = {
-    flag.name: flag
-    for module, own in flags.FLAGS.flags_by_module_dict().items()
-    if "scripts" in module
-    for flag in own
-  }
-  for name in kept:
-    delattr(flags.FLAGS, name)
   known = set(flags.FLAGS)
   path = str(ROOT / "scripts" / script)
   with mock.patch.object(sys, "argv", [path, *args]):
@@ -62,8 +52,6 @@ def parse(script, args):
     finally:
       for name in set(flags.FLAGS) - known:
         delattr(flags.FLAGS, name)
-      for name, flag in kept.items():
-        flags.FLAGS[name] = flag
   if config := values.get("config"):
     # What these files hold is known only once a command has written them.
     later = dict(selection="", feature_selection="")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
 
 from asd_jax import files
 from asd_jax.data import submission, submission_meta, submission_write
@@ -380,8 +381,12 @@ def test_a_faulty_score_file_cannot_be_read(package):
 def run_script(monkeypatch, *arguments):
   script = ROOT / "scripts" / "check_submission.py"
   monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+  known = set(flags.FLAGS)
   with pytest.raises(SystemExit) as stop:
     runpy.run_path(str(script), run_name="__main__")
+  # Or the next script of this process would define them twice.
+  for name in set(flags.FLAGS) - known:
+    delattr(flags.FLAGS, name)
   return stop.value.code
 
 
