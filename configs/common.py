@@ -85,7 +85,7 @@ def add_encoder(c, name, *, size="base", arg=""):
       of every branch that uses them.
     name: of the encoder.
     size: of the encoder.
-    arg: "smoke" takes a tiny one.
+    arg: "smoke" takes the size of that name, a network of seconds.
 
   Returns:
     `layer -> encoder=dict(...)`.
@@ -93,12 +93,12 @@ def add_encoder(c, name, *, size="base", arg=""):
   entry = f"{name}_{size}"
   c.checkpoints[entry] = ""
   checkpoint, precision = c.checkpoints.get_ref(entry), c.get_ref("precision")
-  tiny = arg == "smoke"
+  smoke = arg == "smoke"
   return lambda layer: dict(
     name=name,
-    size="tiny" if tiny else size,
-    # A tiny network has two blocks: all but the output become the first.
-    layer="layer_1" if tiny and layer != "output" else layer,
+    size="smoke" if smoke else size,
+    # That network has two blocks: all but the output become the first.
+    layer="layer_1" if smoke and layer != "output" else layer,
     dtype=precision,
     checkpoint=checkpoint,
   )

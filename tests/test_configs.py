@@ -17,10 +17,10 @@ def test_branches_of_full_size_take_the_layers_of_the_submission():
   )
 
 
-def test_a_tiny_encoder_has_two_blocks():
+def test_the_encoder_of_smoke_has_two_blocks():
   for c in (ludo_system2.get_config("smoke"), ludo_fig1.get_config("smoke")):
     assert {*layers(c).values()} <= {"layer_1", "output"}
-    assert {b.encoder.size for b in c.branches.values()} == {"tiny"}
+    assert {b.encoder.size for b in c.branches.values()} == {"smoke"}
 
 
 def test_an_entry_of_the_checkpoints_names_the_weights_of_all_its_branches():

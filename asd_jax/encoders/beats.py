@@ -28,7 +28,7 @@ SIZES = {
     num_buckets=320,
     max_distance=800,
   ),
-  "tiny": dict(
+  "smoke": dict(
     width=48,
     depth=2,
     num_heads=4,

@@ -21,7 +21,7 @@ SIZES = {
   "base": dict(width=768, depth=12, num_heads=12, hidden=3072, **_POSITIONS),
   "0.6B": dict(width=1280, depth=32, num_heads=16, hidden=5120, **_POSITIONS),
   "1.2B": dict(width=1536, depth=40, num_heads=24, hidden=6144, **_POSITIONS),
-  "tiny": dict(width=48, depth=2, num_heads=4, hidden=96, **_POSITIONS),
+  "smoke": dict(width=48, depth=2, num_heads=4, hidden=96, **_POSITIONS),
 }
 NAMES = rules.Names(
   mark=r"time_pos_embed",

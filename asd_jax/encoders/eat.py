@@ -27,7 +27,7 @@ SIZES = {
   "large": dict(
     width=1024, depth=24, num_heads=16, hidden=4096, num_positions=6144
   ),
-  "tiny": dict(width=48, depth=2, num_heads=4, hidden=96, num_positions=6144),
+  "smoke": dict(width=48, depth=2, num_heads=4, hidden=96, num_positions=6144),
 }
 _BAND = r"modality_encoders\.IMAGE\."
 # The same as plain text, for replacements.
@@ -207,7 +207,7 @@ FAMILY = family.Family(
 SSLAM = FAMILY._replace(
   name="sslam",
   title="SSLAM",
-  sizes={size: SIZES[size] for size in ("base", "tiny")},
+  sizes={size: SIZES[size] for size in ("base", "smoke")},
   sources=(
     family.Source(
       "SSLAM",

@@ -149,7 +149,8 @@ class Family(NamedTuple):
     network: maps `[frames, M]` to token sequences `[L, D]` by layer name; its
       fields before `dtype` are the settings, with `width`, `depth` and
       `num_heads` among them.
-    sizes: settings by size, published ones and `"tiny"`, a network of seconds.
+    sizes: settings by size, published ones and `"smoke"`, a network of
+      seconds, which no file holds.
     input: what the network takes.
     names: how official files name their weights.
     rules: where each weight goes.
@@ -189,6 +190,9 @@ class Family(NamedTuple):
       InputError: for another size or dtype, or settings that do not fit.
     """
     if not isinstance(size, Mapping):
+      # What `"smoke"` was called before families had a published "tiny".
+      if size == "tiny" and size not in self.sizes:
+        size = sizes.SMOKE
       if not isinstance(size, str) or size not in self.sizes:
         raise errors.InputError(
           f"{self.title}: found size {size!r}, expected one of {[*self.sizes]}."

@@ -14,8 +14,9 @@ import numpy as np
 
 from asd_jax import errors
 
-# A size for trials, of which no weights are published.
-TINY = "tiny"
+# A size for trials, of which no weights are published: what `:smoke` takes.
+# Several families publish a size "tiny".
+SMOKE = "smoke"
 
 
 def shape_of(
@@ -86,7 +87,7 @@ def heads_of(sizes: Mapping[str, Mapping[str, Any]], width: int) -> int | None:
   Returns:
     Their number, or None if no such size is published.
   """
-  known = {s["width"]: s["num_heads"] for n, s in sizes.items() if n != TINY}
+  known = {s["width"]: s["num_heads"] for n, s in sizes.items() if n != SMOKE}
   return known.get(width)
 
 

@@ -41,7 +41,7 @@ FAMILY = family.Family(
   name="tenth",
   title="The tenth",
   network=Network,
-  sizes={"tiny": dict(width=4, depth=2, num_heads=1)},
+  sizes={"smoke": dict(width=4, depth=2, num_heads=1)},
   input=family.Input(num_mels=4, patch=(2, 4), num_extra=1),
   names=rules.Names(mark=r"embed\.weight", look=r"embed\.weight"),
   rules=(

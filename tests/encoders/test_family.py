@@ -13,7 +13,7 @@ from asd_jax.encoders import family, zoo
 
 TINY = dict(width=16, depth=2, num_heads=2, hidden=24)
 TABLE = dict(num_positions=32)
-# Smaller than "tiny", and with the shortest tables of positions.
+# Smaller than "smoke", and with the shortest tables of positions.
 SETTINGS = {
   "eat": TINY | TABLE,
   "sslam": TINY | TABLE,

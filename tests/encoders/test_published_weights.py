@@ -73,7 +73,7 @@ def test_all_families_are_here():
   for name, known in FAMILIES.items():
     assert name == known.name
     assert {s.size for s in known.sources} == set(PUBLISHED[name])
-    assert {*PUBLISHED[name], "tiny"} == set(known.sizes)
+    assert {*PUBLISHED[name], "smoke"} == set(known.sizes)
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES)
@@ -168,12 +168,12 @@ def test_sizes_and_heads_that_do_not_fit_are_refused(make):
 def test_a_network_without_a_published_size():
   settings = {**eat.SIZES["base"], "depth": 3}
   assert family.size_of(eat.FAMILY, settings) is None
-  for size in (settings, "tiny"):
+  for size in (settings, "smoke"):
     assert load.source_of(eat.FAMILY(size=size)) is None
 
 
-def test_no_file_has_the_heads_of_a_tiny_network():
-  assert eat.FAMILY.sizes["tiny"]["width"] == 48
+def test_no_file_has_the_heads_of_the_network_of_smoke():
+  assert eat.FAMILY.sizes["smoke"]["width"] == 48
   narrow = {"blocks.0.attn.qkv.weight": (144, 48)}
   narrow |= {"modality_encoders.IMAGE.local_encoder.proj.bias": (48,)}
   found = eat.sizes_from(stand_ins.shapes_only(narrow), {})
