@@ -159,6 +159,7 @@ class Family(NamedTuple):
     sources: of several with one size, the first is what a system means that
       names no file.
     tells_heads: whether weights tell the number of heads.
+    more_layers: names of what the network returns beside the usual layers.
     check: raises InputError for settings that do not fit each other.
   """
 
@@ -172,6 +173,7 @@ class Family(NamedTuple):
   sizes_from: Callable[[Mapping[str, np.ndarray], Settings], dict[str, Any]]
   sources: tuple[Source, ...] = ()
   tells_heads: bool = False
+  more_layers: Layers = ()
   check: Callable[[Settings], None] = lambda settings: None
 
   def __call__(
@@ -208,7 +210,8 @@ class Published(NamedTuple):
     family: of the network.
     settings: sizes of the network, all of them.
     layers: names of the token sequences, in order: `layer_0` enters the first
-      block, `layer_i` leaves the i-th, `output` is what the network returns.
+      block, `layer_i` leaves the i-th, `output` is what the network returns;
+      then those of the family's own.
     width: D.
     num_mels: bands M of the input.
     patch_frames: frames of a patch, the fewest that it takes.
@@ -250,10 +253,11 @@ def make(
       f"found dtype {dtype!r}, expected one of {[*DTYPES]}."
     )
   module = family.network(**settings, dtype=DTYPES[dtype])
+  blocks = [f"layer_{i}" for i in range(settings["depth"] + 1)]
   about = Published(
     family=family,
     settings=dict(settings),
-    layers=(*(f"layer_{i}" for i in range(settings["depth"] + 1)), "output"),
+    layers=(*blocks, "output", *family.more_layers),
     width=settings["width"],
     num_mels=family.input.num_mels,
     patch_frames=family.input.patch[0],

@@ -24,9 +24,9 @@ Tree = Any
 Wanted = Mapping[str, tuple[family.Encoder, str]]
 _ONES = ("scale", "var", "grep_a", "weight_g")
 _ZEROS = ("bias", "mean")
-# Names that many models share; SSLAM's training code has one as plain as the
+# Names that many models share; those of training code are as plain as the
 # hub's.
-_PLAIN_NAMES = (family.HUB_FILE, "checkpoint_last.pt")
+_PLAIN_NAMES = re.compile(r"model\..*|checkpoint.*|(pretrained|finetuned)\.pth")
 # Origin of weights that no file holds.
 RANDOM = "random"
 
@@ -279,7 +279,7 @@ def telling_names(source: family.Source) -> tuple[str, ...]:
   Returns:
     The names, without those that many models share.
   """
-  return tuple(name for name in source.files if name not in _PLAIN_NAMES)
+  return tuple(name for name in source.files if not _PLAIN_NAMES.match(name))
 
 
 def _find(encoder: family.Encoder, folder: Path) -> tuple[Path, str]:

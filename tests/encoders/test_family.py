@@ -86,12 +86,13 @@ def test_an_encoder_tells_what_it_is(name, encoder):
   assert again.about.shapes() == encoder.about.shapes()
 
 
-def test_every_layer_is_a_grid_of_tokens(name, encoder, params, clips):
+def test_every_layer_is_a_grid_of_tokens(encoder, params, clips):
   out = jax.jit(batched(encoder, encoder.about.layers))(params, clips)
   grid = encoder.about.num_patches(FRAMES)
-  has_cls = name in ("eat", "sslam")
+  has_cls = bool(encoder.about.family.input.num_extra)
   assert set(out) == set(encoder.about.layers)
-  assert encoder.about.layers == ("layer_0", "layer_1", "layer_2", "output")
+  usual = ("layer_0", "layer_1", "layer_2", "output")
+  assert encoder.about.layers == (*usual, *encoder.about.family.more_layers)
   for layer in encoder.about.layers:
     tokens, width = out[layer], encoder.about.width
     assert tokens.grid.shape == (BATCH, 1, *grid, width)
@@ -138,9 +139,10 @@ def test_layers_that_nobody_reads_are_not_computed(encoder, params, clips):
   assert last - second > 0.4 * (last - first)
 
 
-def test_frames_beyond_whole_patches_do_not_count(name, encoder, params, clips):
+def test_frames_beyond_whole_patches_do_not_count(encoder, params, clips):
   run = jax.jit(lambda x: encoder.apply(params, x, ("output",)))
-  used = encoder.about.num_patches(FRAMES)[0] * (4 if name == "dasheng" else 16)
+  about = encoder.about
+  used = about.num_patches(FRAMES)[0] * about.patch_frames
   assert used < FRAMES
   one, other = run(clips[0]), run(clips[0].at[:, used:].set(9.0))
   np.testing.assert_array_equal(one["output"].grid, other["output"].grid)
