@@ -132,12 +132,15 @@ class Input(NamedTuple):
     patch: frames and bands of a patch.
     num_extra: tokens before those of the patches, the first is CLS; 0 or 1.
     max_frames: settings to the longest input; None if there is no such.
+    sample_rate: of the recordings that it learned from, Hz; None where it
+      takes any.
   """
 
   num_mels: int
   patch: tuple[int, int]
   num_extra: int = 0
   max_frames: Callable[[Settings], int] | None = None
+  sample_rate: int | None = 16_000
 
 
 class Family(NamedTuple):

@@ -1,4 +1,4 @@
-"""Settings that would change nothing are refused, not obeyed in silence."""
+"""Settings that would do nothing, or not what they say, are refused."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -62,3 +62,29 @@ def check_run(config: Mapping[str, Any], branches: encode.Branches) -> None:
       f"config: precision: found {config['precision']!r}, but no encoder with"
       f" published weights, which it is for; expected {_FULL!r}."
     )
+
+
+def check_rate(rate: int, branches: encode.Branches) -> None:
+  """Refuses a sample rate that front ends or encoders are not made for.
+
+  Their windows and bands are numbers of samples: at another rate they would
+  be of another length and pitch, and nobody would be told.
+
+  Args:
+    rate: sample rate of the run, Hz.
+    branches: by name.
+
+  Raises:
+    InputError: for another rate than one of them has.
+  """
+  for name, branch in branches.items():
+    own = {"frontend": branch.front.frontend.sample_rate}
+    if branch.encoder.scope == "file":
+      own["encoder"] = branch.encoder.about.family.input.sample_rate
+    for stage, wanted in own.items():
+      if wanted not in (None, rate):
+        raise errors.InputError(
+          f"config: sample_rate: found {rate} Hz, expected {wanted} Hz, which"
+          f" the {stage} of branch {name} is made for (recordings of any rate"
+          " are resampled to it)."
+        )

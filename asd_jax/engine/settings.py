@@ -181,6 +181,11 @@ def prepared(config: Mapping[str, Any]) -> dict[str, Any]:
     InputError: for an unknown, missing or impossible setting.
   """
   config = with_selections(completed(config))
+  rate = config["sample_rate"]
+  config["branches"] = {
+    n: {**b, "frontend": stages.at_rate(b["frontend"], rate)}
+    for n, b in config["branches"].items()
+  }
   check(config)
   return config
 
@@ -250,6 +255,7 @@ def check(config: Mapping[str, Any]) -> None:
   submission.check_label(config["submission"]["label"])
   system = system_lib.build(config)
   effects.check_run(config, system.branches)
+  effects.check_rate(config[stages.RATE], system.branches)
   _check_threshold(config, system)
 
 

@@ -64,6 +64,8 @@ NESTED = {"denoiser": denoise.DENOISERS}
 CHOSEN = ("layer", "checkpoint")
 OTHER_KEYS = ("channels", "wrappers", "reference", "weight", "when")
 REFERENCES = ("loo", "in_sample")
+# The setting of a front end that can follow the recordings' rate.
+RATE = "sample_rate"
 # Machines that a branch is for.
 WHEN = ("always", "attributes", "no_attributes")
 # The plain choice at every stage, for what a config or an old detector leaves
@@ -162,6 +164,42 @@ def _own(fn: Callable, where: str) -> Callable:
   return call
 
 
+def _named(
+  stage: str, name: Any, table: Mapping[str, Callable]
+) -> tuple[Callable, dict[str, inspect.Parameter]]:
+  """The function of a name, and its settings."""
+  if isinstance(name, str) and ":" in name:
+    fn = _imported(stage, name)
+  elif name in table:
+    fn = table[name]
+  else:
+    raise errors.InputError(
+      f"config: {stage}: found {name!r}, expected one of {sorted(table)}."
+    )
+  # Keyword-only ones are settings; the rest is data that the engine gives.
+  parameters = inspect.signature(fn, eval_str=True).parameters.values()
+  return fn, {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def at_rate(frontend: Mapping[str, Any], rate: int) -> dict[str, Any]:
+  """Settings of a front end that follows the sample rate of a run, if it can.
+
+  Args:
+    frontend: settings; one that gives its own rate keeps it.
+    rate: sample rate of the run, Hz.
+
+  Returns:
+    Settings. At the rate that the front end has by default they stay as they
+    are, so that they name the same results as ever.
+
+  Raises:
+    InputError: if there is no such front end.
+  """
+  _, known = _named("frontend", frontend.get("name"), TABLES["frontend"])
+  follows = RATE in known and known[RATE].default != rate
+  return {RATE: rate, **frontend} if follows else dict(frontend)
+
+
 def resolve(
   stage: str, spec: Mapping[str, Any], table: Mapping[str, Callable]
 ) -> tuple[Callable, dict[str, float]]:
@@ -184,20 +222,7 @@ def resolve(
   """
   kwargs = dict(spec)
   name = kwargs.pop("name", None)
-  if isinstance(name, str) and ":" in name:
-    fn = _imported(stage, name)
-  elif name in table:
-    fn = table[name]
-  else:
-    raise errors.InputError(
-      f"config: {stage}: found {name!r}, expected one of {sorted(table)}."
-    )
-  # Keyword-only ones are settings; the rest is data that the engine gives.
-  known = {
-    p.name: p
-    for p in inspect.signature(fn, eval_str=True).parameters.values()
-    if p.kind is p.KEYWORD_ONLY
-  }
+  fn, known = _named(stage, name, table)
   if extra := sorted(kwargs.keys() - known.keys()):
     raise errors.InputError(
       f"config: {stage} {name}: found {extra}, expected some of"

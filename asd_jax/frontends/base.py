@@ -47,6 +47,8 @@ class Frontend(NamedTuple):
     num_channels: channels that it needs: 1, or 2 (near and far), of which it
       makes one.
     framing: of a denoiser, the spectra that it was published with.
+    sample_rate: of the waveforms that it is made for, Hz; None where it counts
+      in samples only and takes any.
   """
 
   measure: Callable[[Array], Tree] | None
@@ -57,6 +59,7 @@ class Frontend(NamedTuple):
   min_samples: Callable[[int], int] = _same
   num_channels: int = 1
   framing: Framing = Framing()
+  sample_rate: int | None = None
 
 
 class Augment(NamedTuple):

@@ -276,6 +276,7 @@ def dif(
     lambda num: 1,
     lambda num: min_samples(**sizes),
     2,
+    sample_rate=sample_rate,
   )
 
 

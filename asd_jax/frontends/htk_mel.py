@@ -64,7 +64,9 @@ def dasheng_mel(*, num_samples: int | None = None) -> Frontend:
     shortest = max(_FFT // 2 + 1, (num - 1) * _HOP)
     return shortest if num_samples is None else 1
 
-  return Frontend(None, None, apply, frames_of, min_samples, 1)
+  return Frontend(
+    None, None, apply, frames_of, min_samples, 1, sample_rate=_RATE
+  )
 
 
 FRONTENDS = {"dasheng_mel": dasheng_mel}

@@ -6,7 +6,7 @@ from asd_jax.frontends.base import Frontend
 from asd_jax.ops import filterbank, signal
 from asd_jax.typing import Array
 
-_FRAME, _HOP = 400, 160
+_FRAME, _HOP, _RATE = 400, 160, 16_000
 
 
 def fit_samples(wave: Array, num_samples: int | None) -> Array:
@@ -76,7 +76,9 @@ def eat_fbank(
     filled = 1 if num_frames else multiple * ((num - 1) // multiple) + 1
     return _samples_for(filled)
 
-  return Frontend(None, None, apply, frames_of, min_samples, 1)
+  return Frontend(
+    None, None, apply, frames_of, min_samples, 1, sample_rate=_RATE
+  )
 
 
 def beats_fbank(*, num_samples: int | None = None) -> Frontend:
@@ -101,6 +103,7 @@ def beats_fbank(*, num_samples: int | None = None) -> Frontend:
     lambda num: _whole_frames(num if num_samples is None else num_samples),
     lambda num: _samples_for(num) if num_samples is None else 1,
     1,
+    sample_rate=_RATE,
   )
 
 

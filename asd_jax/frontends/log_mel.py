@@ -77,6 +77,7 @@ def log_mel(
     # little.
     lambda num: max(fft_samples, (num - 1) * hop_samples),
     2 if denoiser else 1,
+    sample_rate=sample_rate,
   )
 
 

@@ -16,7 +16,7 @@ RUN = {
   "machines": "machines to score, comma-separated; all if empty",
   "output_dir": "folder for everything that a run leaves",
   "training_dir": "trained networks; output_dir/training if empty",
-  "sample_rate": "Hz; recordings of another rate are refused",
+  "sample_rate": "Hz; recordings of another rate are resampled to it",
   "batch_size": "clips computed at once",
   "checkpoints": "weights of each frozen encoder: file, folder or hub name",
   "weights_dir": "folder of weights that checkpoints does not name",

@@ -526,6 +526,43 @@ def test_a_precision_that_nothing_computes_in_is_refused():
     settings.prepared(config)
 
 
+def at_rate(frontend, rate, encoder="identity"):
+  config = load("plain_knn").to_dict()
+  branch = config["branches"]["log_mel"]
+  branch["frontend"] = frontend
+  branch["encoder"] = dict(name=encoder)
+  if encoder != "identity":
+    branch["encoder"]["size"] = "smoke"
+  return settings.prepared({**config, "sample_rate": rate})
+
+
+@pytest.mark.parametrize("name", ["eat_fbank", "beats_fbank", "dasheng_mel"])
+def test_a_sample_rate_that_a_front_end_is_not_made_for_is_refused(name):
+  frontend = dict(name=name)
+  assert at_rate(frontend, 16_000)["branches"]["log_mel"]["frontend"] == (
+    frontend
+  )
+  with pytest.raises(ValueError, match="sample_rate") as error:
+    at_rate(frontend, 32_000)
+  told = str(error.value)
+  assert told.startswith("config: sample_rate: found 32000 Hz, expected 16000")
+  assert "frontend of branch log_mel" in told
+  assert "\n" not in told
+
+
+def test_front_ends_with_a_rate_follow_that_of_the_run():
+  for rate in (16_000, 48_000):
+    front = at_rate(dict(name="log_mel"), rate)["branches"]["log_mel"]
+    # As ever at 16 kHz, so that what was kept is found.
+    want = {} if rate == 16_000 else {"sample_rate": rate}
+    assert front["frontend"] == dict(name="log_mel") | want
+  with pytest.raises(ValueError, match="found 48000 Hz, expected 8000 Hz"):
+    at_rate(dict(name="log_mel", sample_rate=8000), 48_000)
+  # Bands that fit an encoder, of recordings that it did not learn from.
+  with pytest.raises(ValueError, match="16000 Hz, which the encoder of branch"):
+    at_rate(dict(name="log_mel", num_mels=64), 8000, encoder="dasheng")
+
+
 def test_a_bad_fusion_or_an_empty_system_is_refused():
   config = load("plain_knn").to_dict()
   with pytest.raises(ValueError, match="weighted_mean"):

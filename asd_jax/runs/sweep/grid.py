@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.engine import stages
+from asd_jax.engine import effects, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.runs.sweep.axis import Axis
 from asd_jax.typing import Scalar
@@ -289,7 +289,8 @@ def structures(config: Config, axes: Sequence[Axis]) -> list[Structure]:
       raise unknown_key(axis.key, config)
   # Built here, so that an impossible value is refused before hours of work.
   for found in out.values():
-    system_lib.build(found.config)
+    built = system_lib.build(found.config)
+    effects.check_rate(found.config["sample_rate"], built.branches)
   total = sum(s.num_points for s in out.values())
   if total > MAX_POINTS:
     raise errors.InputError(
