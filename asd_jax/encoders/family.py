@@ -6,7 +6,6 @@ encoders of any size (`make`), parameters of official files (`port`), and all
 that is said about either.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -134,6 +133,9 @@ class Input(NamedTuple):
     max_frames: settings to the longest input; None if there is no such.
     sample_rate: of the recordings that it learned from, Hz; None where it
       takes any.
+    min_frames: the fewest frames that it takes; those of a patch if 0.
+    grid: settings and frames to patches over time and over frequency; None
+      where whole patches count and nothing else.
   """
 
   num_mels: int
@@ -141,6 +143,8 @@ class Input(NamedTuple):
   num_extra: int = 0
   max_frames: Callable[[Settings], int] | None = None
   sample_rate: int | None = 16_000
+  min_frames: int = 0
+  grid: Callable[[Settings, int], tuple[int, int]] | None = None
 
 
 class Family(NamedTuple):
@@ -162,8 +166,11 @@ class Family(NamedTuple):
     sources: of several with one size, the first is what a system means that
       names no file.
     tells_heads: whether weights tell the number of heads.
-    more_layers: names of what the network returns beside the usual layers.
-    check: raises InputError for settings that do not fit each other.
+    check: raises InputError for settings that do not fit each other, and for
+      unknown words; numbers are positive then.
+    more_layers: settings to the names of further layers, such as the final
+      norm of what leaves each block. One of a single row is a vector of the
+      clip.
   """
 
   name: str
@@ -176,8 +183,8 @@ class Family(NamedTuple):
   sizes_from: Callable[[Mapping[str, np.ndarray], Settings], dict[str, Any]]
   sources: tuple[Source, ...] = ()
   tells_heads: bool = False
-  more_layers: Layers = ()
   check: Callable[[Settings], None] = lambda settings: None
+  more_layers: Callable[[Settings], Layers] = lambda settings: ()
 
   def __call__(
     self, *, size: str | Settings = "base", dtype: str = "float32"
@@ -214,10 +221,10 @@ class Published(NamedTuple):
     settings: sizes of the network, all of them.
     layers: names of the token sequences, in order: `layer_0` enters the first
       block, `layer_i` leaves the i-th, `output` is what the network returns;
-      then those of the family's own.
+      then those of `Family.more_layers`.
     width: D.
     num_mels: bands M of the input.
-    patch_frames: frames of a patch, the fewest that it takes.
+    patch_frames: the fewest frames that it takes, mostly those of a patch.
     num_patches: `frames -> (T, F)`; raises InputError for an input that is too
       short or too long. Call it on the host, before `apply`.
     shapes: shape of every parameter by its place, such as
@@ -250,20 +257,22 @@ def make(
   Raises:
     InputError: for settings that are missing, unknown or do not fit.
   """
-  _check_settings(family, settings)
+  network, some = family.network, next(iter(family.sizes.values()))
+  sizes.check_settings(family.title, settings, network=network, some=some)
+  family.check(settings)
   if dtype not in DTYPES:
     raise errors.InputError(
       f"found dtype {dtype!r}, expected one of {[*DTYPES]}."
     )
-  module = family.network(**settings, dtype=DTYPES[dtype])
+  module = network(**settings, dtype=DTYPES[dtype])
   blocks = [f"layer_{i}" for i in range(settings["depth"] + 1)]
   about = Published(
     family=family,
     settings=dict(settings),
-    layers=(*blocks, "output", *family.more_layers),
+    layers=(*blocks, "output", *family.more_layers(settings)),
     width=settings["width"],
     num_mels=family.input.num_mels,
-    patch_frames=family.input.patch[0],
+    patch_frames=family.input.min_frames or family.input.patch[0],
     num_patches=lambda num: _num_patches(family, settings, num),
     # Tracing a large network takes a second: only who needs it pays.
     shapes=lambda: _shapes(family, module),
@@ -293,12 +302,16 @@ def _apply_of(module: nn.Module, about: Published) -> Apply:
     # Accelerators round the inputs of a float32 product unless told not to.
     with jax.default_matmul_precision("highest" if exact else "default"):
       out: Tree = module.apply({"params": params}, x)
-    return {
-      n: Tokens(out[n][extra:].reshape(shape), out[n][0] if extra else None)
-      for n in layers
-    }
+    return {n: _tokens(out[n], shape, extra) for n in layers}
 
   return apply
+
+
+def _tokens(rows: Array, shape: tuple[int, ...], extra: int) -> Tokens:
+  """Tokens of `[extra + T * F, D]` rows; a single row is a vector."""
+  if len(rows) == 1:
+    return Tokens(rows[None])  # [1, 1, D]
+  return Tokens(rows[extra:].reshape(shape), rows[0] if extra else None)
 
 
 def _shortest(family: Family) -> Array:
@@ -319,43 +332,23 @@ def _num_patches(
 ) -> tuple[int, int]:
   """Patches over time and over frequency; refuses too short and too long.
 
-  Frames beyond whole patches do not count.
+  Frames beyond whole patches do not count unless the family says how they do.
   """
   (rows, columns), longest = family.input.patch, family.input.max_frames
-  if num_frames < rows:
+  least = family.input.min_frames or rows
+  if num_frames < least:
     raise errors.InputError(
-      f"{family.title}: found {num_frames} frames, expected {rows} or more (one"
-      " patch)."
+      f"{family.title}: found {num_frames} frames, expected {least} or more"
+      " (one patch)."
     )
   if longest is not None and num_frames // rows * rows > longest(settings):
     raise errors.InputError(
       f"{family.title}: found {num_frames} frames, expected at most"
       f" {longest(settings)} (the position table)."
     )
+  if family.input.grid is not None:
+    return family.input.grid(settings, num_frames)
   return num_frames // rows, family.input.num_mels // columns
-
-
-def _check_settings(family: Family, settings: Settings) -> None:
-  """Refuses settings that are missing, unknown, or do not fit."""
-  # What stands before `dtype` is told by a file; the rest is how it is run.
-  known = [f.name for f in dataclasses.fields(family.network)]
-  known = known[: known.index("dtype")]
-  missing = [k for k in known if k not in settings]
-  unknown = [k for k in settings if k not in known]
-  if missing or unknown:
-    raise errors.InputError(
-      f"{family.title}: settings of the network: missing {missing}, unknown"
-      f" {unknown}; expected {known}."
-    )
-  odd = {k: v for k, v in settings.items() if type(v) is not int or v < 1}
-  odd.pop("num_heads", None)  # its own check says why it may be missing
-  if odd:
-    raise errors.InputError(
-      f"{family.title}: settings of the network: found {odd}, expected positive"
-      " integers."
-    )
-  sizes.check_heads(family.title, settings)
-  family.check(settings)
 
 
 def port(

@@ -371,9 +371,11 @@ def _check(
 ) -> None:
   """Raises if the settings that were found are not the encoder's.
 
-  No weight tells the number of heads, so a guess of it does not count.
+  No weight tells the number of heads, so a guess of it does not count; what is
+  None is told by nothing.
   """
   want = encoder.about.settings
+  found = {k: want.get(k) if v is None else v for k, v in found.items()}
   # Only the number that the config gives is left then.
   if not told:
     found = {**found, "num_heads": want["num_heads"]}

@@ -43,6 +43,8 @@ class Names(NamedTuple):
     ignore: patterns of names that features do not need.
     refuse: (pattern, what such a file is).
     tied: (pattern of copies, name of the one that is kept).
+    absent: (name of a weight that some published files lack, the numbers that
+      the published code takes then).
   """
 
   mark: str
@@ -51,6 +53,7 @@ class Names(NamedTuple):
   ignore: tuple[str, ...] = ()
   refuse: tuple[tuple[str, str], ...] = ()
   tied: tuple[tuple[str, str], ...] = ()
+  absent: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
 class Rule(NamedTuple):
@@ -142,7 +145,7 @@ def official(
     looks: what else it may be, see `identify`.
 
   Returns:
-    Arrays by official name; of tied copies one.
+    Arrays by official name; of tied copies one; numbers of `absent` ones.
 
   Raises:
     InputError: it is another model, an entry that is needed is no tensor, two
@@ -180,6 +183,8 @@ def official(
     if new[name] in found:
       raise errors.InputError(f"found {new[name]} twice, expected it once.")
     found[new[name]] = value
+  for name, numbers in known.absent:
+    found.setdefault(name, np.array(numbers, np.float32))
   return _untied(found, known.tied)
 
 

@@ -6,6 +6,7 @@ of them. So a size is read off the weights where it can be, then off the
 configuration, then taken from the published sizes.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -107,3 +108,39 @@ def check_heads(title: str, settings: Mapping[str, Any]) -> None:
       f"{title}: found {heads!r} heads for the width {width}, expected a"
       " divisor of it (no weight tells it; give num_heads)."
     )
+
+
+def check_settings(
+  title: str, settings: Mapping[str, Any], *, network: type, some: Mapping
+) -> None:
+  """Checks that settings are those of a network, with numbers that can be.
+
+  Args:
+    title: of the family, for messages.
+    settings: with `width` and `num_heads`.
+    network: its fields before `dtype` are the settings.
+    some: settings of one size. Where those are words, values are not looked at.
+
+  Raises:
+    InputError: if some are missing or unknown, or a number is not positive.
+  """
+  # What stands before `dtype` is told by a file; the rest is how it is run.
+  known = [f.name for f in dataclasses.fields(network)]
+  known = known[: known.index("dtype")]
+  missing = [k for k in known if k not in settings]
+  unknown = [k for k in settings if k not in known]
+  if missing or unknown:
+    raise errors.InputError(
+      f"{title}: settings of the network: missing {missing}, unknown"
+      f" {unknown}; expected {known}."
+    )
+  odd = {k: v for k, v in settings.items() if type(v) is not int or v < 1}
+  # The check of the heads says why their number may be missing.
+  for name in ("num_heads", *(k for k, v in some.items() if type(v) is str)):
+    odd.pop(name, None)
+  if odd:
+    raise errors.InputError(
+      f"{title}: settings of the network: found {odd}, expected positive"
+      " integers."
+    )
+  check_heads(title, settings)

@@ -92,7 +92,10 @@ def test_every_layer_is_a_grid_of_tokens(encoder, params, clips):
   has_cls = bool(encoder.about.family.input.num_extra)
   assert set(out) == set(encoder.about.layers)
   usual = ("layer_0", "layer_1", "layer_2", "output")
-  assert encoder.about.layers == (*usual, *encoder.about.family.more_layers)
+  assert encoder.about.layers == (
+    *usual,
+    *encoder.about.family.more_layers(encoder.about.settings),
+  )
   for layer in encoder.about.layers:
     tokens, width = out[layer], encoder.about.width
     assert tokens.grid.shape == (BATCH, 1, *grid, width)
