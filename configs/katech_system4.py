@@ -12,15 +12,13 @@ python scripts/evaluate.py --config=configs/katech_system4.py
   --config.selection=members.json --config.data_dir=DIR --config.output_dir=OUT
 """
 
-from configs import common
+from configs import common, published
 
 
 def get_config(arg=""):
   """Builds the config; `arg="smoke"` shrinks it."""
   c = common.katech("katech_system4", arg)
-  c.published = dict(
-    development=0.6534, evaluation=0.0, source="[KATECH26]", num_members=10
-  )
+  c.published = published.of("katech_system4", num_members=10)
   c.branches = dict(
     ada_sub=common.katech_branch("ada_sub", arg),
     ref_sub=common.katech_branch("ref_sub", arg),

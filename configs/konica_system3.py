@@ -9,7 +9,7 @@ Run: python scripts/evaluate.py --config=configs/konica_system3.py
   --config.output_dir=OUT
 """
 
-from configs import common, konica_system4
+from configs import common, konica_system4, published
 
 # The two nearest clips but one lower the score where the bank is sparse.
 NEIGHBOURS = dict(
@@ -21,9 +21,7 @@ def get_config(arg=""):
   """Builds the config; `arg="smoke"` shrinks it."""
   c = common.run("konica_system3", arg)
   c.batch_size = 4
-  c.published = dict(
-    development=0.6234, evaluation=0.0, source="[KonicaMinolta26]"
-  )
+  c.published = published.of("konica_system3")
   eat = common.add_encoder(c, "eat", size="large", arg=arg)
   c.branches = dict(
     dif=konica_system4.dif_branch(

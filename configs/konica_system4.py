@@ -15,15 +15,13 @@ python scripts/evaluate.py --config=configs/konica_system4.py
   --config.output_dir=OUT
 """
 
-from configs import common
+from configs import common, published
 
 
 def get_config(arg=""):
   """Builds the config; `arg="smoke"` shrinks it."""
   c = common.run("konica_system4", arg)
-  c.published = dict(
-    development=0.6215, evaluation=0.0, source="[KonicaMinolta26]"
-  )
+  c.published = published.of("konica_system4")
   c.branches = dict(dif=dif_branch())
   return c
 

@@ -7,13 +7,13 @@ Run: python scripts/evaluate.py --config=configs/ludo_system3.py
   --config.output_dir=OUT
 """
 
-from configs import common
+from configs import common, published
 
 
 def get_config(arg=""):
   """Builds the config; `arg="smoke"` shrinks it."""
   c = common.ludo("ludo_system3", arg)
-  c.published = dict(development=0.6241, evaluation=0.0, source="[LUDO26]")
+  c.published = published.of("ludo_system3")
   sslam = common.add_encoder(c, "sslam", arg=arg)
   c.branches = dict(
     sslam=common.ludo_branch("sslam", sslam("output"), prototypes=False)

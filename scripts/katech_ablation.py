@@ -49,7 +49,7 @@ def settings(rung: str) -> dict:
 
 def run(arguments: Sequence[str]) -> None:
   """Runs the rungs and prints the table."""
-  from configs import common, katech_ablation, katech_table4
+  from configs import common, katech_ablation, katech_table4, published
 
   ladder = katech_ablation.LADDER
   unknown = sorted(set(_RUNGS.value) - set(ladder))
@@ -76,13 +76,12 @@ def run(arguments: Sequence[str]) -> None:
     with progress.Progress() as bars:
       found[rung] = evaluate.run(config, progress=bars)
   if _TABLE.value:
-    known = katech_table4.MACHINES, katech_table4.ENSEMBLES
-    print("\n".join(tables.by_machine(*known, found)))
+    known = published.FACTS, published.KATECH_ORACLE / 100
+    print("\n".join(tables.by_machine(found, *known)))
     return
-  fan = katech_ablation.FAN
   print(tables.heads())
   for rung, results in found.items():
-    print(tables.row(ladder[rung], fan.get(rung, (0.0, 0.0)), results))
+    print(tables.row(ladder[rung][0], results))
 
 
 if __name__ == "__main__":

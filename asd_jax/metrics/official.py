@@ -16,6 +16,8 @@ from asd_jax.metrics import device
 MAX_FPR = device.MAX_FPR
 EPS = device.EPS
 RANKED = ("auc_source", "auc_target", "pauc")
+# AUCs of a domain as some reports give them, against its own anomalies alone.
+SAME_DOMAIN = ("auc_source_same", "auc_target_same")
 DECISION_METRICS = ("precision", "recall", "f1")
 _SUFFIXES = ("_source", "_target")
 
@@ -84,6 +86,7 @@ def _decision_metrics(
 def _unknown(has_decisions: bool) -> dict[str, float | None]:
   """All metrics as None."""
   names = [f"{m}{d}" for m in ("auc", "pauc") for d in ("", *_SUFFIXES)]
+  names += SAME_DOMAIN
   if has_decisions:
     names += [f"{m}{d}" for m in DECISION_METRICS for d in _SUFFIXES]
   return dict.fromkeys(names)
@@ -107,10 +110,11 @@ def clip_metrics(
   Returns:
     Fractions by name: `auc` and `pauc` (all clips), `auc_source`,
     `auc_target` (normal clips of the domain, anomalies of both; ranked, with
-    `pauc`), `pauc_source`, `pauc_target` (normal clips and anomalies of the
-    domain; not ranked) and, with decisions, `precision_`, `recall_`, `f1_` of
-    each domain (clips of the domain only). None where labels, domains, or the
-    normal or anomalous clips of the domain are missing.
+    `pauc`), `pauc_source`, `pauc_target`, `auc_source_same`,
+    `auc_target_same` (normal clips and anomalies of the domain; not ranked)
+    and, with decisions, `precision_`, `recall_`, `f1_` of each domain (clips of
+    the domain only). None where labels, domains, or the normal or anomalous
+    clips of the domain are missing.
 
   Raises:
     InputError: unequal lengths, scores not finite, flags other than 0 and 1.
@@ -131,6 +135,7 @@ def clip_metrics(
   # The AUC of a domain takes the anomalies of both, the others its own.
   for suffix, inside in zip(_SUFFIXES, (~target, target), strict=True):
     out[f"auc{suffix}"] = _area(score, anomaly, inside | anomaly)
+    out[f"auc{suffix}_same"] = _area(score, anomaly, inside)
     out[f"pauc{suffix}"] = _area(score, anomaly, inside, MAX_FPR)
     if decided is not None:
       values = _decision_metrics(decided[inside], anomaly[inside])

@@ -108,7 +108,7 @@ def total(entries: Entries, gaps: Mapping[str, Sequence[Gap]]) -> Total:
 
 
 def machine(sections: Sequence[official.Metrics]) -> dict[str, float | None]:
-  """Ranked values and score of a machine, None where a section lacks them.
+  """Values by domain and score of a machine, None where a section lacks them.
 
   Args:
     sections: metrics of its sections.
@@ -121,7 +121,7 @@ def machine(sections: Sequence[official.Metrics]) -> dict[str, float | None]:
     key: official.official_score([e[key] for e in sections])
     if all(e[key] is not None for e in sections)
     else None
-    for key in official.RANKED
+    for key in (*official.RANKED, *official.SAME_DOMAIN)
   }
   return {**values, "score": official.machine_score(sections)}
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asd_jax.metrics import official
-from asd_jax.report import record, text
+from asd_jax.report import published, record, text
 
 TITLE = "Machines"
 _KEYS = (*official.RANKED, "score")
@@ -32,7 +32,7 @@ def _row(
   entry: Mapping[str, Any],
   sections: Sequence[Mapping[str, Any]],
   keys: Sequence[str],
-  published: Mapping[str, Any],
+  known: Mapping[str, published.Pair],
 ) -> list[str]:
   """Cells of a machine or of one of its sections."""
   # Bootstrap and AUC of all clips exist for sections only.
@@ -41,9 +41,9 @@ def _row(
   source = {**entry, "auc": entry.get("auc", alone.get("auc"))}
   cells = [_value(source, k, interval) for k in keys]
   for i, key in enumerate(keys):
-    old, new = published.get(key), entry.get(key)
-    if old and new is not None:
-      cells[i] += text.difference(new - old)
+    pair = known.get(key)
+    if pair and pair.ours is not None:
+      cells[i] += text.difference(pair.ours - pair.published)
   return [head, *_decided(sections), *cells, str(entry["n_train"])]
 
 
@@ -69,11 +69,11 @@ def _keys_of(results: record.Results) -> list[str]:
 def _table(results: record.Results) -> str:
   """The table of machines, with a row for each section where there are many."""
   keys = _keys_of(results)
-  published = record.published_of(results).get("machines", {})
+  pairs = published.by_machine(results)
   rows = []
   for name, entry in results["machines"].items():
     parts = entry["sections"]
-    known = published.get(name, {})
+    known = pairs.get(name, {})
     rows.append(
       _row(text.escape(name), entry, list(parts.values()), keys, known)
     )
@@ -98,8 +98,10 @@ def _table(results: record.Results) -> str:
       " Below each value its 95&nbsp;% bootstrap interval over test clips,"
       " which leaves out how another training run would differ."
     )
-  if published:
-    caption += " Signed: difference to the published number, in points."
+  if any(p.ours is not None for m in pairs.values() for p in m.values()):
+    caption += " Signed: difference to the published number, in points"
+    what = published.about(published.known(results))
+    caption += f"; both are {text.escape(what)}." if what else "."
   return text.table(caption, columns, rows, name="machine-table", foot=foot)
 
 

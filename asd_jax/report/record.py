@@ -25,7 +25,7 @@ EVALUATION = frozenset((
   "ToyDrone", "ToothBrush", "SewingMachine", "BlowerDustCollector", "Sander",
 ))  # fmt: skip
 CHALLENGE_SETS = {"development": DEVELOPMENT, "evaluation": EVALUATION}
-_CHALLENGE_TRAIN = 1000
+CHALLENGE_TRAIN = 1000
 
 
 class Decision(NamedTuple):
@@ -270,41 +270,3 @@ def has_labels(results: Results) -> bool:
   return any(e["auc"] is not None for e in entries_of(results)) or any(
     e["measured"] for e in entries_of(results)
   )
-
-
-def published_of(results: Results) -> Mapping[str, Any]:
-  """Published numbers of the challenge's machines that the run is made of.
-
-  Args:
-    results: content of results.json.
-
-  Returns:
-    Name to number, and the source; empty for other machines, whose numbers
-    nobody could compare with them.
-  """
-  machines = results["machines"]
-  # Other sets, synthetic ones too, have machines of the same names.
-  known = all(e["n_train"] == _CHALLENGE_TRAIN for e in machines.values())
-  sets = [k for k, v in CHALLENGE_SETS.items() if v >= set(machines)]
-  if not machines or not known or not sets:
-    return {}
-  # None where the config has no such block; 0.0 stands for unknown.
-  given = results.get("published") or {}
-  others = set(CHALLENGE_SETS) - set(sets)
-  return {k: v for k, v in given.items() if v and k not in others}
-
-
-def published_score(results: Results) -> tuple[str, float] | None:
-  """The published score that a run's own can be compared with.
-
-  Args:
-    results: content of results.json.
-
-  Returns:
-    Set and fraction; None unless the run has every machine of the set.
-  """
-  known = published_of(results)
-  for name, wanted in CHALLENGE_SETS.items():
-    if name in known and wanted == set(results["machines"]):
-      return name, known[name]
-  return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from asd_jax.report import figures, record, text
+from asd_jax.report import published as published_numbers
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -263,9 +264,10 @@ def _rows(
   results: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Row], list[str]]:
   """Rows to draw, and machines without any score of a seed."""
-  _, published = record.published_score(results) or ("", None)
+  _, known = published_numbers.total(results) or ("", None)
   scores = [s["official_score"] for s in runs]
-  rows = [Row(ALL, scores, results["official_score"], published)]
+  total = known.published if known else None
+  rows = [Row(ALL, scores, results["official_score"], total)]
   without = []
   for name, entry in results["machines"].items():
     found = [s["machines"].get(name, {}).get("score") for s in runs]
@@ -297,7 +299,9 @@ def _table(rows: Sequence[Row], seeds: Sequence[Any]) -> str:
   return text.table(caption, columns, cells, name="seed-table")
 
 
-def _caption(rows: Sequence[Row], left_out: int, without: Sequence[str]) -> str:
+def _caption(
+  rows: Sequence[Row], left_out: int, without: Sequence[str], what: str
+) -> str:
   caption = (
     "Circle: one seed. Line and band: mean and one standard deviation each"
     " way. Diamond: the ensemble, which is the score of the system's fused"
@@ -305,8 +309,8 @@ def _caption(rows: Sequence[Row], left_out: int, without: Sequence[str]) -> str:
   )
   if rows[0].published is not None:
     caption += (
-      f" Dotted: published ({100 * rows[0].published:.2f}), on the challenge's"
-      " recordings."
+      f" Dotted: published ({100 * rows[0].published:.2f}){what}, on the"
+      " challenge's recordings."
     )
   if left_out > 0:
     caption += f" {left_out} more machines are in the table."
@@ -338,7 +342,9 @@ def section(run: record.Run) -> str:
     )
   rows, without = _rows(results, runs)
   shown = rows[: MAX_SHOWN + 1]
-  caption = _caption(rows, len(rows) - len(shown), without)
+  what = published_numbers.about(published_numbers.known(results))
+  what = f", {text.escape(what)}" if what else ""
+  caption = _caption(rows, len(rows) - len(shown), without, what)
   table = _table(rows, [seed_name(s) for s in runs])
   return (
     f"{start}<p>{EXPLAINED}</p>\n<figure>{dots(shown)}"

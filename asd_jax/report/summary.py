@@ -1,9 +1,10 @@
 """The numbers that matter most, as tiles at the head of the page."""
 
 import math
+from typing import Any
 
 from asd_jax.metrics import total
-from asd_jax.report import record, text, words
+from asd_jax.report import published, record, text, words
 
 _MAX_NAMED = 3
 
@@ -47,22 +48,36 @@ def _score_tile(results: record.Results) -> str:
   )
 
 
+def _gap(found: tuple[str, published.Pair] | None, known: Any) -> str:
+  """The difference to a published score, of what that is too."""
+  if found is None:
+    return ""
+  _, pair = found
+  if pair.ours is None:
+    return f" No difference: {text.escape(pair.why)}." if pair.why else ""
+  gap = text.difference(pair.ours - pair.published)
+  # The tile beside this one is the ensemble.
+  if published.measure_of(known) in (published.UNSAID, published.ENSEMBLE):
+    return f" This run: {gap} points."
+  return f" This run: {text.percent(pair.ours)}, {gap} points."
+
+
 def _published_tile(results: record.Results) -> str:
-  known = record.published_of(results)
+  known = published.known(results)
   # A config may know one of the two sets only.
   sets = [k for k in record.CHALLENGE_SETS if k in known]
   if not sets:
     return ""
   big = " / ".join(text.percent(known[k]) for k in sets)
-  score, gap = results["official_score"], ""
-  whole = record.published_score(results)
-  if score is not None and whole:
-    gap = f" This run: {text.difference(score - whole[1])} points."
+  gap = _gap(published.total(results), known)
   source = f" {text.escape(known['source'])}" if "source" in known else ""
+  about = published.about(known)
+  what = f", {text.escape(about)}" if about else ""
   return _tile(
     big,
-    f"published, all machines of the {' / '.join(sets)} set{source}: not"
-    f" comparable unless this run used the challenge's recordings.{gap}",
+    f"published, all machines of the {' / '.join(sets)} set{source}{what}:"
+    " not comparable unless this run used the challenge's recordings."
+    f"{gap}",
   )
 
 

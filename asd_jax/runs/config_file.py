@@ -18,6 +18,8 @@ from ml_collections import config_dict
 
 from asd_jax import errors
 
+# What stands beside the configs and is none.
+_NO_CONFIGS = ("__init__", "common", "published")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -61,7 +63,7 @@ def names() -> list[str]:
     Them, sorted.
   """
   found = (p.stem for p in data_folder("configs").glob("*.py"))
-  return sorted(n for n in found if n not in ("__init__", "common"))
+  return sorted(n for n in found if n not in _NO_CONFIGS)
 
 
 def locate(text: str) -> str:

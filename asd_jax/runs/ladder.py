@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asd_jax.metrics import official, uncertainty
+from asd_jax.report import published
 
 Results = Mapping[str, Any]
 _WIDTH = 18
@@ -35,28 +36,28 @@ def _summary(values: Sequence[float | None]) -> tuple[float | None, ...]:
   return found["mean"], found["std"]
 
 
-def row(rung: Sequence[Any], fan: Sequence[float], found: Results) -> str:
+def row(title: str, found: Results) -> str:
   """One rung of tables 1 and 2.
 
   Args:
-    rung: title, denoisers, by domain, then published mean, deviation and
-      ensemble; 0.0 where there is none.
-    fan: published mean and deviation on the fan alone.
-    found: content of results.json.
+    title: of the rung.
+    found: content of results.json, with what is published of the rung.
 
   Returns:
     A line in percent, under `LADDER_HEADS` and `FAN_HEADS`.
   """
-  title, _, _, mean, std, ensemble = rung
-  seeds = found["per_seed"]
+  seeds, known = found["per_seed"], found["published"]
+  runs = known.get("runs", {})
+  fan = runs.get("machines", {}).get(FAN, {})
+  is_ensemble = published.measure_of(known) == published.ENSEMBLE
   on_fan = [s["machines"].get(FAN, {}).get("score") for s in seeds]
   cells = [
     _spread(*_summary([s["official_score"] for s in seeds])),
-    _spread(mean, std),
+    _spread(runs.get("score"), runs.get("std")),
     _percent(found["official_score"]),
-    _percent(ensemble),
+    _percent(known["development"] if is_ensemble else None),
     _spread(*_summary(on_fan)),
-    _spread(*fan),
+    _spread(fan.get("score"), fan.get("std")),
   ]
   return _line(title, cells)
 
@@ -74,39 +75,43 @@ def _oracle(columns: Sequence[Sequence[float | None]]) -> float | None:
 
 
 def by_machine(
-  published: Mapping[str, Sequence[float]],
-  ensembles: Mapping[str, float],
   found: Mapping[str, Results],
+  facts: Mapping[str, Mapping[str, float]],
+  oracle: float,
 ) -> list[str]:
   """Table 4: noise transfer and two front ends, machine by machine.
 
   Args:
-    published: machine to G and the scores of the columns.
-    ensembles: over all machines: the columns in their order, `label_oracle`.
-    found: column to content of results.json, in that order.
+    found: column to content of results.json, with what is published of it.
+    facts: machine to what is published of its recordings.
+    oracle: published score of the better column of each machine.
 
   Returns:
     Lines: G as a ratio, scores in percent; last, the better column of each
     machine, which is chosen by labels.
   """
   names = list(found)
-  machines = list(next(iter(found.values()))["machines"])
+  machines = list(found[names[0]]["machines"])
   titles = [t for n in ("G", *names) for t in (n, "published")]
   lines = [_line("machine", titles)]
+  for machine in machines:
+    (transfer,) = found[names[0]]["machines"][machine][
+      "noise_transfer"
+    ].values()
+    old = facts.get(machine, {}).get("noise_transfer")
+    cells = [f"{transfer:.2f}", f"{old:.2f}" if old else "-"]
+    for result in found.values():
+      known = result["published"]["machines"].get(machine, {})
+      score = result["machines"][machine]["score"]
+      cells += [_percent(score), _percent(known.get("score"))]
+    lines.append(_line(machine, cells))
+  total = ["", ""]
+  for result in found.values():
+    known = result["published"]["development"]
+    total += [_percent(result["official_score"]), _percent(known)]
   columns = [
     [r["machines"][m]["score"] for m in machines] for r in found.values()
   ]
-  for i, machine in enumerate(machines):
-    old = published.get(machine, (0.0,) * (1 + len(names)))
-    transfers = found[names[0]]["machines"][machine]["noise_transfer"]
-    (transfer,) = transfers.values()
-    cells = [f"{transfer:.2f}", f"{old[0]:.2f}" if old[0] else "-"]
-    for column, score in zip(columns, old[1:], strict=True):
-      cells += [_percent(column[i]), _percent(score)]
-    lines.append(_line(machine, cells))
-  total = ["", ""]
-  for name, result in found.items():
-    total += [_percent(result["official_score"]), _percent(ensembles[name])]
-  best = [_percent(_oracle(columns)), _percent(ensembles["label_oracle"])]
+  best = [_percent(_oracle(columns)), _percent(oracle)]
   lines.append(_line("all", total))
   return [*lines, _line("label oracle (bound)", ["", "", *best])]

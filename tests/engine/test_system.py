@@ -17,7 +17,7 @@ from asd_jax.training import reconstruction
 CONFIGS = sorted(
   p
   for p in (Path(__file__).parents[2] / "configs").glob("*.py")
-  if p.stem not in ("__init__", "common")
+  if p.stem not in ("__init__", "common", "published")
 )
 
 

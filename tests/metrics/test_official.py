@@ -183,7 +183,7 @@ def test_order_of_clips_and_scale_of_scores_do_not_matter():
 def test_what_is_missing_is_none():
   score, is_anomaly, is_target = random_clips(np.random.default_rng(4))
   unlabelled = official.clip_metrics(score, None, is_target, decision=score > 0)
-  assert len(unlabelled) == 12
+  assert len(unlabelled) == 14
   assert set(unlabelled.values()) == {None}
   known = official.clip_metrics(score, is_anomaly, None)
   assert {k for k, v in known.items() if v is not None} == {"auc", "pauc"}
@@ -192,7 +192,8 @@ def test_what_is_missing_is_none():
   )
   missing = {k for k, v in no_target.items() if v is None}
   assert missing == {
-    f"{m}_target" for m in ("auc", "pauc", "precision", "recall", "f1")
+    *(f"{m}_target" for m in ("auc", "pauc", "precision", "recall", "f1")),
+    "auc_target_same",
   }
   normal = official.clip_metrics(score, np.zeros_like(is_anomaly), is_target)
   assert set(normal.values()) == {None}

@@ -8,7 +8,7 @@ import pytest
 
 from asd_jax.metrics import decisions, official
 from asd_jax.report import page as report_page
-from asd_jax.report import record, spectrogram, summary
+from asd_jax.report import published, record, spectrogram, summary
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 ODD = "<script>alert('ü')<i>\udcff\u202e\"&.wav"
@@ -327,10 +327,10 @@ def test_published_numbers_are_those_of_the_challenges_machines():
   assert f"{abs(gap):.2f}" in told
   assert "not comparable" in told
   results["machines"]["pump"] = results["machines"].pop("fan")
-  assert not record.published_of(results)
+  assert not published.known(results)
   del results["machines"]["pump"]
-  assert record.published_of(results)["development"] == 0.5766
-  assert record.published_score(results) is None
+  assert published.known(results)["development"] == 0.5766
+  assert published.total(results) is None
 
 
 @pytest.mark.slow
