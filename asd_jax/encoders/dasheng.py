@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -39,30 +38,13 @@ NAMES = rules.Names(
 RULES = (
   Rule(r"time_pos_embed", "time_positions"),
   Rule(r"freq_pos_embed", "band_position"),
-  Rule(r"init_bn\.1\.weight", "input_norm/scale"),
-  Rule(r"init_bn\.1\.bias", "input_norm/bias"),
+  *transformer.norm_rules(r"init_bn\.1", "input_norm"),
   Rule(r"init_bn\.1\.running_(mean|var)", r"input_norm/\1"),
   Rule(r"patch_embed\.proj\.weight", "patch_embed/kernel", "conv_2d"),
   Rule(r"patch_embed\.proj\.bias", "patch_embed/bias"),
   *transformer.BLOCK_RULES,
   *transformer.norm_rules("norm", "norm"),
 )
-
-
-class BandNorm(nn.Module):
-  """Batch norm of each band with the statistics of the pre-training data."""
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """Maps `[T, M]` to `[T, M]`."""
-    shape = (x.shape[-1],)
-    ones, zeros = nn.initializers.ones, nn.initializers.zeros
-    scale = self.param("scale", ones, shape)
-    shift = self.param("bias", zeros, shape)
-    mean = self.param("mean", zeros, shape)
-    var = self.param("var", ones, shape)
-    gain = scale * jax.lax.rsqrt(var + 1e-5)
-    return (x - mean[None]) * gain[None] + shift[None]
 
 
 class Dasheng(nn.Module):
@@ -99,7 +81,7 @@ class Dasheng(nn.Module):
     there are `normalised` `[frames, 64]` and `patch_embed` `[L, D]`. The last
     layer comes before the final norm, `output` after it.
     """
-    x = BandNorm(name="input_norm")(mel)
+    x = transformer.BandNorm(name="input_norm")(mel)
     out = {"normalised": x}
     patch = _PATCH[::-1]  # the official kernel has bands first
     embed = transformer.PatchEmbed(

@@ -112,6 +112,26 @@ def _gated(bias: Array, gate: Array | None) -> Array:
   return bias if gate is None else gate[:, :, None] * bias
 
 
+class BandNorm(nn.Module):
+  """Batch norm of each band with the statistics of the pre-training data.
+
+  It takes the place of a mean and deviation of the whole data set in DaSheng
+  and CED, and never looks at the clips that come.
+  """
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Maps `[T, M]` to `[T, M]`."""
+    shape = (x.shape[-1],)
+    ones, zeros = nn.initializers.ones, nn.initializers.zeros
+    scale = self.param("scale", ones, shape)
+    shift = self.param("bias", zeros, shape)
+    mean = self.param("mean", zeros, shape)
+    var = self.param("var", ones, shape)
+    gain = scale * jax.lax.rsqrt(var + 1e-5)
+    return (x - mean[None]) * gain[None] + shift[None]
+
+
 class PatchEmbed(nn.Module):
   """Convolution whose stride is its kernel, as one matrix product.
 

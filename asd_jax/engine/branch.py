@@ -59,6 +59,7 @@ class Detect(NamedTuple):
 
   Attributes:
     pool: frames or token grid of one channel to a vector, or to frames.
+    of_cls: whether it is the CLS token that is pooled.
     view: `([C', ...], **scalars) -> [...]`, the channels to one embedding.
     key: `[C', ...] -> [...]`, a second embedding to choose prototypes by, or
       None.
@@ -70,6 +71,7 @@ class Detect(NamedTuple):
   """
 
   pool: Callable[[Array], Array]
+  of_cls: bool
   view: Callable[..., Array]
   key: Callable[[Array], Array] | None
   transform: Callable[..., transform.Transform]

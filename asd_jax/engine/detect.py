@@ -11,7 +11,7 @@ from asd_jax.backends import base
 from asd_jax.engine.branch import Branch, Detect
 from asd_jax.engine.normals import Clips
 from asd_jax.engine.stages import Hypers
-from asd_jax.ops import statistics
+from asd_jax.ops import pooling, statistics
 from asd_jax.training import reconstruction
 from asd_jax.typing import Array
 
@@ -225,6 +225,7 @@ def build(spec: Mapping[str, Any], bound: Mapping[str, Callable]) -> Detect:
   """
   return Detect(
     pool=bound["pooling"],
+    of_cls=spec["pooling"]["name"] in pooling.OF_CLS,
     view=bound["view"],
     key=bound["key"](),
     transform=bound["transform"],

@@ -24,8 +24,9 @@ def check_branch(
     backend: its backend in its wrappers.
 
   Raises:
-    InputError: for a view or a key of two channels where one is left, and for
-      a key that nothing chooses by.
+    InputError: for a view or a key of two channels where one is left, for a
+      pooling of a token that is not there, and for a key that nothing chooses
+      by.
   """
   where = f"config: branch {name}"
   channels = tuple(spec["channels"])
@@ -39,6 +40,15 @@ def check_branch(
         f" channels={channels}, {why} before it; expected channels=(0, 1) and"
         " nothing that merges them."
       )
+  has_cls = branch.encoder.scope == "file" and (
+    branch.encoder.about.family.input.num_extra > 0
+  )
+  if branch.detect.of_cls and not has_cls:
+    raise errors.InputError(
+      f"{where}: pooling: found {spec['pooling']['name']!r}, but the encoder"
+      f" {spec['encoder']['name']} has no CLS token; expected a pooling of"
+      " patches."
+    )
   if spec["key"]["name"] != "none" and not backend.needs_key:
     raise errors.InputError(
       f"{where}: key: found {spec['key']['name']!r}, but no wrapper"

@@ -14,7 +14,7 @@ from asd_jax import errors
 from asd_jax.data import audio
 from asd_jax.encoders import family
 from asd_jax.engine import stages
-from asd_jax.engine.branch import Branch, Front, Source
+from asd_jax.engine.branch import Branch, Detect, Front, Source
 from asd_jax.ops.crops import Crops
 from asd_jax.typing import Array
 
@@ -285,6 +285,12 @@ def augmented(branch: Branch, front: Tree, wave: Array, draw: Tree) -> Array:
   return _heard(branch, front, branch.front.augment.apply(draw, x))
 
 
+def _pooled(detect: Detect, tokens: family.Tokens) -> Array:
+  """`[C', ...]` of the grid, or of the CLS token."""
+  taken: Any = tokens.cls if detect.of_cls else tokens.grid
+  return jax.vmap(detect.pool)(taken)
+
+
 def _tokens(
   branches: Branches, group: Sequence[str], params: Tree, x: Array
 ) -> dict[str, Array]:
@@ -295,9 +301,7 @@ def _tokens(
 
   def one(output: Array) -> dict[str, Array]:
     tokens = first.encoder.apply(params, output, layers)
-    return {
-      n: jax.vmap(branches[n].detect.pool)(tokens[layer[n]].grid) for n in group
-    }
+    return {n: _pooled(branches[n].detect, tokens[layer[n]]) for n in group}
 
   # Embeddings are averaged, not tokens: crops have other numbers of them.
   if first.crops is None:

@@ -20,7 +20,15 @@ from asd_jax.backends import (
   transform,
 )
 from asd_jax.encoders import family, zoo
-from asd_jax.frontends import augment, denoise, dif, htk_mel, kaldi, log_mel
+from asd_jax.frontends import (
+  augment,
+  denoise,
+  dif,
+  htk_mel,
+  kaldi,
+  linear,
+  log_mel,
+)
 from asd_jax.frontends import base as frontend_base
 from asd_jax.ops import crops, pooling, views
 from asd_jax.scores import calibration
@@ -37,6 +45,7 @@ TABLES: dict[str, dict[str, Callable]] = {
     **dif.FRONTENDS,
     **kaldi.FRONTENDS,
     **htk_mel.FRONTENDS,
+    **linear.FRONTENDS,
   },
   "augment": augment.AUGMENTS,
   "encoder": zoo.ENCODERS,

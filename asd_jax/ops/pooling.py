@@ -1,7 +1,10 @@
 """Pooling over time: the frames of one clip to one embedding."""
 
+import itertools
+
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.typing import Array
 
 
@@ -41,6 +44,45 @@ def mean_time_flat(grid: Array) -> Array:
   Source: [GenRep24], [LUDO26].
   """
   return jnp.mean(grid, axis=0).reshape(-1)
+
+
+def mean_parts_flat(grid: Array, *, num_parts: int = 2) -> Array:
+  """Averages over each part of the time, band by band, and joins all.
+
+  Args:
+    grid: `[T, F, D]` token grid of one channel.
+    num_parts: P, parts of the time, as equal as whole patches allow.
+
+  Returns:
+    `[F * P * D]` means, index `(f * P + p) * D + d`.
+
+  Raises:
+    InputError: for fewer time patches than parts.
+
+  Source: [LUDO26], whose embeddings have eight groups whatever the encoder:
+  with four bands, two halves of the time.
+  """
+  num = len(grid)
+  if not 0 < num_parts <= num:
+    raise errors.InputError(
+      f"mean_parts_flat: found {num_parts} parts of {num} time patches,"
+      f" expected 1 to {num}."
+    )
+  ends = [num * i // num_parts for i in range(num_parts + 1)]
+  means = [jnp.mean(grid[a:b], axis=0) for a, b in itertools.pairwise(ends)]
+  return jnp.stack(means, axis=1).reshape(-1)  # [F, P, D] -> [F * P * D]
+
+
+def cls(token: Array) -> Array:
+  """Takes the CLS token, which an encoder has beside its grid.
+
+  Args:
+    token: `[D]` of one channel.
+
+  Returns:
+    `[D]`, unchanged.
+  """
+  return token
 
 
 def mean_patches(grid: Array) -> Array:
@@ -206,6 +248,7 @@ POOLINGS = {
   "frames": frames,
   "mean_time": mean_time,
   "mean_time_flat": mean_time_flat,
+  "mean_parts_flat": mean_parts_flat,
   "mean_patches": mean_patches,
   "mean_std": mean_std,
   "mean_square": mean_square,
@@ -215,4 +258,7 @@ POOLINGS = {
   "relative_deviation": relative_deviation,
   "generalised_mean": generalised_mean,
   "relative_deviation_generalised": relative_deviation_generalised,
+  "cls": cls,
 }
+# Those that take the CLS token, not the grid.
+OF_CLS = ("cls",)

@@ -507,6 +507,7 @@ def test_a_bank_knows_whether_the_backend_compares_directions(monkeypatch):
       r"view: found 'projection_residual'.*merged into one",
     ),
     (dict(key=dict(name="projection_residual")), r"key: .*the only one"),
+    (dict(pooling=dict(name="cls")), "encoder identity has no CLS token"),
     (
       dict(channels=(0, 1), key=dict(name="projection_residual")),
       r"key: .*'prototypes'.*expected 'none'",

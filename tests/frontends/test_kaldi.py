@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.frontends import htk_mel, kaldi
+from asd_jax.frontends import htk_mel, kaldi, linear
 from asd_jax.ops import filterbank, signal
 
 FRONTENDS = {
@@ -18,8 +18,10 @@ FRONTENDS = {
   "beats_10s": kaldi.beats_fbank(num_samples=8000),
   "dasheng": htk_mel.dasheng_mel(),
   "dasheng_10s": htk_mel.dasheng_mel(num_samples=8000),
+  "fisher": linear.fisher_spectrum(),
+  "fisher_10s": linear.fisher_spectrum(seconds=0.5),
 }
-MELS = {"dasheng": 64, "dasheng_10s": 64}
+MELS = {"dasheng": 64, "dasheng_10s": 64, "fisher": 201, "fisher_10s": 201}
 
 
 def draw(num, seed=0):
@@ -124,3 +126,37 @@ def test_a_clip_shorter_than_a_window_is_refused():
       FRONTENDS[name].num_frames(399)
   with pytest.raises(ValueError, match="reflection of 256"):
     run(FRONTENDS["dasheng"], draw(256))
+
+
+@pytest.mark.parametrize(
+  ("rate", "bins"),
+  [
+    (4000, 100),
+    (8000, 101),
+    (16_000, 201),
+    (22_050, 276),
+    (32_000, 401),
+    (44_100, 552),
+    (48_000, 601),
+  ],
+)
+def test_linear_bins_are_as_wide_at_any_rate(rate, bins):
+  front = linear.fisher_spectrum(sample_rate=rate, seconds=10.0)
+  frames = 1 + (10 * rate - 25 * rate // 1000) // (10 * rate // 1000)
+  assert shape(front, rate) == (2, frames, bins)
+  long = linear.fisher_spectrum(sample_rate=rate)
+  assert shape(long, 11 * rate) == (2, 1024, bins)
+  assert front.sample_rate == rate
+
+
+def test_linear_bins_of_silence_and_missing_ones():
+  front = linear.fisher_spectrum(sample_rate=4000, num_frames=60)
+  wave = np.full((2, 2000), 0.5, np.float32)
+  out = run(front, wave)
+  np.testing.assert_allclose(out[:, :48, :51], -4.646304, rtol=1e-6)
+  np.testing.assert_array_equal(out[:, :, 51:], 0.0)
+  np.testing.assert_array_equal(out[:, 48:], 0.0)
+  with pytest.raises(ValueError, match="rate of 999 Hz, expected 1000"):
+    linear.fisher_spectrum(sample_rate=999)
+  with pytest.raises(ValueError, match="found 0.02 seconds, expected 0.025"):
+    linear.fisher_spectrum(seconds=0.02)
