@@ -72,11 +72,7 @@ def sincos_positions(num_rows: int, width: int) -> np.ndarray:
 
   Source: [EAT24].
   """
-  time, band = np.divmod(np.arange(num_rows), _NUM_BANDS)
-  rate = 1.0 / 10000.0 ** (np.arange(width // 4) / (width / 4.0))
-  angles = [np.outer(place, rate) for place in (band, time)]
-  waves = [f(a) for a in angles for f in (np.sin, np.cos)]
-  return np.concatenate(waves, axis=1).astype(np.float32)
+  return transformer.sincos_positions(num_rows, width, _NUM_BANDS)
 
 
 class Eat(nn.Module):

@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from asd_jax.typing import Array
 from asd_jax.weights.rules import Rule
@@ -130,6 +131,24 @@ class BandNorm(nn.Module):
     var = self.param("var", ones, shape)
     gain = scale * jax.lax.rsqrt(var + 1e-5)
     return (x - mean[None]) * gain[None] + shift[None]
+
+
+def sincos_positions(num_rows: int, width: int, columns: int) -> np.ndarray:
+  """Position table of a grid that is gone through row by row.
+
+  Args:
+    num_rows: positions, of which `columns` are a row of the grid.
+    width: D, a multiple of 4.
+    columns: of the grid.
+
+  Returns:
+    `[num_rows, D]` float32: sine and cosine of the column, then of the row.
+  """
+  row, column = np.divmod(np.arange(num_rows), columns)
+  rate = 1.0 / 10000.0 ** (np.arange(width // 4) / (width / 4.0))
+  angles = [np.outer(place, rate) for place in (column, row)]
+  waves = [f(a) for a in angles for f in (np.sin, np.cos)]
+  return np.concatenate(waves, axis=1).astype(np.float32)
 
 
 class PatchEmbed(nn.Module):

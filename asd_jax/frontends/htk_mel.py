@@ -1,4 +1,6 @@
-"""Decibels of HTK mel bands, as DaSheng and CED take them."""
+"""HTK mel bands: decibels as DaSheng and CED take them, AudioMAE++'s logs."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +11,27 @@ from asd_jax.ops import filterbank, signal
 from asd_jax.typing import Array
 
 _FFT, _HOP, _RATE = 512, 160, 16_000
+# AudioMAE++: transform, lowest edge in Hz, bands, frames of a patch.
+_PP_FFT, _PP_LOW, _PP_MELS, _PP_PATCH = 400, 50.0, 80, 4
+# Spread of a clip's logarithms, below which there is nothing but rounding: one
+# unit in the last place of ln(float32 epsilon) is 1e-6.
+_LEAST_SPREAD = 1e-4
 
 
-def mel_power(wave: Array, *, num_mels: int = 64) -> Array:
-  """Power in HTK mel bands of centred frames of 32 ms every 10 ms.
+def mel_power(
+  wave: Array,
+  *,
+  num_mels: int = 64,
+  fft_samples: int = _FFT,
+  low_hz: float = 0.0,
+) -> Array:
+  """Power in HTK mel bands of centred frames every 10 ms, up to 8 kHz.
 
   Args:
     wave: `[..., S]` waveform, longer than half a frame: it is reflected.
     num_mels: bands M.
+    fft_samples: length of a frame.
+    low_hz: lowest edge, Hz.
 
   Returns:
     `[..., 1 + floor(S / 160), M]` power.
@@ -24,14 +39,70 @@ def mel_power(wave: Array, *, num_mels: int = 64) -> Array:
   # Reflected edges, as torchaudio has them: the encoders were trained on
   # these, while librosa's zeros are right for the baseline's log-mel.
   spectra = signal.stft(
-    wave, fft_samples=_FFT, hop_samples=_HOP, pad_mode="reflect"
+    wave, fft_samples=fft_samples, hop_samples=_HOP, pad_mode="reflect"
   )
   power = signal.power(spectra)
   weights = filterbank.mel_filters(
-    "htk", num_mels, fft_samples=_FFT, sample_rate=_RATE
+    "htk",
+    num_mels,
+    fft_samples=fft_samples,
+    sample_rate=_RATE,
+    low_hz=low_hz,
   )
   bank = jnp.asarray(weights, power.dtype)
   return jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
+
+
+def standardised(logs: Array) -> Array:
+  """Logarithms of a clip by its own mean and unbiased standard deviation.
+
+  Where all are equal but for rounding, as in digital silence, they become
+  zeros, the clip's mean. The published code of AudioMAE++ divides rounding by
+  rounding there, which gives about 1 or -1.
+
+  Args:
+    logs: `[..., T, M]`; each `[T, M]` is a clip.
+
+  Returns:
+    `[..., T, M]` of mean 0 and deviation 1, or zeros.
+  """
+  # Against the first one, equal numbers have a mean without rounding.
+  x = logs - logs[..., :1, :1]
+  x -= jnp.mean(x, axis=(-2, -1), keepdims=True)
+  spread = jnp.std(x, axis=(-2, -1), ddof=1, keepdims=True)
+  return jnp.where(spread > _LEAST_SPREAD, x / (spread + 1e-8), 0.0)
+
+
+def _centred(
+  bands: Callable[[Array], Array],
+  num_samples: int | None,
+  *,
+  fft_samples: int = _FFT,
+  multiple: int = 1,
+) -> Frontend:
+  """A front end of centred frames, filled with zeros to a multiple of frames.
+
+  The waveform is cut or filled to `num_samples` before `bands`.
+  """
+
+  def frames_of(num: int) -> int:
+    num = num if num_samples is None else num_samples
+    return -(-signal.num_centred_frames(num, _HOP) // multiple) * multiple
+
+  def apply(state: object, wave: Array) -> Array:
+    x = bands(fit_samples(wave, num_samples))
+    return filterbank.fit_frames(x, frames_of(wave.shape[-1]))
+
+  def min_samples(num: int) -> int:
+    # The fewest frames that are filled up to `num`. Half a frame is reflected
+    # at each edge, and the edge sample itself is not.
+    filled = multiple * ((num - 1) // multiple) + 1
+    shortest = max(fft_samples // 2 + 1, (filled - 1) * _HOP)
+    return shortest if num_samples is None else 1
+
+  return Frontend(
+    None, None, apply, frames_of, min_samples, 1, sample_rate=_RATE
+  )
 
 
 def dasheng_mel(*, num_samples: int | None = None) -> Frontend:
@@ -49,24 +120,40 @@ def dasheng_mel(*, num_samples: int | None = None) -> Frontend:
 
   Source: [DaSheng24]; [LUDO26] has 160000 samples.
   """
-
-  def apply(state: object, wave: Array) -> Array:
-    wave = fit_samples(wave, num_samples)
-    return filterbank.decibel_in_range(mel_power(wave))
-
-  def frames_of(num: int) -> int:
-    num = num if num_samples is None else num_samples
-    return signal.num_centred_frames(num, _HOP)
-
-  def min_samples(num: int) -> int:
-    # Half a frame is reflected at each edge, and the edge sample itself is
-    # not.
-    shortest = max(_FFT // 2 + 1, (num - 1) * _HOP)
-    return shortest if num_samples is None else 1
-
-  return Frontend(
-    None, None, apply, frames_of, min_samples, 1, sample_rate=_RATE
+  return _centred(
+    lambda wave: filterbank.decibel_in_range(mel_power(wave)), num_samples
   )
 
 
-FRONTENDS = {"dasheng_mel": dasheng_mel}
+def audiomaepp_mel(
+  *, num_samples: int | None = None, multiple: int = _PP_PATCH
+) -> Frontend:
+  """Logarithms of 80 bands, standardised over the whole clip, of AudioMAE++.
+
+  Silence at the end of a clip changes all its frames. A channel that is silent
+  throughout, or constant, is all zeros (see `standardised`).
+
+  Args:
+    num_samples: every waveform is cut or filled with zeros to this first.
+    multiple: frames of zeros, the clip's mean, are put at the end up to a
+      multiple of this; 4 is the encoder's patch, and it drops what is beyond
+      whole patches.
+
+  Returns:
+    `[C, S] -> [C, T, 80]` with `T` of `1 + floor(S / 160)` or a few more, each
+    channel by itself.
+
+  Source: [AudioMAEpp25]; [LUDO26] has 160000 samples.
+  """
+
+  def bands(wave: Array) -> Array:
+    power = mel_power(
+      wave, num_mels=_PP_MELS, fft_samples=_PP_FFT, low_hz=_PP_LOW
+    )
+    # Added, where Kaldi's bands have it as a floor.
+    return standardised(jnp.log(power + filterbank.KALDI_FLOOR))
+
+  return _centred(bands, num_samples, fft_samples=_PP_FFT, multiple=multiple)
+
+
+FRONTENDS = {"dasheng_mel": dasheng_mel, "audiomaepp_mel": audiomaepp_mel}

@@ -1,4 +1,4 @@
-"""Kaldi filter banks as BEATs, EAT and SSLAM take them."""
+"""Kaldi filter banks as BEATs, EAT, SSLAM and AudioMAE take them."""
 
 import jax.numpy as jnp
 
@@ -36,6 +36,38 @@ def _samples_for(num_frames: int) -> int:
   return _FRAME + _HOP * (max(num_frames, 1) - 1)
 
 
+def _centred(
+  level: tuple[float, float],
+  num_samples: int | None,
+  num_frames: int | None,
+  multiple: int = 1,
+) -> Frontend:
+  """Bands of a waveform without its mean; see `eat_fbank`."""
+
+  def frames_of(num: int) -> int:
+    # The encoder cuts the frames into patches.
+    whole = _whole_frames(num if num_samples is None else num_samples)
+    return num_frames or -(-whole // multiple) * multiple
+
+  def apply(state: object, wave: Array) -> Array:
+    wave = fit_samples(wave, num_samples)
+    # Bands are filled with zeros and then normalised, as in the published
+    # code: the encoder knows missing frames by that value, not by zero.
+    num = frames_of(wave.shape[-1])
+    return filterbank.eat_fbank(wave, num_frames=num, level=level)
+
+  def min_samples(num: int) -> int:
+    if num_samples is not None:
+      return 1
+    # The fewest frames that are filled up to `num`.
+    filled = 1 if num_frames else multiple * ((num - 1) // multiple) + 1
+    return _samples_for(filled)
+
+  return Frontend(
+    None, None, apply, frames_of, min_samples, 1, sample_rate=_RATE
+  )
+
+
 def eat_fbank(
   *,
   num_samples: int | None = None,
@@ -56,29 +88,26 @@ def eat_fbank(
   Source: [EAT24]; [LUDO26] has 160000 samples and 1024 frames, [MERL26] a
   multiple of 32.
   """
+  return _centred(filterbank.EAT_LEVEL, num_samples, num_frames, multiple)
 
-  def frames_of(num: int) -> int:
-    # The encoder cuts the frames into patches of 16.
-    whole = _whole_frames(num if num_samples is None else num_samples)
-    return num_frames or -(-whole // multiple) * multiple
 
-  def apply(state: object, wave: Array) -> Array:
-    wave = fit_samples(wave, num_samples)
-    # Bands are filled with zeros and then normalised, as in the published
-    # code: the encoder knows missing frames by that value, not by zero.
-    num = frames_of(wave.shape[-1])
-    return filterbank.eat_fbank(wave, num_frames=num)
+def audiomae_fbank(
+  *, num_samples: int | None = None, num_frames: int = 1024
+) -> Frontend:
+  """Normalised 128 bands of AudioMAE, always as many frames.
 
-  def min_samples(num: int) -> int:
-    if num_samples is not None:
-      return 1
-    # The fewest frames that are filled up to `num`.
-    filled = 1 if num_frames else multiple * ((num - 1) // multiple) + 1
-    return _samples_for(filled)
+  Args:
+    num_samples: every waveform is cut or filled with zeros to this first; the
+      published code does not, and fills the bands alone.
+    num_frames: the output is cut or filled to this.
 
-  return Frontend(
-    None, None, apply, frames_of, min_samples, 1, sample_rate=_RATE
-  )
+  Returns:
+    `[C, S] -> [C, num_frames, 128]`. A missing frame is at 0.467, digital
+    silence at -1.278.
+
+  Source: [AudioMAE22].
+  """
+  return _centred(filterbank.AUDIOMAE_LEVEL, num_samples, num_frames)
 
 
 def beats_fbank(*, num_samples: int | None = None) -> Frontend:
@@ -107,4 +136,8 @@ def beats_fbank(*, num_samples: int | None = None) -> Frontend:
   )
 
 
-FRONTENDS = {"eat_fbank": eat_fbank, "beats_fbank": beats_fbank}
+FRONTENDS = {
+  "eat_fbank": eat_fbank,
+  "audiomae_fbank": audiomae_fbank,
+  "beats_fbank": beats_fbank,
+}

@@ -244,13 +244,25 @@ def beats_fbank(wave: Array) -> Array:
   return (fbank - 15.41663) / (2.0 * 6.55582)
 
 
-def eat_fbank(wave: Array, *, num_frames: int | None = None) -> Array:
-  """Normalised bands as EAT and SSLAM take them.
+# Mean and standard deviation of logarithms over AudioSet, as two projects
+# rounded them.
+EAT_LEVEL = (-4.268, 4.569)
+AUDIOMAE_LEVEL = (-4.2677393, 4.5689974)
+
+
+def eat_fbank(
+  wave: Array,
+  *,
+  num_frames: int | None = None,
+  level: tuple[float, float] = EAT_LEVEL,
+) -> Array:
+  """Normalised bands as EAT, SSLAM and, with its level, AudioMAE take them.
 
   Args:
     wave: `[..., S]` waveform, full scale 1; its mean is taken off.
     num_frames: frames wanted; missing ones are zero before normalisation. All
       there are if None.
+    level: mean and standard deviation; the latter counts twice.
 
   Returns:
     `[..., T, 128]` bands.
@@ -258,4 +270,5 @@ def eat_fbank(wave: Array, *, num_frames: int | None = None) -> Array:
   wave -= jnp.mean(wave, axis=-1, keepdims=True)
   fbank = kaldi_fbank(wave, window="hanning")
   fbank = fbank if num_frames is None else fit_frames(fbank, num_frames)
-  return (fbank + 4.268) / (2.0 * 4.569)
+  mean, deviation = level
+  return (fbank - mean) / (2.0 * deviation)

@@ -16,12 +16,16 @@ FRONTENDS = {
   "eat_10s": kaldi.eat_fbank(num_samples=8000, num_frames=64),
   "beats": kaldi.beats_fbank(),
   "beats_10s": kaldi.beats_fbank(num_samples=8000),
+  "audiomae": kaldi.audiomae_fbank(num_frames=40),
+  "audiomae_10s": kaldi.audiomae_fbank(num_samples=8000, num_frames=64),
   "dasheng": htk_mel.dasheng_mel(),
   "dasheng_10s": htk_mel.dasheng_mel(num_samples=8000),
   "fisher": linear.fisher_spectrum(),
   "fisher_10s": linear.fisher_spectrum(seconds=0.5),
+  "audiomaepp": htk_mel.audiomaepp_mel(),
+  "audiomaepp_10s": htk_mel.audiomaepp_mel(num_samples=8000),
 }
-MELS = {"dasheng": 64, "dasheng_10s": 64, "fisher": 201, "fisher_10s": 201}
+MELS = {"dasheng": 64, "fisher": 201, "audiomaepp": 80}
 
 
 def draw(num, seed=0):
@@ -51,7 +55,11 @@ def shape(front, num):
 @pytest.mark.parametrize("num", [400, 2800, 5599, 5600, 9001])
 def test_the_number_of_frames_is_known_beforehand(name, front, num):
   found = shape(front, num)
-  assert found == (2, front.num_frames(num), MELS.get(name, 128))
+  assert found == (
+    2,
+    front.num_frames(num),
+    MELS.get(name.removesuffix("_10s"), 128),
+  )
   if num == 5599:  # a length is a program
     assert np.isfinite(run(front, draw(num))).all()
 
@@ -92,6 +100,36 @@ def test_silence_and_missing_frames_of_eat_differ():
   assert 0 < have < silent.shape[1]
   np.testing.assert_allclose(silent[:, :have], -1.277565, atol=1e-5)
   np.testing.assert_allclose(silent[:, have:], 0.467061, atol=1e-5)
+
+
+def test_silence_and_missing_frames_of_audiomae():
+  """Bands are filled, not the waveform, and before they are normalised."""
+  silent = run(FRONTENDS["audiomae"], jnp.zeros((1, 5599)))
+  assert silent.shape[1] == 40
+  np.testing.assert_allclose(silent[:, :33], -1.277585, atol=1e-5)
+  np.testing.assert_allclose(silent[:, 33:], 0.467032, atol=1e-5)
+
+
+def test_silence_of_audiomaepp_is_the_clips_mean():
+  front, wave = FRONTENDS["audiomaepp_10s"], np.array(draw(8000))
+  # Digital silence, a constant, silence beside sound: never rounding noise.
+  odd = np.stack([wave[0], 0 * wave[0], np.full(8000, 0.05, np.float32)])
+  found = run(front, jnp.asarray(odd))
+  np.testing.assert_array_equal(found[1:], 0.0)
+  sound = np.float64(found[0, : 8000 // 160 + 1])
+  assert abs(sound.mean()) < 1e-5
+  assert abs(sound.std(ddof=1) - 1) < 1e-5 < abs(sound.std() - 1)
+  # One click of the least 16-bit step in silence is still heard.
+  odd[1, 4000] = 2.0**-15
+  assert run(front, jnp.asarray(odd))[1].std() > 0.5
+
+
+def test_missing_frames_of_audiomaepp_are_the_mean_of_the_clip():
+  front, have = FRONTENDS["audiomaepp"], 1 + 6000 // 160
+  found = run(front, draw(6000))
+  assert have < found.shape[1] == -(-have // 4) * 4
+  np.testing.assert_array_equal(found[:, have:], 0.0)
+  assert np.abs(found[:, :have].mean((1, 2))).max() < 1e-5
 
 
 def test_the_mean_is_taken_off_after_the_waveform_is_filled():
