@@ -53,6 +53,26 @@ def run(system, arg=""):
   return c
 
 
+def choice(arg, names):
+  """Reads a config argument that names a row of a published table.
+
+  Args:
+    arg: such as `"ada_sub"`, `"smoke"` or `"ada_sub,smoke"`.
+    names: of the rows; the first is taken where none is named.
+
+  Returns:
+    The row, and `"smoke"` or `""`.
+  """
+  parts = [p for p in arg.split(",") if p]
+  rows = [p for p in parts if p != "smoke"] or [next(iter(names))]
+  if len(rows) > 1 or rows[0] not in names:
+    raise ValueError(
+      f"config argument: found {arg!r}, expected one of {tuple(names)}, with"
+      " ',smoke' to shrink it."
+    )
+  return rows[0], "smoke" if "smoke" in parts else ""
+
+
 def branch(**stages):
   """A branch: the plain choice at every stage that is not given."""
   plain = dict(

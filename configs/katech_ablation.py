@@ -24,21 +24,14 @@ LADDER = dict(
 
 def get_config(arg=""):
   """Builds the config of a rung, `"ada_sub"` or `"ada_sub,smoke"`."""
-  parts = [p for p in arg.split(",") if p]
-  smoke = "smoke" if "smoke" in parts else ""
-  rungs = [p for p in parts if p != "smoke"] or ["ada_sub"]
-  if len(rungs) > 1 or rungs[0] not in LADDER:
-    raise ValueError(
-      f"config argument: found {arg!r}, expected one of {tuple(LADDER)}, with"
-      " ',smoke' to shrink it."
-    )
-  _, denoisers, by_domain = LADDER[rungs[0]]
+  rung, smoke = common.choice(arg, LADDER)
+  _, denoisers, by_domain = LADDER[rung]
   plain = dict(
     name="residual_mahalanobis", alpha=0.2, percentile=90.0, ridge=1e-3
   )
   backend = None if by_domain else plain
-  c = common.katech(f"katech_ablation_{rungs[0]}", smoke)
-  c.published = published.rung(rungs[0])
+  c = common.katech(f"katech_ablation_{rung}", smoke)
+  c.published = published.rung(rung)
   c.branches = {
     d or "near": common.katech_branch(d, smoke, backend=backend)
     for d in denoisers
