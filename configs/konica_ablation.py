@@ -1,7 +1,8 @@
 """Konica Minolta's system 3: each branch alone. Published 62.18 and 60.96.
 
-`dif`: the features with three neighbours, where system 4 takes one. `eat`: frozen EAT-large embeddings of the near channel;
-needs its weights (docs/weights.md).
+`dif`: the features with three neighbours, where system 4 takes one.
+`eat`: frozen EAT-large embeddings of the near channel; needs its weights
+(docs/weights.md).
 
 Run: python scripts/evaluate.py --config=configs/konica_ablation.py:dif
   --config.data_dir=DIR --config.output_dir=OUT
