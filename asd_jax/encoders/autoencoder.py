@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asd_jax.encoders import family
+from asd_jax.encoders import family, tokens
 from asd_jax.ops import signal
 from asd_jax.typing import Array, Key
 
@@ -190,7 +190,7 @@ class Reconstruction(NamedTuple):
   loss: Callable[[Tree, Tree, Array], tuple[Array, Tree]]
   errors: Callable[[Tree, Tree, Array], Array]
   patch_frames: int
-  layers: family.Layers = ("output",)
+  layers: tokens.Layers = ("output",)
 
 
 def reconstruction_loss(recon: Array, x: Array) -> Array:
@@ -253,14 +253,14 @@ def _of_network(
     return make(x.shape[-1]).apply(variables, x, train=False)[0] - x
 
   def apply(
-    variables: Mapping[str, Tree], frames: Array, layers: family.Layers
-  ) -> dict[str, family.Tokens]:
+    variables: Mapping[str, Tree], frames: Array, layers: tokens.Layers
+  ) -> dict[str, tokens.Tokens]:
     x = signal.context_windows(frames, num_context=num_context)
     error = errors(variables["params"], variables["extra"], x)
-    return {n: family.Tokens(error[:, None]) for n in layers}  # [T', 1, D]
+    return {n: tokens.Tokens(error[:, None]) for n in layers}  # [T', 1, D]
 
   about = Reconstruction(num_context, loss, errors, patch_frames=num_context)
-  return family.Encoder(init, family.per_channel(apply), "machine", about)
+  return family.Encoder(init, tokens.per_channel(apply), "machine", about)
 
 
 def autoencoder(

@@ -1,7 +1,8 @@
 """DaSheng: one token for all bands of four frames, 25 tokens a second."""
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -59,6 +60,10 @@ class Dasheng(nn.Module):
     target_frames: frames of a group; each group starts at the first position
       and sees itself only. The table is cut to it.
     dtype: of the matrix products.
+    patch: frames and bands of a patch.
+    fills: whether groups are of `target_frames` exactly, the last one filled
+      after the norm with zeros that its patches see; else of whole patches,
+      the last one as long as it is.
 
   Source: [DaSheng24].
   """
@@ -67,9 +72,11 @@ class Dasheng(nn.Module):
   depth: int
   num_heads: int
   hidden: int
-  num_positions: int = 252
-  target_frames: int = 1008
+  num_positions: int
+  target_frames: int
   dtype: Any = jnp.float32
+  patch: ClassVar[tuple[int, int]] = _PATCH
+  fills: ClassVar[bool] = False
 
   @nn.compact
   def __call__(
@@ -79,91 +86,151 @@ class Dasheng(nn.Module):
 
     `keep` `[L]` is False for tokens that no query sees. Beside the layers
     there are `normalised` `[frames, 64]` and `patch_embed` `[L, D]`. The last
-    layer comes before the final norm, `output` after it.
+    layer comes before the final norm, `output` after it; `normed_i` is the
+    final norm of what leaves the i-th block. Token `F t + f` is time patch
+    `t`, band `f`.
     """
     x = transformer.BandNorm(name="input_norm")(mel)
     out = {"normalised": x}
-    patch = _PATCH[::-1]  # the official kernel has bands first
     embed = transformer.PatchEmbed(
-      self.width, patch, dtype=self.dtype, name="patch_embed"
+      self.width, self.patch[::-1], dtype=self.dtype, name="patch_embed"
     )
-    x = out["patch_embed"] = embed(x.T)[0]  # [L, D]
-    x = out["layer_0"] = x + self._positions(len(x))
-    blocks = [
-      transformer.PreNormBlock(
+    parts, counts = self._parts(x)
+    # The official kernel has bands first.
+    groups = [embed(part.T).swapaxes(0, 1) for part in parts]  # [T, F, D]
+    out["patch_embed"] = _joined(groups, counts)
+    positions = self._positions()
+    groups = [x + positions[: len(x)] for x in groups]
+    out["layer_0"] = _joined(groups, counts)
+    groups = [x.reshape(-1, self.width) for x in groups]  # [T * F, D]
+    num_bands = mel.shape[1] // self.patch[1]
+    counts = [num * num_bands for num in counts]
+    norm = transformer.layer_norm(1e-6, "norm")
+    for i in range(self.depth):
+      block = transformer.PreNormBlock(
         self.num_heads, self.hidden, self.dtype, name=f"blocks_{i}"
       )
-      for i in range(self.depth)
-    ]
-    # The network was trained on ten seconds: what is longer goes through in
-    # groups that start at the first position and do not see each other.
-    size = self.target_frames // _PATCH[0]
-    for i, block in enumerate(blocks):
-      groups = []
-      for start in range(0, len(x), size):
-        part = slice(start, start + size)
-        mask = None if keep is None else keep[part]
-        groups.append(block(x[part], keep=mask))
-      x = out[f"layer_{i + 1}"] = jnp.concatenate(groups)
-    out["output"] = transformer.layer_norm(1e-6, "norm")(x)
+      start, after = 0, []
+      for x, num in zip(groups, counts, strict=True):
+        mask = None if keep is None else keep[start : start + num]
+        after.append(block(x, keep=mask))
+        start += num
+      groups = after
+      x = out[f"layer_{i + 1}"] = _joined(groups, counts)
+      out[f"normed_{i + 1}"] = norm(x)
+    out["output"] = out[f"normed_{self.depth}"]
     return out
 
-  def _positions(self, length: int) -> Array:
-    """Positions of all tokens, `[L, D]`."""
+  def _parts(self, x: Array) -> tuple[list[Array], list[int]]:
+    """Groups of frames, and the time patches of the clip in each.
+
+    The network was trained on ten seconds: what is longer goes through in
+    groups that start at the first position and do not see each other.
+    """
+    rows, size = self.patch[0], self.target_frames
+    step = size if self.fills else size // rows * rows
+    starts = [i for i in range(0, len(x), step) if len(x) - i >= rows]
+    parts = [x[i : i + step] for i in starts]
+    counts = [len(part) // rows for part in parts]
+    if self.fills and len(parts) > 1:
+      fill = step - len(parts[-1])
+      parts[-1] = jnp.pad(parts[-1], [(0, fill), (0, 0)])
+    return parts, counts
+
+  def _positions(self) -> Array:
+    """Positions of time patches and bands, `[T, F, D]`."""
     small = nn.initializers.normal(0.02)
     table = (1, self.width, 1, self.num_positions)
     time = self.param("time_positions", small, table)[0, :, 0].T
-    band = self.param("band_position", small, (1, self.width, 1, 1))
-    size = self.target_frames // _PATCH[0]
-    place = np.arange(length) % size
-    return time[place] + band[0, :, 0].T
+    num_bands = _NUM_MELS // self.patch[1]
+    bands = (1, self.width, num_bands, 1)
+    band = self.param("band_position", small, bands)[0, :, :, 0].T
+    return time[:, None] + band[None]
 
 
-def sizes_from(
-  tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
+def _joined(groups: Sequence[Array], counts: Sequence[int]) -> Array:
+  """The first rows of each group, one after the other, `[..., D]` each."""
+  kept = [x[:num] for x, num in zip(groups, counts, strict=True)]
+  return jnp.concatenate(kept).reshape(-1, kept[0].shape[-1])
+
+
+def read_sizes(
+  tensors: Mapping[str, np.ndarray],
+  beside: Mapping[str, Any],
+  *,
+  title: str,
+  known: Mapping[str, Mapping[str, Any]],
+  patch: tuple[int, int],
 ) -> dict[str, Any]:
   """Reads the size of a network from its weights and its `config`.
 
   Args:
     tensors: arrays by official name.
     beside: the other entries of the file.
+    title: of the family, for messages.
+    known: settings of its sizes.
+    patch: frames and bands of its patches.
 
   Returns:
     Settings of `Dasheng`; `num_heads` is None if nothing tells it.
 
   Raises:
-    InputError: for a configuration that makes no sense.
+    InputError: for other patches, or a configuration that makes no sense.
   """
-  base = SIZES["base"]
+  base = known["base"]
   config = beside.get("config")
   config = config if isinstance(config, Mapping) else {}
   shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
+  found = shape("patch_embed.proj.weight", 0, 0, *patch[::-1])[:1:-1]
+  if found != patch:
+    raise errors.InputError(
+      f"found patches of {found[0]} frames and {found[1]} bands, expected"
+      f" {patch[0]} and {patch[1]} of {title} (DaSheng and CED name their"
+      " weights alike)."
+    )
   width = shape("patch_embed.proj.bias", base["width"])[0]
-  table = (1, width, 1, _POSITIONS["num_positions"])
+  table = (1, width, 1, base["num_positions"])
   num = shape("time_pos_embed", *table)[-1]
   count = lambda key, value: sizes.count_in(config, key, default=value)
+  same = num == base["num_positions"]
+  frames = base["target_frames"] if same else num * patch[0]
   return {
     "width": width,
     "depth": sizes.count_blocks(
       tensors, r"blocks\.(\d+)\.", default=base["depth"]
     ),
-    "num_heads": count("num_heads", sizes.heads_of(SIZES, width)),
+    "num_heads": count("num_heads", sizes.heads_of(known, width)),
     "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
     "num_positions": num,
-    "target_frames": count("target_length", num * _PATCH[0]),
+    "target_frames": count("target_length", frames),
   }
 
 
-def _check_groups(settings: Mapping[str, Any]) -> None:
-  """Refuses groups longer than the position table."""
-  frames, num = settings["target_frames"], settings["num_positions"]
-  if not 0 < frames // _PATCH[0] <= num:
+def check_groups(
+  settings: Mapping[str, Any], *, title: str, patch: tuple[int, int]
+) -> None:
+  """Refuses groups longer than the position table.
+
+  Args:
+    settings: of the network.
+    title: of the family, for messages.
+    patch: frames and bands of its patches.
+
+  Raises:
+    InputError: for longer ones, or shorter ones than a patch.
+  """
+  rows, num = patch[0], settings["num_positions"]
+  frames = settings["target_frames"]
+  if not 0 < frames // rows <= num:
     raise errors.InputError(
-      f"DaSheng: found target_frames {frames}, expected {_PATCH[0]} to"
-      f" {num * _PATCH[0]} (the position table)."
+      f"{title}: found target_frames {frames}, expected {rows} to"
+      f" {num * rows} in whole patches (the position table)."
     )
 
 
+sizes_from = functools.partial(
+  read_sizes, title="DaSheng", known=SIZES, patch=_PATCH
+)
 FAMILY = family.Family(
   name="dasheng",
   title="DaSheng",
@@ -173,7 +240,7 @@ FAMILY = family.Family(
   names=NAMES,
   rules=RULES,
   sizes_from=sizes_from,
-  check=_check_groups,
+  check=functools.partial(check_groups, title="DaSheng", patch=_PATCH),
   sources=tuple(
     family.Source(
       f"DaSheng {size}",

@@ -16,30 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
+from asd_jax.encoders import tokens
+from asd_jax.encoders.tokens import Apply, Layers, Tokens
 from asd_jax.typing import Array, Key
 from asd_jax.weights import rules, sizes
 
 Tree = Any
 Settings = Mapping[str, Any]
-Layers = tuple[str, ...]
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 # The file of a hub folder.
 HUB_FILE = "model.safetensors"
-
-
-class Tokens(NamedTuple):
-  """What an encoder makes of a clip at one layer.
-
-  Attributes:
-    grid: `[C', T', F, D]` time patches, frequency patches, width.
-    cls: `[C', D]` where the encoder has such a token, else None.
-  """
-
-  grid: Array
-  cls: Array | None = None
-
-
-Apply = Callable[[Tree, Array, Layers], dict[str, Tokens]]
 
 
 class Encoder(NamedTuple):
@@ -86,23 +72,6 @@ IDENTITY = Encoder(
 )
 
 
-def per_channel(apply: Apply) -> Apply:
-  """Lifts an encoder of one channel to all, with the same parameters.
-
-  Args:
-    apply: `(params, [T, M], layers) -> {layer: Tokens}` without the channel
-      axis.
-
-  Returns:
-    `Encoder.apply`.
-  """
-
-  def lifted(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
-    return jax.vmap(lambda channel: apply(params, channel, layers))(x)
-
-  return lifted
-
-
 class Source(NamedTuple):
   """Published weights.
 
@@ -136,6 +105,8 @@ class Input(NamedTuple):
     min_frames: the fewest frames that it takes; those of a patch if 0.
     grid: settings and frames to patches over time and over frequency; None
       where whole patches count and nothing else.
+    in_parts: whether M bands are a part of the input, which has as many as
+      the recordings give; each part goes through the network by itself.
   """
 
   num_mels: int
@@ -145,6 +116,7 @@ class Input(NamedTuple):
   sample_rate: int | None = 16_000
   min_frames: int = 0
   grid: Callable[[Settings, int], tuple[int, int]] | None = None
+  in_parts: bool = False
 
 
 class Family(NamedTuple):
@@ -223,10 +195,10 @@ class Published(NamedTuple):
       block, `layer_i` leaves the i-th, `output` is what the network returns;
       then those of `Family.more_layers`.
     width: D.
-    num_mels: bands M of the input.
+    num_mels: bands M of the input, or of a part of it.
     patch_frames: the fewest frames that it takes, mostly those of a patch.
-    num_patches: `frames -> (T, F)`; raises InputError for an input that is too
-      short or too long. Call it on the host, before `apply`.
+    num_patches: `frames -> (T, F)`, F of a part; raises InputError for an
+      input that is too short or too long. Call it on the host, before `apply`.
     shapes: shape of every parameter by its place, such as
       `blocks_0/attn/qkv/kernel`, without making any.
   """
@@ -281,7 +253,10 @@ def make(
   def init(key: Key) -> Tree:
     return module.init(key, _shortest(family))["params"]
 
-  return Encoder(init, per_channel(_apply_of(module, about)), "file", about)
+  apply = _apply_of(module, about)
+  if family.input.in_parts:
+    apply = tokens.per_part(apply, about.num_mels, title=family.title)
+  return Encoder(init, tokens.per_channel(apply), "file", about)
 
 
 def _apply_of(module: nn.Module, about: Published) -> Apply:
@@ -302,16 +277,9 @@ def _apply_of(module: nn.Module, about: Published) -> Apply:
     # Accelerators round the inputs of a float32 product unless told not to.
     with jax.default_matmul_precision("highest" if exact else "default"):
       out: Tree = module.apply({"params": params}, x)
-    return {n: _tokens(out[n], shape, extra) for n in layers}
+    return {n: tokens.of_rows(out[n], shape, extra) for n in layers}
 
   return apply
-
-
-def _tokens(rows: Array, shape: tuple[int, ...], extra: int) -> Tokens:
-  """Tokens of `[extra + T * F, D]` rows; a single row is a vector."""
-  if len(rows) == 1:
-    return Tokens(rows[None])  # [1, 1, D]
-  return Tokens(rows[extra:].reshape(shape), rows[0] if extra else None)
 
 
 def _shortest(family: Family) -> Array:

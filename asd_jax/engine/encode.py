@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from asd_jax import errors
 from asd_jax.data import audio
 from asd_jax.encoders import family
+from asd_jax.encoders.tokens import Tokens
 from asd_jax.engine import stages
 from asd_jax.engine.branch import Branch, Detect, Front, Source
 from asd_jax.ops.crops import Crops
@@ -285,7 +286,7 @@ def augmented(branch: Branch, front: Tree, wave: Array, draw: Tree) -> Array:
   return _heard(branch, front, branch.front.augment.apply(draw, x))
 
 
-def _pooled(detect: Detect, tokens: family.Tokens) -> Array:
+def _pooled(detect: Detect, tokens: Tokens) -> Array:
   """`[C', ...]` of the grid, or of the CLS token."""
   taken: Any = tokens.cls if detect.of_cls else tokens.grid
   return jax.vmap(detect.pool)(taken)

@@ -282,6 +282,6 @@ def test_half_precision_is_widened():
 )
 def test_models_with_like_names_and_parts_are_refused(file, name):
   with pytest.raises(
-    ValueError, match="found (other shapes|a FISHER|an unknown model)"
+    ValueError, match="found (patches of 16 frames|a FISHER|an unknown model)"
   ):
     read(file, FAMILIES[name])
