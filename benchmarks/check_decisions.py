@@ -6,11 +6,14 @@ system. Networks are trained for a few epochs with two seeds, frozen encoders
 have tiny random weights: a promise must hold whatever the scores are.
 
   python benchmarks/check_decisions.py --data_dir=DIR [--configs=plain_knn,...]
-    [--splits=20] [--num_train=60] [--out=table.json]
+    [--splits=20] [--num_train=60] [--out=table.json] [--training_dir=DIR]
+
+Systems whose networks hear the same sound share them in DIR.
 """
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -48,7 +51,7 @@ SMALL = ("konica_system3", "ludo", "merl")
 NUM_CLIFF = 60
 
 
-def open_system(name, epochs, features=()):
+def open_system(name, epochs, features=(), training_dir=""):
   """A session of a system at the benchmark's settings."""
   tiny = name.startswith(SMALL)
   config = asd_jax.load_config(f"{name}:smoke" if tiny else name)
@@ -57,7 +60,7 @@ def open_system(name, epochs, features=()):
     "name": "conformal",
     "false_alarm_rate": RATE,
   }
-  config["synthetic"] = {}
+  config["synthetic"], config["training_dir"] = {}, training_dir
   for branch in config["branches"].values():
     encoder = branch["encoder"]
     if "recipe" in encoder:
@@ -81,6 +84,7 @@ def rates(opened, machine, num_train, splits, num_check=40):
     judged = opened.score(fitted.section, check)
     assert (judged.decisions >= 0).all()
     out.append((int(judged.decisions.sum()), len(check)))
+    print(f"{machine.name} split {split}: {out[-1]}", file=sys.stderr)
   return out
 
 
@@ -101,6 +105,7 @@ def main():
   parser.add_argument("--num_train", type=int, default=60)
   parser.add_argument("--epochs", type=int, default=10)
   parser.add_argument("--num_features", type=int, default=0)
+  parser.add_argument("--training_dir", default="")
   parser.add_argument("--out", default="")
   args = parser.parse_args()
   machines = clips.read_tree(args.data_dir)
@@ -109,7 +114,7 @@ def main():
   print(f"nominal rate {nominal:.4f}, {args.num_train} clips, limit {RATE}")
   for name in args.configs.split(","):
     features = tuple(dif.NAMES[: args.num_features])
-    opened = open_system(name, args.epochs, features)
+    opened = open_system(name, args.epochs, features, args.training_dir)
     start, every = time.perf_counter(), []
     row = {"config": name, "num_train": args.num_train}
     for machine in machines:
