@@ -33,7 +33,7 @@ def family_of(name):
   """Family of a network, its size, and the frames of 10 s."""
   from asd_jax.encoders import zoo
 
-  family, size = name.split("_")
+  family, size = name.rsplit("_", 1)
   frames = {"beats": 998, "eat": 1008, "dasheng": 1001}[family]
   return zoo.find(family), size, frames
 
@@ -74,6 +74,18 @@ def flop_of(name):
     patch += width * width // s["num_groups"] * s["num_taps"]
   attention = s["depth"] * 2 * length * s["width"]
   return 2.0 * length * (weights + patch + attention)
+
+
+def peer_of(name, batch=BATCH, dtype="float32"):
+  """Settings of the PyTorch side of a network."""
+  family, _, frames = family_of(name)
+  return dict(
+    family=family.name,
+    settings=settings_of(name),
+    shape=(batch, frames, family.input.num_mels),
+    flop=flop_of(name),
+    dtype=dtype,
+  )
 
 
 def product_rates(name, rows, dtype):
@@ -288,15 +300,9 @@ def run_part(part, peers, compare):
   import paired
 
   if part in NETWORKS:
-    family, _, frames = family_of(part)
-    peer = dict(
-      family=part.split("_")[0],
-      settings=settings_of(part),
-      shape=(BATCH, frames, family.input.num_mels),
-      flop=flop_of(part),
-    )
     sides = {"jax": command("encoder", name=part)}
-    show(part, compare(sides | {"torch": command("encoder", peers, **peer)}))
+    peer = command("encoder", peers, **peer_of(part))
+    show(part, compare(sides | {"torch": peer}))
   elif part == "frontend":
     sides = {f"jax, {n} at once": command(part, batch=n) for n in (8, 1)}
     peer = command(part, peers, num=8, samples=SAMPLES)

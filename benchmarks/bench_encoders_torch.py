@@ -180,12 +180,22 @@ class Beats(nn.Module):
 NETWORKS = {"eat": Eat, "dasheng": Dasheng, "beats": Beats}
 
 
-def encoder_side(family, settings, shape, flop):
-  """Tokens of a batch."""
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def encoder_side(family, settings, shape, flop, dtype="float32"):
+  """Tokens of a batch; products in float32 are not rounded to TF32."""
   torch.manual_seed(0)
-  network = NETWORKS[family](settings).eval()
-  picture = torch.randn(*shape)
-  out = measure.best_of(lambda: network(picture))
+  place = dict(device=DEVICE, dtype=getattr(torch, dtype))
+  network = NETWORKS[family](settings).eval().to(**place)
+  picture = torch.randn(*shape).to(**place)
+
+  def once():
+    network(picture)
+    if DEVICE == "cuda":  # calls return before the device is done
+      torch.cuda.synchronize()
+
+  out = measure.best_of(once)
   num = sum(p.numel() for p in network.parameters())
   measure.report(*out, flop * shape[0], num=shape[0], parameters=num)
 

@@ -1,6 +1,6 @@
 """Nearest rows of a large bank: time, memory and recall, against faiss flat.
 
-Run: python benchmarks/bench_large_bank.py [rows [queries]]
+Run: python benchmarks/bench_large_bank.py [rows [queries [side ...]]]
 
 A bank of 768 floats a row lies in a file (3 GB for the default million rows, in
 the folder for temporary files), which each side maps and copies. Ours is the
@@ -134,11 +134,11 @@ def side_main(side, folder, num_queries):
   print(json.dumps(out))
 
 
-def main(num=1_000_000, num_queries=200):
-  """Every side in a process of its own."""
+def main(num=1_000_000, num_queries=200, *sides):
+  """Every side, or those named, in a process of its own."""
   with tempfile.TemporaryDirectory() as folder:
-    write_bank(f"{folder}/bank.npy", num)
-    for side in SIDES:
+    write_bank(f"{folder}/bank.npy", int(num))
+    for side in sides or SIDES:
       # Threads that wait do not spin: this machine may be shared.
       env = {**os.environ, "OMP_WAIT_POLICY": "passive"}
       arguments = [__file__, side, folder, str(num_queries)]
@@ -149,4 +149,4 @@ if __name__ == "__main__":
   if len(sys.argv) > 1 and sys.argv[1] in SIDES:
     side_main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
   else:
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

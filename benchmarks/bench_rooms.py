@@ -23,6 +23,8 @@ import numpy as np
 ROUNDS = 5
 PASSES = 3
 TARGET = 3.0
+# Samples of a response, about what the peer makes of these rooms.
+LENGTH = 10_900
 # Name: air absorption, high-pass, randomised images.
 VARIANTS = {
   "plain": (False, False, False),
@@ -175,6 +177,7 @@ def main():
   parser = argparse.ArgumentParser()
   parser.add_argument("--peer_python", default=sys.executable)
   parser.add_argument("--num_rooms", type=int, default=4)
+  parser.add_argument("--ours", action="store_true", help="without the peer")
   parser.add_argument("--side", help=argparse.SUPPRESS)
   parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
   parser.add_argument("--variant", help=argparse.SUPPRESS)
@@ -191,6 +194,9 @@ def main():
     return
   with tempfile.TemporaryDirectory() as folder:
     make_rooms(Path(folder) / "rooms.npz", args.num_rooms)
+    if args.ours:
+      print(json.dumps(start(sys.executable, "ours", folder, "plain", LENGTH)))
+      return
     for variant in VARIANTS:
       compare(variant, Path(folder), args.peer_python, args.num_rooms)
 

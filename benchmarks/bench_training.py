@@ -155,13 +155,15 @@ def torch_side(network):
   import torch
 
   torch.manual_seed(0)
+  device = "cuda" if torch.cuda.is_available() else "cpu"
   net = {"official": torch_official, "katech": torch_katech}[network]()
+  net = net.to(device)
   decay = {"official": 0.0, "katech": 1e-4}[network]
   held_out = {"official": 0.1, "katech": 0.0}[network]
   tx = torch.optim.Adam(net.parameters(), lr=1e-3, weight_decay=decay)
   rng = np.random.default_rng(0)
   num = int((1 - held_out) * CLIPS[network] * (FRAMES - 4))
-  x = torch.tensor(rng.normal(0, 1, (num, 640)).astype(np.float32))
+  x = torch.tensor(rng.normal(0, 1, (num, 640)).astype(np.float32)).to(device)
   best = float("inf")
   for _ in range(5):
     order = torch.randperm(num)
