@@ -22,7 +22,7 @@ from asd_jax.weights import hub
 
 Tree = Any
 Wanted = Mapping[str, tuple[family.Encoder, str]]
-_ONES = ("scale", "var", "grep_a", "weight_g")
+_ONES = ("scale", "var", "grep_a", "weight_g", "norm_stats")
 _ZEROS = ("bias", "mean")
 # Names that many models share; those of training code are as plain as the
 # hub's.
@@ -298,8 +298,8 @@ def _find(encoder: family.Encoder, folder: Path) -> tuple[Path, str]:
     *(Path(folder) / name for name in telling_names(source)),
   ]
   for path in tried:
-    if path.exists():
-      return path, str(path)
+    if found := sorted(path.parent.glob(path.name)):
+      return found[0], str(found[0])
   if source.hub:
     path = hub.cached(source.hub, family.HUB_FILE, local_only=True)
     if path is not None:
@@ -352,9 +352,10 @@ def _official_inside(encoder: family.Encoder, path: Path) -> Path:
   """The official file in a folder."""
   source = source_of(encoder)
   names = source.files if source else (family.HUB_FILE,)
-  for name in names:
-    if (path / name).exists():
-      return path / name
+  # A released archive has a folder of its own, which this may be.
+  for name in (*names, *(Path(n).name for n in names)):
+    if found := sorted(path.glob(name)):
+      return found[0]
   raise errors.InputError(
     f"{path}: found a folder without {weight_folder.ABOUT} and without"
     f" {' or '.join(names)}, expected one that scripts/convert_weights.py"

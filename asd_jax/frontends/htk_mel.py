@@ -1,4 +1,7 @@
-"""HTK mel bands: decibels as DaSheng and CED take them, AudioMAE++'s logs."""
+"""Mel bands of centred frames: HTK's, and M2D-CLAP's Slaney bands.
+
+Decibels as DaSheng and CED take them, logarithms of AudioMAE++ and M2D-CLAP.
+"""
 
 from collections.abc import Callable
 
@@ -11,8 +14,10 @@ from asd_jax.ops import filterbank, signal
 from asd_jax.typing import Array
 
 _FFT, _HOP, _RATE = 512, 160, 16_000
-# AudioMAE++: transform, lowest edge in Hz, bands, frames of a patch.
-_PP_FFT, _PP_LOW, _PP_MELS, _PP_PATCH = 400, 50.0, 80, 4
+# AudioMAE++ and M2D-CLAP: transform, lowest edge in Hz, bands.
+_SHORT = dict(fft_samples=400, low_hz=50.0, num_mels=80)
+# Frames of a patch of AudioMAE++.
+_PP_PATCH = 4
 # Spread of a clip's logarithms, below which there is nothing but rounding: one
 # unit in the last place of ln(float32 epsilon) is 1e-6.
 _LEAST_SPREAD = 1e-4
@@ -24,14 +29,16 @@ def mel_power(
   num_mels: int = 64,
   fft_samples: int = _FFT,
   low_hz: float = 0.0,
+  layout: str = "htk",
 ) -> Array:
-  """Power in HTK mel bands of centred frames every 10 ms, up to 8 kHz.
+  """Power in mel bands of centred frames every 10 ms, up to 8 kHz.
 
   Args:
     wave: `[..., S]` waveform, longer than half a frame: it is reflected.
     num_mels: bands M.
     fft_samples: length of a frame.
     low_hz: lowest edge, Hz.
+    layout: of the bands, key of `filterbank.LAYOUTS`.
 
   Returns:
     `[..., 1 + floor(S / 160), M]` power.
@@ -43,7 +50,7 @@ def mel_power(
   )
   power = signal.power(spectra)
   weights = filterbank.mel_filters(
-    "htk",
+    layout,
     num_mels,
     fft_samples=fft_samples,
     sample_rate=_RATE,
@@ -147,13 +154,37 @@ def audiomaepp_mel(
   """
 
   def bands(wave: Array) -> Array:
-    power = mel_power(
-      wave, num_mels=_PP_MELS, fft_samples=_PP_FFT, low_hz=_PP_LOW
-    )
-    # Added, where Kaldi's bands have it as a floor.
-    return standardised(jnp.log(power + filterbank.KALDI_FLOOR))
+    return standardised(_logarithms(wave, "htk"))
 
-  return _centred(bands, num_samples, fft_samples=_PP_FFT, multiple=multiple)
+  size = _SHORT["fft_samples"]
+  return _centred(bands, num_samples, fft_samples=size, multiple=multiple)
 
 
-FRONTENDS = {"dasheng_mel": dasheng_mel, "audiomaepp_mel": audiomaepp_mel}
+def m2d_mel(*, num_samples: int | None = None) -> Frontend:
+  """Natural logarithms of 80 Slaney bands of equal area, of M2D-CLAP.
+
+  Args:
+    num_samples: every waveform is cut or filled with zeros to this first.
+
+  Returns:
+    `[C, S] -> [C, 1 + floor(S / 160), 80]`, each channel by itself. The
+    encoder normalises it, by the statistics of its file.
+
+  Source: [M2DCLAP24]; [LUDO26] has 160000 samples.
+  """
+  bands = lambda wave: _logarithms(wave, "slaney")
+  return _centred(bands, num_samples, fft_samples=_SHORT["fft_samples"])
+
+
+def _logarithms(wave: Array, layout: str) -> Array:
+  """Logarithms of 80 bands from 50 Hz, `[..., T, 80]`."""
+  power = mel_power(wave, layout=layout, **_SHORT)
+  # Added, where Kaldi's bands have it as a floor.
+  return jnp.log(power + filterbank.KALDI_FLOOR)
+
+
+FRONTENDS = {
+  "dasheng_mel": dasheng_mel,
+  "audiomaepp_mel": audiomaepp_mel,
+  "m2d_mel": m2d_mel,
+}

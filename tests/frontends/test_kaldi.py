@@ -24,8 +24,10 @@ FRONTENDS = {
   "fisher_10s": linear.fisher_spectrum(seconds=0.5),
   "audiomaepp": htk_mel.audiomaepp_mel(),
   "audiomaepp_10s": htk_mel.audiomaepp_mel(num_samples=8000),
+  "m2d": htk_mel.m2d_mel(),
+  "m2d_10s": htk_mel.m2d_mel(num_samples=8000),
 }
-MELS = {"dasheng": 64, "fisher": 201, "audiomaepp": 80}
+MELS = {"dasheng": 64, "fisher": 201, "audiomaepp": 80, "m2d": 80}
 
 
 def draw(num, seed=0):
