@@ -201,6 +201,14 @@ LUDO_FRONTENDS = dict(
   beats=dict(name="beats_fbank", num_samples=LUDO_SAMPLES),
   dasheng=dict(name="dasheng_mel", num_samples=LUDO_SAMPLES),
   m2d_clap=dict(name="m2d_mel", num_samples=LUDO_SAMPLES),
+  ced=dict(name="dasheng_mel", num_samples=LUDO_SAMPLES),
+  fisher=dict(name="fisher_spectrum", seconds=LUDO_SAMPLES / 16_000),
+)
+
+
+# Eight groups of tokens, or what an encoder has instead; else each band's mean.
+LUDO_POOLINGS = dict(
+  ced=dict(name="mean_parts_flat", num_parts=2), fisher=dict(name="cls")
 )
 
 
@@ -231,7 +239,7 @@ def ludo_branch(family, encoder, *, alpha=0.5, prototypes=True):
     channels=(0, 1),
     frontend=LUDO_FRONTENDS[family],
     encoder=encoder,
-    pooling=dict(name="mean_time_flat"),
+    pooling=LUDO_POOLINGS.get(family, dict(name="mean_time_flat")),
     view=dict(name="residual", alpha=alpha),
     key=key,
     bank=dict(name="memmixup", lam=0.9),

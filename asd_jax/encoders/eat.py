@@ -3,8 +3,9 @@
 Both name their weights alike: a file cannot tell which of the two it is.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ SIZES = {
 }
 _BAND = r"modality_encoders\.IMAGE\."
 # The same as plain text, for replacements.
-_PLAIN = _BAND.replace("\\", "")
+PLAIN = _BAND.replace("\\", "")
 NAMES = rules.Names(
   mark=_BAND + r"fixed_positional_encoder\.positions",
   look=r"(.*\.)?fixed_positional_encoder\.positions",
@@ -41,9 +42,9 @@ NAMES = rules.Names(
     rules.Layout(
       r"model\.pre_norm\..*",
       (
-        (r"model\.pre_norm\.", _PLAIN + "context_encoder.norm."),
+        (r"model\.pre_norm\.", PLAIN + "context_encoder.norm."),
         (r"model\.(?=(blocks|fc_norm|head)\.)", ""),
-        (r"model\.", _PLAIN),
+        (r"model\.", PLAIN),
       ),
     ),
   ),
@@ -60,21 +61,6 @@ RULES = (
 )
 
 
-def sincos_positions(num_rows: int, width: int) -> np.ndarray:
-  """Position table of two axes: sine and cosine of band, then of time patch.
-
-  Args:
-    num_rows: rows, 8 bands a time patch.
-    width: D, a multiple of 4.
-
-  Returns:
-    `[num_rows, D]` float32.
-
-  Source: [EAT24].
-  """
-  return transformer.sincos_positions(num_rows, width, _NUM_BANDS)
-
-
 class Eat(nn.Module):
   """Patches with a CLS token through post-norm blocks; no final norm.
 
@@ -83,8 +69,9 @@ class Eat(nn.Module):
     depth: blocks.
     num_heads: heads.
     hidden: width of the MLPs.
-    num_positions: rows of the position table, 8 a time patch.
+    num_positions: rows of the position table.
     dtype: of the matrix products.
+    columns: positions a time patch that the table was made for.
 
   Source: [EAT24].
   """
@@ -95,16 +82,19 @@ class Eat(nn.Module):
   hidden: int
   num_positions: int
   dtype: Any = jnp.float32
+  columns: ClassVar[int] = _NUM_BANDS
 
   @nn.compact
   def __call__(self, fbank: Array) -> dict[str, Array]:
-    """Maps `[frames, 128]` to `[1 + L, D]` by layer name, CLS first.
+    """Maps `[frames, M]` to `[1 + L, D]` by layer name, CLS first.
 
-    `patch_embed` `[L, D]` are the patches before positions. Token `8 t + f`
-    of the patches is time patch `t`, band `f`.
+    `patch_embed` `[L, D]` are the patches before positions. With F bands,
+    token `F t + f` of the patches is time patch `t`, band `f`; the i-th token
+    gets the i-th position.
     """
-    table = (1, self.num_positions, self.width)
-    init = lambda key: sincos_positions(*table[1:])[None]
+    init = lambda key: transformer.sincos_positions(
+      self.num_positions, self.width, self.columns
+    )[None]
     positions = self.param("positions", init)
     small = nn.initializers.normal(0.02)
     cls = self.param("cls", small, (1, 1, self.width))
@@ -124,23 +114,58 @@ class Eat(nn.Module):
     return out
 
 
-def _heads(beside: Mapping[str, Any], width: int) -> int | None:
-  """Heads by the training settings of a file, or by the width."""
+def model_of(beside: Mapping[str, Any]) -> Mapping[str, Any]:
+  """What the training settings of a file say of the network.
+
+  Args:
+    beside: the other entries of the file.
+
+  Returns:
+    The settings; empty if there are none.
+  """
   cfg = beside.get("cfg")
   model = cfg.get("model") if isinstance(cfg, Mapping) else None
-  if not isinstance(model, Mapping):
-    return sizes.heads_of(SIZES, width)
-  # FISHER names its weights as EAT does; only its settings tell it.
-  if "band_width" in model:
-    raise errors.InputError(
-      "found a FISHER encoder, expected EAT or SSLAM weights."
-    )
+  return model if isinstance(model, Mapping) else {}
+
+
+def read_sizes(
+  tensors: Mapping[str, np.ndarray],
+  model: Mapping[str, Any],
+  *,
+  base: Mapping[str, Any],
+  heads: Callable[[int], int | None],
+) -> dict[str, Any]:
+  """Reads the size of a network from its weights and training settings.
+
+  Args:
+    tensors: arrays by official name.
+    model: see `model_of`.
+    base: settings, for what the file lacks.
+    heads: width to the heads that it has where nothing tells them.
+
+  Returns:
+    Settings of `Eat`; `num_heads` is None if nothing tells it.
+
+  Raises:
+    InputError: for a network of another kind.
+  """
   if model.get("layer_norm_first"):
     raise errors.InputError(
       "found a network with layer_norm_first, expected norms after the sums."
     )
-  heads = sizes.heads_of(SIZES, width)
-  return sizes.count_in(model, "num_heads", default=heads)
+  width, hidden, num = (base[k] for k in ("width", "hidden", "num_positions"))
+  shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
+  width = shape(f"{PLAIN}local_encoder.proj.bias", width)[0]
+  name = f"{PLAIN}fixed_positional_encoder.positions"
+  return {
+    "width": width,
+    "depth": sizes.count_blocks(
+      tensors, r"blocks\.(\d+)\.", default=base["depth"]
+    ),
+    "num_heads": sizes.count_in(model, "num_heads", default=heads(width)),
+    "hidden": shape("blocks.0.mlp.fc1.bias", hidden)[0],
+    "num_positions": shape(name, 1, num, width)[1],
+  }
 
 
 def sizes_from(
@@ -158,20 +183,14 @@ def sizes_from(
   Raises:
     InputError: for a network of another kind.
   """
-  base = SIZES["base"]
-  width, hidden, num = (base[k] for k in ("width", "hidden", "num_positions"))
-  shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
-  width = shape(f"{_PLAIN}local_encoder.proj.bias", width)[0]
-  name = f"{_PLAIN}fixed_positional_encoder.positions"
-  return {
-    "width": width,
-    "depth": sizes.count_blocks(
-      tensors, r"blocks\.(\d+)\.", default=base["depth"]
-    ),
-    "num_heads": _heads(beside, width),
-    "hidden": shape("blocks.0.mlp.fc1.bias", hidden)[0],
-    "num_positions": shape(name, 1, num, width)[1],
-  }
+  model = model_of(beside)
+  # FISHER names its weights as EAT does; only its settings tell it.
+  if "band_width" in model:
+    raise errors.InputError(
+      "found a FISHER encoder, expected EAT or SSLAM weights."
+    )
+  heads = functools.partial(sizes.heads_of, SIZES)
+  return read_sizes(tensors, model, base=SIZES["base"], heads=heads)
 
 
 FAMILY = family.Family(

@@ -6,6 +6,7 @@ encoders of any size (`make`), parameters of official files (`port`), and all
 that is said about either.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -247,7 +248,7 @@ def make(
     patch_frames=family.input.min_frames or family.input.patch[0],
     num_patches=lambda num: _num_patches(family, settings, num),
     # Tracing a large network takes a second: only who needs it pays.
-    shapes=lambda: _shapes(family, module),
+    shapes=lambda: _shapes(family, settings),
   )
 
   def init(key: Key) -> Tree:
@@ -287,10 +288,21 @@ def _shortest(family: Family) -> Array:
   return jnp.zeros((family.input.patch[0], family.input.num_mels))
 
 
-def _shapes(family: Family, module: nn.Module) -> dict[str, tuple[int, ...]]:
+def _shapes(family: Family, settings: Settings) -> dict[str, tuple[int, ...]]:
   """Shapes of a network's parameters by place, none of which is made."""
-  start = _shortest(family)
-  tree = jax.eval_shape(module.init, jax.random.key(0), start)["params"]
+  start = _shortest(family).shape
+  return dict(_traced(family.network, tuple(sorted(settings.items())), start))
+
+
+# A file and the config that names it ask for the same network.
+@functools.lru_cache(maxsize=32)
+def _traced(
+  network: type[nn.Module], settings: tuple, start: tuple[int, ...]
+) -> dict[str, tuple[int, ...]]:
+  """Shapes by place, see `_shapes`; `start` is that of the shortest input."""
+  init = network(**dict(settings)).init
+  key = jax.random.key(0)
+  tree = jax.eval_shape(init, key, jnp.zeros(start))["params"]
   flat: Tree = flax.traverse_util.flatten_dict(tree, sep="/")
   return {path: tuple(leaf.shape) for path, leaf in flat.items()}
 
@@ -341,8 +353,7 @@ def port(
   if heads is not None:
     sizes.check_heads(family.title, settings)
   # No shape depends on the heads where nothing tells their number.
-  module = family.network(**{**settings, "num_heads": heads or 1})
-  shapes = _shapes(family, module)
+  shapes = _shapes(family, {**settings, "num_heads": heads or 1})
   return rules.to_tree(tensors, family.rules, shapes), settings
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from asd_jax.encoders import eat, family
+from asd_jax.encoders import eat, family, transformer
 from asd_jax.frontends import kaldi
 from asd_jax.ops import filterbank, pooling
 from asd_jax.weights import rules
@@ -138,7 +138,8 @@ def test_ten_seconds_of_every_layer(case):
 def test_the_table_of_positions(case):
   want = case.z["sincos_positions"]
   # The reference computes the angles in float32.
-  case.close(eat.sincos_positions(*want.shape), "sincos_positions", 2e-5)
+  found = transformer.sincos_positions(*want.shape, eat.Eat.columns)
+  case.close(found, "sincos_positions", 2e-5)
 
 
 def test_bfloat16_is_near(case):
