@@ -4,7 +4,10 @@ Run: python scripts/convert_weights.py --inspect FILE FILE
 or:  python scripts/convert_weights.py --encoder=beats --checkpoint=FILE
   --output=weights/beats_base
 
-A file may be a name on the Hugging Face hub, `owner/name`.
+A file may be a folder with an official file, the index of weights in several
+files, or a name on the Hugging Face hub, `owner/name`. Where it holds several
+copies of the weights, such as an average, --inspect names them and --copy=NAME
+takes one.
 
 Nothing in a file is run, whoever made it. PyTorch is not needed.
 """
@@ -30,6 +33,12 @@ _CHECKPOINT = flags.DEFINE_multi_string(
   " file without a flag",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "new folder for the parameters")
+_COPY = flags.DEFINE_string(
+  "copy",
+  "",
+  "another copy of the weights in the file, such as an average (EMA), by the"
+  " name that --inspect gives it; the start of names in it may follow after /",
+)
 _PLACEHOLDER = flags.DEFINE_multi_string(
   "placeholder",
   [],
@@ -50,20 +59,23 @@ def run(arguments: Sequence[str]) -> None:
       f" inspect={_INSPECT.value}, encoder={_ENCODER.value!r},"
       f" output={_OUTPUT.value!r} and {len(given)} files."
     )
-  from asd_jax.encoders import convert, zoo
+  from asd_jax.encoders import convert, describe, zoo
+  from asd_jax.weights import folder
 
-  skipped = _PLACEHOLDER.value
+  settings = dict(placeholders=_PLACEHOLDER.value, copy=_COPY.value)
   if goal:
     made = convert.convert(
       given[0],
       zoo.find(_ENCODER.value or ""),
       Path(_OUTPUT.value or ""),
-      placeholders=skipped,
+      **settings,
     )
+    for note in folder.read_about(made)["notes"]:
+      print(note)
     print(f"parameters: {made}")
     return
   for path in given:
-    for line in convert.inspect(Path(path), placeholders=skipped):
+    for line in describe.describe(path, **settings):
       print(line)
 
 

@@ -22,6 +22,7 @@ from asd_jax.data import (
   submission_write,
   truth,
 )
+from asd_jax.encoders import describe
 from asd_jax.engine import settings
 from asd_jax.frontends import dif
 from asd_jax.runs import compare
@@ -58,6 +59,18 @@ def torch_zip(path):
   value = made.tensor(made.storage(count=6), [2, 3], strides=[3, 1])
   data = [("0", ARRAYS["a.weight"].tobytes())]
   made.write_zip(path, made.mapping(weight=value), data=data)
+
+
+PARTS = [f"model-{i:05d}-of-00002.safetensors" for i in (1, 2)]
+PLACES = {"a": PARTS[0], "b": PARTS[0], "c": PARTS[1]}
+
+
+def sharded(path):
+  """An index and its two files."""
+  for part in PARTS:
+    some = {n: ARRAYS["a.weight"] for n, p in PLACES.items() if p == part}
+    safetensors.numpy.save_file(some, path.parent / part)
+  path.write_text(json.dumps({"metadata": {}, "weight_map": PLACES}))
 
 
 def torch_legacy(path):
@@ -139,6 +152,10 @@ READERS = (
   Reader("a.safetensors",
          lambda path: safetensors.numpy.save_file(ARRAYS, path),
          weights_file.read),
+  Reader("model.safetensors.index.json", sharded, weights_file.read),
+  Reader("d.safetensors",
+         lambda path: safetensors.numpy.save_file(ARRAYS, path),
+         describe.describe),
   Reader("a.pt", torch_zip, weights_file.read),
   Reader("b.pt", torch_zip, weights_file.scan),
   Reader("c.pt", torch_legacy, weights_file.read),
@@ -256,3 +273,105 @@ def test_what_is_no_file_is_wrong_input_too(tmp_path, reader):
   assert is_told(raised(reader, path))
   path.mkdir()
   assert is_told(raised(reader, path))
+
+
+def rewritten(part, names):
+  """A part with other names."""
+
+  def change(folder):
+    arrays = dict.fromkeys(names, ARRAYS["a.weight"])
+    safetensors.numpy.save_file(arrays, folder / part)
+
+  return change
+
+
+def placed(**places):
+  """The index with other places."""
+
+  def change(folder):
+    text = json.dumps({"weight_map": PLACES | places})
+    (folder / INDEX).write_text(text)
+
+  return change
+
+
+def written(text):
+  return lambda folder: (folder / INDEX).write_text(text)
+
+
+def cut(folder):
+  raw = (folder / PARTS[1]).read_bytes()
+  (folder / PARTS[1]).write_bytes(raw[:-3])
+
+
+def moved_away(folder):
+  """A part that is elsewhere, to which a hostile index leads."""
+  (folder / PARTS[1]).rename(folder.parent / PARTS[1])
+
+
+def looped(folder):
+  (folder / PARTS[1]).unlink()
+  (folder / PARTS[1]).symlink_to(folder / PARTS[1])
+
+
+def is_a_folder(folder):
+  (folder / PARTS[1]).unlink()
+  (folder / PARTS[1]).mkdir()
+
+
+INDEX = "model.safetensors.index.json"
+ONE_OF = r"expected the name of a weight file in the same folder"
+SHARDS = {
+  "a part is missing": (moved_away, rf"found no {PARTS[1]} beside the index"),
+  "a part is cut": (cut, rf"{PARTS[1]}: found \d+ bytes in the file"),
+  "a part is a folder": (is_a_folder, f"{PARTS[1]}: found a folder"),
+  "a part is a link to itself": (looped, f"found no {PARTS[1]} beside"),
+  "a part lacks a name": (rewritten(PARTS[0], ["a"]), "found no b, expected"),
+  "a part has a name more": (
+    rewritten(PARTS[1], ["c", "d", "e"]),
+    "found also d and 1 more",
+  ),
+  "two parts have a name": (rewritten(PARTS[1], ["a", "c"]), "found also a,"),
+  "names are swapped": (placed(a=PARTS[1]), "found no a, expected"),
+  "above": (placed(c=f"../{PARTS[1]}"), ONE_OF),
+  "absolute": (placed(c="/etc/passwd.bin"), ONE_OF),
+  "of Windows": (placed(c="..\\x.bin"), ONE_OF),
+  "zero byte": (placed(c="a\0.bin"), ONE_OF),
+  "no name": (placed(c=""), ONE_OF),
+  "no weights": (placed(c="model.py"), ONE_OF),
+  "itself": (placed(c=INDEX), ONE_OF),
+  "a number": (placed(c=3), ONE_OF),
+  "a list": (placed(c=[PARTS[1]]), ONE_OF),
+  "twice": (
+    written('{"weight_map": {"a": "a.bin", "a": "b.bin"}}'),
+    "found the name a twice",
+  ),
+  "two maps": (
+    written('{"weight_map": {}, "weight_map": {"a": "a.bin"}}'),
+    "found the name weight_map twice",
+  ),
+  "an empty map": (written('{"weight_map": {}}'), "found no weight_map"),
+  "another map": (written('{"weight_map": ["a.bin"]}'), "found no weight_map"),
+  "many parts": (
+    written(
+      json.dumps({"weight_map": {f"{i}": f"{i}.bin" for i in range(1001)}})
+    ),
+    "found 1001 files in the index",
+  ),
+}
+
+
+@pytest.mark.parametrize("damage", SHARDS)
+def test_parts_that_are_not_what_the_index_says(tmp_path, damage):
+  change, told = SHARDS[damage]
+  path = tmp_path / "weights" / INDEX
+  path.parent.mkdir()
+  sharded(path)
+  assert len(weights_file.read(path).tensors) == len(PLACES)
+  change(path.parent)
+  for read in (weights_file.read, weights_file.scan, describe.describe):
+    with pytest.raises(errors.InputError, match=told) as error:
+      read(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    assert message.isprintable()

@@ -1,9 +1,9 @@
-"""Official weight files: what is in them, and their way to our parameters."""
+"""Official weight files: how they are found and become our parameters."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -11,72 +11,41 @@ from asd_jax import errors
 from asd_jax.encoders import family as family_lib
 from asd_jax.encoders import zoo
 from asd_jax.encoders.family import Family
+from asd_jax.weights import entries, hub, rules, shards
 from asd_jax.weights import folder as weight_folder
-from asd_jax.weights import hub, rules
 from asd_jax.weights import read as weights_file
-from asd_jax.weights.byte_source import shown
 
 _HUB = "hub:"
-_SUFFIXES = (".pt", ".pth", ".safetensors")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 # Stands beside the weights in every safetensors file.
 _METADATA = "__metadata__"
+# Entries whose names say no more than that there is one.
+_PLAIN_ENTRIES = ("", "model")
 
 
-def _million(num: int) -> str:
-  return f"{num / 1e6:.2f} M" if num >= 1e4 else str(num)
+class Ported(NamedTuple):
+  """Official weights as our parameters.
 
-
-def inspect(path: Path, *, placeholders: Iterable[str] = ()) -> list[str]:
-  """Lists what a weight file holds, without loading its numbers.
-
-  Args:
-    path: the file.
-    placeholders: exact names of further objects that are left out.
-
-  Returns:
-    Lines of text: the container, then name, dtype and shape of each weight,
-    then what else there is.
-
-  Raises:
-    InputError: if the file is refused.
+  Attributes:
+    params: nested mappings of float32 arrays.
+    settings: of the network.
+    tells_heads: whether the file tells the number of heads, which is else
+      guessed from the width.
+    notes: what was taken and what was not, where that is not plain.
   """
-  found = weights_file.scan(path, placeholders=placeholders)
-  stored = {n: v for n, v in found.weights.items() if _is_tensor(v)}
-  count = sum(int(np.prod(v.shape, dtype=object)) for v in stored.values())
-  where = f"entry {found.entry!r}" if found.entry else "the whole file"
-  others = [n for n in found.weights if n not in stored]
-  lines = [
-    f"{path}: {found.container}, weights in {where}: {len(stored)} tensors,"
-    f" {_million(count)} numbers",
-    f"looks like: {rules.identify(found.weights, zoo.LOOKS)}",
-  ]
-  width = max(len(shown(name)) for name in stored)
-  for name, value in stored.items():
-    lines.append(f"  {shown(name):{width}}  {value.dtype!s:9} {[*value.shape]}")
-  for title, names in (
-    ("no tensor, not read", others),
-    ("beside the weights", list(found.beside)),
-  ):
-    if names:
-      text = ", ".join(
-        str(n) if type(n) is int else shown(n) for n in names[:20]
-      )
-      lines.append(f"{title}: {text}{' ...' * (len(names) > 20)}")
-  if (inner := len(found.tensors) - len(stored)) > 0:
-    lines.append(f"tensors elsewhere in the file, not read: {inner}")
-  return lines
+
+  params: dict[str, Any]
+  settings: dict[str, Any]
+  tells_heads: bool
+  notes: tuple[str, ...]
 
 
-def _is_tensor(value: object) -> bool:
-  return hasattr(value, "extent")
-
-
-def locate(checkpoint: str | Path, family: Family) -> tuple[Path, str]:
+def locate(checkpoint: str | Path, family: Family | None) -> tuple[Path, str]:
   """Finds what a user named: a file or folder, else a name on the hub.
 
   Args:
     checkpoint: a path; or `owner/name` or `hub:owner/name`.
-    family: whose weights are expected.
+    family: whose weights are expected; None for those of any.
 
   Returns:
     The path, and where it is from.
@@ -89,25 +58,55 @@ def locate(checkpoint: str | Path, family: Family) -> tuple[Path, str]:
   if os.path.lexists(path):
     return path, text
   # What looks like a file of this machine is not sought on the network.
-  typed = path.suffix in _SUFFIXES or (path.parent.is_dir() and text == name)
+  suffixes = (*SUFFIXES, ".json")
+  typed = path.suffix in suffixes or (path.parent.is_dir() and text == name)
   if typed or not hub.is_name(name):
     raise errors.InputError(
       f"{text}: found no such file or folder, expected official weights, a"
       " converted folder, or owner/name on the hub."
     )
   # Families that name their weights alike would load without a word.
-  others = (f for f in zoo.FAMILIES.values() if f.name != family.name)
+  others = [
+    f for f in zoo.FAMILIES.values() if family and f.name != family.name
+  ]
   wrong = [s for f in others for s in f.sources if s.hub == name]
-  if wrong:
+  if wrong and family:
     raise errors.InputError(
       f"{text}: found the hub name of {wrong[0].title}, expected weights of"
       f" {family.title}."
     )
   try:
-    found = hub.cached(name, family_lib.HUB_FILE, local_only=False)
+    found = hub.find(name, local_only=False)
   except errors.InputError as error:
     raise errors.InputError(f"{text}: {error}") from None
   return cast(Path, found), f"hub {name}"
+
+
+def official_in(folder: Path, *, names: Collection[str] = ()) -> Path:
+  """The official file in a folder.
+
+  Args:
+    folder: with one, or with snapshots as the hub's library keeps them.
+    names: of files that are taken first.
+
+  Returns:
+    The file.
+
+  Raises:
+    InputError: if there is none.
+  """
+  # A released archive has a folder of its own, which this may be.
+  inner = [Path(name).name for name in names]
+  names = [*dict.fromkeys((*names, *inner, *hub.FILES))]
+  if found := hub.official_in(folder, names=names):
+    return found
+  parts = sorted(p.name for p in folder.iterdir() if shards.index_of(p))
+  more = f" (but {parts[0]}, whose index is missing)" if parts else ""
+  raise errors.InputError(
+    f"{folder}: found a folder without {weight_folder.ABOUT} and without"
+    f" {' or '.join(names)}{more}, expected one that"
+    " scripts/convert_weights.py wrote, or an official file in it."
+  )
 
 
 def official(
@@ -116,7 +115,7 @@ def official(
   """Reads the weights of a family by their official names.
 
   Args:
-    path: the file.
+    path: the file, or the index of several.
     family: whose weights are expected.
     placeholders: exact names of further objects that are left out.
 
@@ -126,48 +125,122 @@ def official(
   Raises:
     InputError: if the file is refused or holds something else.
   """
-  weights = weights_file.read(path, placeholders=placeholders)
+  weights = _read(path, placeholders, "")
+  return named(weights, family), weights.beside
+
+
+def _read(
+  path: Path, placeholders: Iterable[str], copy: str
+) -> weights_file.Weights:
+  """Reads a file that is no part of others."""
+  # The first part may be all of a shallower network.
+  if index := shards.index_of(path):
+    raise errors.InputError(
+      f"{path}: found one of several weight files, expected their index: give"
+      f" {index} beside it, or the folder."
+    )
+  return weights_file.read(path, placeholders=placeholders, copy=copy)
+
+
+def named(
+  weights: weights_file.Weights, family: Family
+) -> dict[str, np.ndarray]:
+  """Weights of a file by the official names of a family.
+
+  Args:
+    weights: of the file.
+    family: whose weights are expected.
+
+  Returns:
+    Arrays by name.
+
+  Raises:
+    InputError: if they are something else.
+  """
   try:
-    tensors = rules.official(
+    return rules.official(
       weights.tensors,
       family.names,
       title=family.title,
       others=weights.others,
       looks=zoo.LOOKS,
+      prefix=weights.prefix,
     )
   except errors.InputError as error:
-    raise errors.InputError(f"{path}: {error}") from None
-  return tensors, weights.beside
+    raise errors.InputError(f"{weights.path}: {error}") from None
+
+
+def notes(weights: weights_file.Weights, family: Family) -> tuple[str, ...]:
+  """What of a file is taken as the weights of a family, in words.
+
+  Args:
+    weights: of the file.
+    family: whose weights they are.
+
+  Returns:
+    A line each; none for a file as it is published.
+  """
+  out = []
+  if weights.entry not in _PLAIN_ENTRIES:
+    out.append(f"took the weights in the entry {weights.entry}")
+  averages = [
+    place
+    for place in weights.entries
+    if place != weights.entry and entries.is_average(place)
+  ]
+  if averages:
+    out.append(f"other copies of the weights: {', '.join(averages)}")
+  found = rules.unwrap(
+    [*weights.tensors, *weights.others],
+    family.names,
+    title=family.title,
+    prefix=weights.prefix,
+  )
+  return (*out, *found.said())
 
 
 def read_official(
-  path: Path, family: Family, *, placeholders: Iterable[str] = ()
-) -> tuple[dict[str, Any], dict[str, Any], bool]:
+  path: Path,
+  family: Family,
+  *,
+  placeholders: Iterable[str] = (),
+  copy: str = "",
+) -> Ported:
   """Reads official weights as our parameters.
 
   No more than the file and one of its arrays is held at a time.
 
   Args:
-    path: the file.
+    path: the file, or the index of several.
     family: whose weights are expected.
     placeholders: exact names of further objects that are left out.
+    copy: another copy of the weights, see `weights.read`.
 
   Returns:
-    The parameters in float32, the settings of the network, and whether its
-    number of heads is told by the file, and not guessed from the width.
+    The parameters, and what is known of them.
 
   Raises:
     InputError: if the file is refused or holds something else.
   """
-  tensors, beside = official(path, family, placeholders=placeholders)
+  weights = _read(path, placeholders, copy)
+  tensors, told = named(weights, family), notes(weights, family)
+  beside = weights.beside
+  del weights
   try:
     tree, settings = family_lib.port(family, tensors, beside)
   # The file decides the sizes; those that make no network raise no InputError.
   except ValueError as error:
-    raise errors.InputError(f"{path}: {error}") from None
+    more = "".join(f" ({note})" for note in told)
+    raise errors.InputError(f"{path}: {error}{more}") from None
   del tensors  # so that each array goes when its copy is there
-  told = family.tells_heads or bool(set(beside) - {_METADATA})
-  return rules.in_float32(tree), dict(settings), told
+  configured = bool(set(beside) - {_METADATA})
+  return Ported(
+    params=rules.in_float32(tree),
+    settings=dict(settings),
+    tells_heads=family.tells_heads
+    or (configured and settings["num_heads"] is not None),
+    notes=told,
+  )
 
 
 def convert(
@@ -176,14 +249,18 @@ def convert(
   output: Path,
   *,
   placeholders: Iterable[str] = (),
+  copy: str = "",
 ) -> Path:
   """Writes official weights as our parameters.
 
   Args:
-    checkpoint: the official file, or `owner/name` on the hub.
+    checkpoint: the official file, a folder with it, or `owner/name` on the
+      hub.
     family: whose weights are expected.
-    output: new folder; it gets `params` (Orbax) and `encoder.json`.
+    output: new folder; it gets `params` (Orbax) and `encoder.json`, with
+      `notes` on what was taken.
     placeholders: exact names of further objects that are left out.
+    copy: another copy of the weights, see `weights.read`.
 
   Returns:
     The folder.
@@ -199,10 +276,16 @@ def convert(
       f"{output}: found already there, expected a new folder."
     )
   path, origin = locate(checkpoint, family)
-  tree, settings, _ = read_official(path, family, placeholders=placeholders)
-  source = origin if origin.startswith("hub ") else path.name
-  about = {"family": family.name, "source": source, "encoder": settings}
-  values = weight_folder.checksum(tree)
-  about["digest"] = weight_folder.digest(family.name, settings, values)
-  weight_folder.write(output, tree, about)
+  if path.is_dir():
+    path = official_in(path)
+  found = read_official(path, family, placeholders=placeholders, copy=copy)
+  about = {
+    "family": family.name,
+    "source": origin if origin.startswith("hub ") else path.name,
+    "notes": list(found.notes),
+    "encoder": found.settings,
+  }
+  values = weight_folder.checksum(found.params)
+  about["digest"] = weight_folder.digest(family.name, found.settings, values)
+  weight_folder.write(output, found.params, about)
   return output

@@ -40,12 +40,14 @@ class Loaded(NamedTuple):
     digest: 32 hex digits of family, settings and all parameters; an official
       file and its converted folder have the same.
     origin: path, `hub owner/name`, or `random`.
+    notes: what of an official file was taken, where that is not plain.
   """
 
   encoder: family.Encoder
   params: Tree
   digest: str
   origin: str
+  notes: tuple[str, ...] = ()
 
 
 class Origin(NamedTuple):
@@ -291,17 +293,16 @@ def _find(encoder: family.Encoder, folder: Path) -> tuple[Path, str]:
       " one"
     )
   place = Path(folder) / f"{known.name}_{source.size}"
-  suffixes = (".safetensors", ".pt")
   tried = [
     place,
-    *(place.with_name(place.name + suffix) for suffix in suffixes),
+    *(place.with_name(place.name + suffix) for suffix in convert.SUFFIXES),
     *(Path(folder) / name for name in telling_names(source)),
   ]
   for path in tried:
     if found := sorted(path.parent.glob(path.name)):
       return found[0], str(found[0])
   if source.hub:
-    path = hub.cached(source.hub, family.HUB_FILE, local_only=True)
+    path = hub.find(source.hub, local_only=True)
     if path is not None:
       return path, f"hub {source.hub}"
   raise errors.InputError(_advice(known.name, source, place, tried))
@@ -314,7 +315,7 @@ def _advice(
   looked = [str(path) for path in tried]
   at = source.where
   if source.hub:
-    looked.append("the hub's folder on disk")
+    looked.append(hub.searched(source.hub))
     at = f"hub {source.hub}; {at}"
   given = source.hub or "FILE"
   files = " or ".join(source.files)
@@ -329,7 +330,8 @@ def _advice(
 def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
   """Reads one place."""
   if path.is_dir() and not (path / weight_folder.ABOUT).exists():
-    path = _official_inside(encoder, path)
+    source = source_of(encoder)
+    path = convert.official_in(path, names=source.files if source else ())
   known, shapes = encoder.about.family, encoder.about.shapes
   if path.is_dir():
     about = weight_folder.read_about(path)
@@ -341,26 +343,13 @@ def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
     heads = about["encoder"].get("num_heads")
     _check(encoder, path, about["encoder"], told=heads is not None)
     tree, values = weight_folder.read(path, shapes())
+    notes: tuple[str, ...] = ()
   else:
-    tree, settings, told = convert.read_official(path, known)
+    tree, settings, told, notes = convert.read_official(path, known)
     _check(encoder, path, settings, told=told)
     values = weight_folder.checksum(tree)
-  return Loaded(encoder, tree, _digest(encoder, values), origin)
-
-
-def _official_inside(encoder: family.Encoder, path: Path) -> Path:
-  """The official file in a folder."""
-  source = source_of(encoder)
-  names = source.files if source else (family.HUB_FILE,)
-  # A released archive has a folder of its own, which this may be.
-  for name in (*names, *(Path(n).name for n in names)):
-    if found := sorted(path.glob(name)):
-      return found[0]
-  raise errors.InputError(
-    f"{path}: found a folder without {weight_folder.ABOUT} and without"
-    f" {' or '.join(names)}, expected one that scripts/convert_weights.py"
-    " wrote, or an official file in it."
-  )
+  notes = tuple(f"weights {origin}: {note}" for note in notes)
+  return Loaded(encoder, tree, _digest(encoder, values), origin, notes)
 
 
 def _check(

@@ -52,6 +52,7 @@ def facts(
   sources = encode.sources(embedder.programs.system.branches)
   random = any(w.origin == load.RANDOM for w in loaded.values())
   notes = embedder.notes()
+  notes += [note for w in loaded.values() for note in w.notes]
   if random:
     notes.append("encoder weights are random: no score means anything")
   return {

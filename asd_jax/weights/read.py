@@ -1,24 +1,27 @@
 """Weight files read safely: nothing in them is run, whoever made them.
 
 `read` takes `.pt` and `.pth` files of all PyTorch versions and safetensors
-files. The kind is told from the content. PyTorch is not needed.
+files, and several of them through their index. The kind is told from the
+content. PyTorch is not needed.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from asd_jax.weights import safetensors_file, stored_tensor, torch_file
+from asd_jax.weights import (
+  entries,
+  safetensors_file,
+  shards,
+  stored_tensor,
+  torch_file,
+)
 from asd_jax.weights.byte_source import Source, WeightsFileError, shown
-from asd_jax.weights.restricted_pickle import Name, Placeholder
+from asd_jax.weights.restricted_pickle import Name
 from asd_jax.weights.stored_tensor import Stored
-
-_ENTRY = "model"
-# Real files have some thousand tensors, with names of some ten letters.
-_MAX_PARTS = 50_000
-_MAX_PLACE = 500
 
 __all__ = [
   "Contents",
@@ -34,20 +37,26 @@ class Contents(NamedTuple):
 
   Attributes:
     path: the file.
-    container: "torch zip", "torch legacy" or "safetensors".
-    entry: name of the entry that holds the weights; "" if it is the whole.
+    container: "torch zip", "torch legacy", "safetensors", or how many files.
+    entry: place of the entry that holds the weights; "" if it is the whole.
+    prefix: start of the names that were asked for; None where none was.
     weights: the entries of the weights mapping; tensors as `Stored`.
     beside: the other entries of the file (configuration ...), plain values
       and placeholders.
     tensors: all tensors of the file by place, such as `model/norm.weight`.
+    entries: number of tensors of every mapping that has some, by place.
+    problem: why none of them is taken as the weights; "" if one is.
   """
 
   path: Path
   container: str
   entry: str
+  prefix: str | None
   weights: dict[str, Any]
   beside: dict[str, Any]
   tensors: dict[str, Stored]
+  entries: dict[str, int]
+  problem: str = ""
 
 
 class Weights(NamedTuple):
@@ -55,21 +64,25 @@ class Weights(NamedTuple):
 
   Attributes:
     path: the file.
-    container: "torch zip", "torch legacy" or "safetensors".
-    entry: name of the entry that held them; "" if it was the whole file.
+    container: "torch zip", "torch legacy", "safetensors", or how many files.
+    entry: place of the entry that held them; "" if it was the whole file.
+    prefix: start of the names that were asked for; None where none was.
     tensors: arrays by name, each with memory of its own.
     others: names in the same mapping that hold no tensor (a second copy of
       the weights ...).
     beside: the other entries of the file, such as `cfg`: plain values, with
       placeholders for objects; tensors in them are not loaded.
+    entries: number of tensors of every mapping that has some, by place.
   """
 
   path: Path
   container: str
   entry: str
+  prefix: str | None
   tensors: dict[str, np.ndarray]
   others: tuple[str, ...]
   beside: dict[str, Any]
+  entries: dict[str, int]
 
 
 def _is_pointer(start: bytes) -> bool:
@@ -125,96 +138,104 @@ def _tree(source: Source, names: set[Name]) -> tuple[str, Any, dict[str, Any]]:
   return "safetensors", tensors, {"__metadata__": metadata}
 
 
-def _all_tensors(tree: Any) -> dict[str, Stored]:
-  """All tensors by place; each container is entered once, in any depth."""
-  found: dict[str, Stored] = {}
-  seen: set[int] = set()
-  # A list of things to do, as depth without bounds would exhaust the stack.
-  todo: list[tuple[tuple, Any]] = [((), tree)]
-  if not isinstance(tree, dict | list | tuple):
-    return found
-  while todo:
-    place, value = todo.pop()
-    if type(value) is Stored:
-      name = _joined(place)
-      found[f"{name}#{len(found)}" if name in found else name] = value
-      continue
-    # Containers may be shared, or be part of themselves.
-    if id(value) in seen:
-      continue
-    seen.add(id(value))
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
-    inner = [(n, v) for n, v in pairs if isinstance(v, dict | list | tuple)]
-    todo += [((place, name), part) for name, part in inner[::-1]]
-    if len(found) + len(todo) > _MAX_PARTS:
-      raise WeightsFileError(
-        f"found more than {_MAX_PARTS} tensors and mappings, expected fewer."
-      )
-  return found
-
-
-def _joined(place: tuple) -> str:
-  """`model/a/0` from the linked names `((((), "model"), "a"), 0)`."""
-  parts: list[str] = []
-  # Cut, or the names would grow with the square of the depth.
-  while place and len(parts) < 64:
-    place, name = place
-    parts.append(str(name) if type(name) is int else shown(name))
-  return "/".join(["..."] * bool(place) + parts[::-1])[-_MAX_PLACE:]
-
-
-def _mapping(tree: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
-  """The entry with the weights, its content and what stands beside it."""
-  if not isinstance(tree, dict):
-    raise WeightsFileError(
-      f"found {type(tree).__name__} in the file, expected names and tensors."
-    )
-  entry, mapping, beside = "", tree, {}
-  # A weight may have that name as well.
-  if _ENTRY in tree and type(tree[_ENTRY]) is not Stored:
-    entry, mapping = _ENTRY, tree[_ENTRY]
-    beside = {k: v for k, v in tree.items() if k != _ENTRY}
-  where = f"the entry {entry!r}" if entry else "the file"
-  if not isinstance(mapping, dict):
-    raise WeightsFileError(
-      f"found {type(mapping).__name__} as {where}, expected names and tensors."
-    )
-  if not any(type(v) is Stored for v in mapping.values()):
-    raise WeightsFileError(
-      f"found no tensor in {where}, expected names and tensors."
-    )
-  for name, value in mapping.items():
-    # An object in the midst of the weights may be one of them: to leave it out
-    # would give a network that lacks it.
-    if type(name) is not str or type(value) is Placeholder:
-      raise WeightsFileError(
-        f"found {shown(name)} that is no tensor by name in {where}, expected"
-        " only such."
-      )
-  return entry, mapping, beside
-
-
-def _scan(source: Source, placeholders: Iterable[str]) -> Contents:
-  """What an open file holds."""
+def _found(
+  source: Source, placeholders: Iterable[str], copy: str
+) -> tuple[Contents, str]:
+  """What an open file holds, and what is wrong with it as weights."""
   container, tree, extra = _tree(source, _names(placeholders))
-  tensors = _all_tensors(tree)
+  parts = entries.walk(tree)
   # Before any of them takes memory.
-  stored_tensor.check_total(tensors.values(), source.size)
-  entry, mapping, beside = _mapping(tree)
+  stored_tensor.check_total(parts.tensors.values(), source.size)
+  empty = Contents(
+    path=source.path,
+    container=container,
+    entry="",
+    prefix=None,
+    weights={},
+    beside={},
+    tensors=parts.tensors,
+    entries={place: e.count for place, e in parts.entries.items()},
+  )
+  try:
+    prefix = None
+    if copy:
+      entry, prefix = entries.split(copy, parts.entries)
+    else:
+      entry = entries.choose(tree, parts.entries)
+    chosen = parts.entries[entry]
+    entries.check(entry, chosen.items)
+  except WeightsFileError as error:
+    return empty, str(error)
+  return empty._replace(
+    entry=entry,
+    prefix=prefix,
+    weights=chosen.items,
+    beside={**entries.beside(tree, chosen.path), **extra},
+  ), ""
+
+
+def _opened(path: str | Path, placeholders: Iterable[str]) -> list[Contents]:
+  """What each file of an index holds; what they hold is what it says."""
+  with Source(path) as source:
+    index = shards.read_index(source)
+  folder = Path(path).parent
+  # All of them, before one is read, which takes long.
+  if gone := [name for name in index.files if not (folder / name).exists()]:
+    raise WeightsFileError(
+      f"found no {', '.join(gone[:5])} beside the index, expected all"
+      f" {len(index.files)} files that it names (is the download complete?)."
+    )
+  out, total = [], 0
+  for name, told in index.files.items():
+    try:
+      with Source(folder / name) as source:
+        found, wrong = _found(source, placeholders, "")
+        total += source.size
+      if wrong:
+        raise WeightsFileError(wrong)
+      shards.check_names(found.weights, told)
+    except WeightsFileError as error:
+      raise WeightsFileError(f"{name}: {error}") from None
+    out.append(found)
+  stored_tensor.check_total(
+    (t for found in out for t in found.tensors.values()), total
+  )
+  return out
+
+
+def _joined(path: Path, parts: list[Contents]) -> Contents:
+  """What several files hold as one."""
+  kinds = sorted({part.container for part in parts})
+  weights: dict[str, Any] = {}
+  tensors: dict[str, Stored] = {}
+  for part in parts:
+    weights |= part.weights
+    tensors |= part.tensors
   return Contents(
-    source.path, container, entry, mapping, {**beside, **extra}, tensors
+    path=path,
+    container=f"{len(parts)} files ({', '.join(kinds)})",
+    entry="",
+    prefix=None,
+    weights=weights,
+    beside={},
+    tensors=tensors,
+    entries={"": len(tensors)},
   )
 
 
-def scan(path: str | Path, *, placeholders: Iterable[str] = ()) -> Contents:
+def scan(
+  path: str | Path, *, placeholders: Iterable[str] = (), copy: str = ""
+) -> Contents:
   """Looks at a file without loading its numbers.
 
-  All of it is checked as in `read`.
+  All of it is checked as in `read`, but that it holds weights by name: any
+  file with tensors will do.
 
   Args:
-    path: the file.
+    path: the file, or the index of several.
     placeholders: exact names (`module.name`) of further objects beside the
       weights that are left out instead of refused. They are never imported.
+    copy: see `read`.
 
   Returns:
     What it holds.
@@ -224,44 +245,81 @@ def scan(path: str | Path, *, placeholders: Iterable[str] = ()) -> Contents:
       tensors and known objects.
   """
   try:
+    if shards.is_index(Path(path)):
+      return _joined(Path(path), _opened(path, placeholders))
     with Source(path) as source:
-      return _scan(source, placeholders)
+      found, wrong = _found(source, placeholders, copy)
+    if wrong and (copy or not found.tensors):
+      raise WeightsFileError(wrong)
   except WeightsFileError as error:
     raise WeightsFileError(f"{path}: {error}") from None
+  return found._replace(problem=wrong)
 
 
-def read(path: str | Path, *, placeholders: Iterable[str] = ()) -> Weights:
+def read(
+  path: str | Path,
+  *,
+  placeholders: Iterable[str] = (),
+  copy: str = "",
+  most: int | None = None,
+) -> Weights:
   """Reads the weights of a file.
 
-  These are the tensors directly under its entry `model`, or at the top of the
-  file if there is no such entry.
+  These are the tensors directly under its entry `model`, `state_dict` or the
+  like, or at the top of the file if there is no such entry.
 
   Args:
-    path: the file.
+    path: the file, or the index of several.
     placeholders: see `scan`.
+    copy: another entry, such as `model_ema`, or the start of names in one
+      (`state_dict/ema_model.`).
+    most: tensors of more numbers are all zeros and take no memory; for a look
+      at names and shapes. None: no such limit.
 
   Returns:
     The weights.
 
   Raises:
-    WeightsFileError: see `scan`.
+    WeightsFileError: see `scan`; or there are no weights by name, or several.
   """
+  path = Path(path)
   try:
-    with Source(path) as source:
-      found = _scan(source, placeholders)
-      tensors = {
-        name: stored_tensor.load(source, value)
-        for name, value in found.weights.items()
-        if type(value) is Stored
-      }
+    if shards.is_index(path):
+      parts = _opened(path, placeholders)
+      found = _joined(path, parts)
+      tensors = {}
+      for part in parts:
+        with Source(part.path) as source:
+          tensors |= _loaded(source, part.weights, most)
+    else:
+      with Source(path) as source:
+        found, wrong = _found(source, placeholders, copy)
+        if wrong:
+          raise WeightsFileError(wrong)
+        tensors = _loaded(source, found.weights, most)
   except WeightsFileError as error:
     raise WeightsFileError(f"{path}: {error}") from None
-  others = tuple(name for name in found.weights if name not in tensors)
   return Weights(
     path=found.path,
     container=found.container,
     entry=found.entry,
+    prefix=found.prefix,
     tensors=tensors,
-    others=others,
+    others=tuple(name for name in found.weights if name not in tensors),
     beside=found.beside,
+    entries=found.entries,
   )
+
+
+def _loaded(
+  source: Source, weights: Mapping[str, Any], most: int | None
+) -> dict[str, np.ndarray]:
+  """The tensors of a mapping."""
+  zeros = lambda t: np.broadcast_to(np.zeros((), t.dtype), t.shape)
+  return {
+    name: zeros(value)
+    if most is not None and math.prod(value.shape) > most
+    else stored_tensor.load(source, value)
+    for name, value in weights.items()
+    if type(value) is Stored
+  }

@@ -217,6 +217,11 @@ class _Machine:
           f"found a {type(name).__name__} as a key in the pickle, expected"
           " plain values."
         )
+      # PyTorch keeps the last one and says nothing.
+      if name in target:
+        raise WeightsFileError(
+          f"found the key {shown(name)} twice in the pickle, expected it once."
+        )
       target[name] = value
 
   def build(self) -> None:

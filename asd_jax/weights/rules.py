@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asd_jax import errors
-
-_SHOWN = 5
+from asd_jax.weights import entries, wrapped
 
 
 class Layout(NamedTuple):
@@ -96,24 +95,20 @@ def identify(names: Iterable[str], looks: Iterable[tuple[str, str]]) -> str:
   """What weights look like, told from their names.
 
   Args:
-    names: official names, in any layout.
+    names: official names, in any layout, whatever stands in front of them.
     looks: (pattern of a name, what has it), most telling first.
 
   Returns:
     The first that fits, or "an unknown model".
   """
-  names = list(names)
-  for pattern, title in looks:
-    if any(re.fullmatch(pattern, name) for name in names):
-      return title
+  bare = [wrapped.bare(name) for name in names]
+  looks = list(looks)
+  inner = [n[len(p) :] for n in bare for p in wrapped.starts(n)[1:]]
+  for ends in (bare, inner):
+    for pattern, title in looks:
+      if any(re.fullmatch(pattern, name) for name in ends):
+        return title
   return "an unknown model"
-
-
-def _listed(names: Iterable[str]) -> str:
-  """The first five names and how many there are beyond."""
-  names = [n if n.isprintable() else ascii(n) for n in names]
-  more = len(names) - _SHOWN
-  return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _renamed(name: str, renames: tuple[tuple[str, str], ...]) -> str:
@@ -123,8 +118,59 @@ def _renamed(name: str, renames: tuple[tuple[str, str], ...]) -> str:
   return name
 
 
+def by_layout(
+  short: Mapping[str, str], layouts: Iterable[Layout]
+) -> dict[str, str]:
+  """Official names of a family.
+
+  Args:
+    short: name without its prefix, by name in the file.
+    layouts: in which the names may be.
+
+  Returns:
+    Official name by name in the file.
+  """
+  # One layout for all names of a file: its mark decides, not each name.
+  renames: tuple[tuple[str, str], ...] = ()
+  for layout in layouts:
+    if any(re.fullmatch(layout.mark, name) for name in short.values()):
+      renames = layout.renames
+      break
+  return {file: _renamed(name, renames) for file, name in short.items()}
+
+
 def _matches(patterns: Iterable[str], name: str) -> bool:
   return any(re.fullmatch(p, name) for p in patterns)
+
+
+def unwrap(
+  names: Iterable[str],
+  known: Names,
+  *,
+  title: str,
+  prefix: str | None = None,
+) -> wrapped.Unwrapped:
+  """Takes off what training code put in front of a family's names.
+
+  Args:
+    names: in the file.
+    known: how they may be named.
+    title: what is expected, for messages.
+    prefix: what to take off; None finds it.
+
+  Returns:
+    See `wrapped.unwrap`.
+
+  Raises:
+    InputError: the family is there more than once.
+  """
+  layouts = [(), *(layout.renames for layout in known.layouts)]
+
+  def leads(name: str) -> bool:
+    new = {_renamed(name, renames) for renames in layouts}
+    return any(re.fullmatch(known.mark, n) for n in new)
+
+  return wrapped.unwrap(names, leads, title=title, prefix=prefix)
 
 
 def official(
@@ -134,6 +180,7 @@ def official(
   title: str,
   others: Iterable[str] = (),
   looks: Iterable[tuple[str, str]] = (),
+  prefix: str | None = None,
 ) -> dict[str, np.ndarray]:
   """Weights of a family by their official names, without what is not used.
 
@@ -143,6 +190,7 @@ def official(
     title: what is expected, for messages.
     others: names in the file that hold no tensor.
     looks: what else it may be, see `identify`.
+    prefix: what stands in front of the names; None finds it.
 
   Returns:
     Arrays by official name; of tied copies one; numbers of `absent` ones.
@@ -151,34 +199,29 @@ def official(
     InputError: it is another model, an entry that is needed is no tensor, two
       names become one, or copies that should be equal differ.
   """
-  names = [*tensors, *others]
-  # One layout for all names of a file: its mark decides, not each name.
-  renames: tuple[tuple[str, str], ...] = ()
-  for layout in known.layouts:
-    if any(re.fullmatch(layout.mark, name) for name in names):
-      renames = layout.renames
-      break
-  new = {name: _renamed(name, renames) for name in names}
+  short = unwrap([*tensors, *others], known, title=title, prefix=prefix).names
+  new = by_layout(short, known.layouts)
   # Refused before the mark is sought: such files may have it too.
   for pattern, what in known.refuse:
-    if told := [n for n in names if re.fullmatch(pattern, new[n])]:
+    if told := [n for n in new if re.fullmatch(pattern, new[n])]:
       raise errors.InputError(
-        f"found {what} ({_listed(told)}), expected {title} weights."
+        f"found {what} ({wrapped.listed(told)}), expected {title} weights."
       )
   if not any(re.fullmatch(known.mark, name) for name in new.values()):
+    model, names = identify(short.values(), looks), wrapped.listed(short)
     raise errors.InputError(
-      f"found {identify(names, looks)} ({_listed(names)}), expected {title}"
-      " weights."
+      f"found {model} ({names}), expected {title} weights."
     )
   # A name without a tensor is an error only where its weight is needed.
-  bare = [n for n in others if not _matches(known.ignore, new[n])]
-  if bare:
+  bare = [n for n in others if n in new and not _matches(known.ignore, new[n])]
+  # Nested averages of the weights are what is not asked for.
+  if bare := [n for n in bare if not entries.is_average(n)]:
     raise errors.InputError(
-      f"found no tensor under {_listed(bare)}, expected one."
+      f"found no tensor under {wrapped.listed(bare)}, expected one."
     )
   found: dict[str, np.ndarray] = {}
   for name, value in tensors.items():
-    if _matches(known.ignore, new[name]):
+    if name not in new or _matches(known.ignore, new[name]):
       continue
     if new[name] in found:
       raise errors.InputError(f"found {new[name]} twice, expected it once.")
@@ -218,6 +261,12 @@ def _placed(
     if len(fits) > 1:
       raise errors.InputError(f"found two rules for {name}, expected one.")
     rule, match = fits[0]
+    # Counts and quantised numbers mean nothing without their scales.
+    if value.dtype.kind in "biuc":
+      raise errors.InputError(
+        f"found {name} of type {value.dtype}, expected real floating-point"
+        " numbers."
+      )
     path = match.expand(rule.path)
     if path in placed:
       raise errors.InputError(
@@ -233,7 +282,8 @@ def _placed(
       ) from None
   if unknown:
     raise errors.InputError(
-      f"found weights without a place: {_listed(unknown)}; expected none."
+      f"found weights without a place: {wrapped.listed(unknown)}; expected"
+      " none."
     )
   return placed
 
@@ -263,13 +313,13 @@ def to_tree(
   missing = [path for path in expected if path not in placed]
   if missing:
     raise errors.InputError(
-      f"found no weights for {_listed(missing)}; expected all"
+      f"found no weights for {wrapped.listed(missing)}; expected all"
       f" {len(expected)} parameters."
     )
   extra = [name for path, (name, _) in placed.items() if path not in expected]
   if extra:
     raise errors.InputError(
-      f"found weights that the encoder does not have: {_listed(extra)};"
+      f"found weights that the encoder does not have: {wrapped.listed(extra)};"
       " expected none (is it another size?)."
     )
   wrong = [
@@ -279,8 +329,8 @@ def to_tree(
   ]
   if wrong:
     raise errors.InputError(
-      f"found other shapes: {_listed(wrong)}; expected those of the encoder"
-      " (is it another size?)."
+      f"found other shapes: {wrapped.listed(wrong)}; expected those of the"
+      " encoder (is it another size?)."
     )
   # In the order of the network, so that two files give one tree.
   tree: dict[str, Any] = {}

@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from asd_jax.weights import stored_tensor
@@ -26,6 +27,8 @@ DTYPES: dict[str, np.dtype] = {
   "U16": np.dtype(np.uint16),
   "U8": np.dtype(np.uint8),
   "BOOL": np.dtype(np.bool_),
+  "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+  "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
 }
 
 
@@ -44,14 +47,23 @@ def plausible(source: Source) -> bool:
   return 2 <= length <= min(source.size - 8, MAX_HEADER)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  """An object of the header; a name that stands twice is refused."""
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """An object of a JSON text; a name that stands twice is refused.
+
+  Args:
+    pairs: names and values.
+
+  Returns:
+    Values by name.
+
+  Raises:
+    WeightsFileError: `json` alone would keep the last one and say nothing.
+  """
   found: dict[str, Any] = {}
   for name, value in pairs:
-    # `json` alone would keep the last one and say nothing.
     if name in found:
       raise WeightsFileError(
-        f"found the name {shown(name)} twice in the header, expected once."
+        f"found the name {shown(name)} twice, expected it once."
       )
     found[name] = value
   return found
@@ -60,7 +72,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _header(text: bytes) -> dict[str, Any]:
   """The header as an object."""
   try:
-    found = json.loads(text.decode(), object_pairs_hook=_unique)
+    found = json.loads(text.decode(), object_pairs_hook=unique)
   # It is a ValueError itself, and must get past the next line.
   except WeightsFileError:
     raise

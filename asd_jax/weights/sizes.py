@@ -48,9 +48,21 @@ def count_blocks(names: Iterable[str], pattern: str, *, default: int) -> int:
 
   Returns:
     The number of blocks.
+
+  Raises:
+    InputError: for a number that cannot be.
   """
+  names = list(names)
   found = [m for name in names if (m := re.match(pattern, name))]
-  return 1 + max((int(m.group(1)) for m in found), default=default - 1)
+  # Long digits are no number of a block either.
+  last = max((int(m.group(1)[:9]) for m in found), default=default - 1)
+  # A network of a million blocks would be built before they are missed.
+  if found and last >= len(names):
+    raise errors.InputError(
+      f"found block {last} among {len(names)} weights, expected each block to"
+      " have some."
+    )
+  return 1 + last
 
 
 def count_in(

@@ -36,7 +36,8 @@ TINY = eat.FAMILY(
 def inside(tmp_path, monkeypatch):
   """Runs in an empty folder, where no hub is at hand."""
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(hub, "cached", lambda *_, local_only: None)
+  monkeypatch.setattr(hub, "find", lambda *_, local_only: None)
+  monkeypatch.setattr(hub, "places", lambda repo: (tmp_path / "hub" / repo,))
 
 
 def one(encoder, checkpoint, folder="weights"):
@@ -63,7 +64,7 @@ def published_encoder(family, size):
 
 def official(name, family):
   """A golden file's encoder."""
-  _, settings, _ = convert.read_official(FOLDER / name, FAMILIES[family])
+  settings = convert.read_official(FOLDER / name, FAMILIES[family]).settings
   # Not every file tells the number of heads; then that of the config counts.
   heads = settings["num_heads"] or 1
   return published_encoder(family, {**settings, "num_heads": heads})
@@ -143,19 +144,20 @@ def test_what_is_converted_from_the_hub(monkeypatch, tmp_path):
   save_file(arrays, tmp_path / "model.safetensors")
   asked = []
 
-  def cached(repo, file, *, local_only):
-    asked.append((repo, file, local_only))
+  def find(repo, *, local_only):
+    asked.append((repo, local_only))
     return tmp_path / "model.safetensors"
 
-  monkeypatch.setattr(hub, "cached", cached)
-  port = lambda known, tensors, beside: ({"norm": dict(tensors)}, {"depth": 1})
+  monkeypatch.setattr(hub, "find", find)
+  settings = {"depth": 1, "num_heads": None}
+  port = lambda known, tensors, beside: ({"norm": dict(tensors)}, settings)
   monkeypatch.setattr(convert.family_lib, "port", port)
   for i, name in enumerate(("me/own", "hub:mispeech/dasheng-base")):
     out = convert.convert(name, FAMILIES["dasheng"], Path(f"out{i}"))
     about = weight_folder.read_about(out)
     repo = name.removeprefix("hub:")
     assert about["source"] == f"hub {repo}"
-    assert asked[i] == (repo, "model.safetensors", False)
+    assert asked[i] == (repo, False)
 
 
 # Where weights are sought.
@@ -202,17 +204,17 @@ def test_the_hubs_folder_is_looked_at_last(monkeypatch, tmp_path):
   encoder = of_size(official("sslam.pt", "sslam"), "base")
   asked = []
 
-  def cached(repo, file, *, local_only):
-    asked.append((repo, file, local_only))
+  def find(repo, *, local_only):
+    asked.append((repo, local_only))
     return FOLDER / "sslam.safetensors"
 
-  monkeypatch.setattr(hub, "cached", cached)
+  monkeypatch.setattr(hub, "find", find)
   found = one(encoder, "")
   assert found.origin == "hub ta012/SSLAM_pretrain"
   # Nothing is downloaded that nobody asked for.
-  assert asked == [("ta012/SSLAM_pretrain", "model.safetensors", True)]
+  assert asked == [("ta012/SSLAM_pretrain", True)]
   assert one(encoder, "ta012/SSLAM_pretrain").digest == found.digest
-  assert asked[1][2] is False
+  assert asked[1][1] is False
 
 
 def test_everything_that_is_missing_is_told_at_once():
@@ -230,6 +232,7 @@ def test_everything_that_is_missing_is_told_at_once():
   for part in (
     "place/sslam_base,",
     "hub ta012/SSLAM_pretrain",
+    "hub/ta012/SSLAM_pretrain; get it",
     "MIT (repository",
     "python scripts/convert_weights.py --encoder=dasheng"
     " --checkpoint=mispeech/dasheng-0.6B --output=place/dasheng_0.6B",
@@ -245,10 +248,10 @@ def test_everything_that_is_missing_is_told_at_once():
 
 @pytest.mark.parametrize("name", ["weights/typo", "a/b.pt", "x", "a/b/c", ".."])
 def test_a_path_that_is_not_there_is_no_hub_name(name, monkeypatch):
-  def cached(*_, local_only):
+  def find(*_, local_only):
     raise AssertionError(f"asked the network: local_only={local_only}")
 
-  monkeypatch.setattr(hub, "cached", cached)
+  monkeypatch.setattr(hub, "find", find)
   Path("weights").mkdir()
   refused(TINY, name)
 

@@ -97,7 +97,7 @@ def test_another_model_is_told(run, name, family, told, tmp_path):
 def port(known, tensors, beside):
   assert known.name == "dasheng"
   tree = {"embed": {"time": tensors["time_pos_embed"].astype(np.float16)}}
-  return tree, {"depth": beside["depth"]}
+  return tree, {"depth": beside["depth"], "num_heads": None}
 
 
 def test_a_conversion_writes_parameters(run, tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def test_a_conversion_writes_parameters(run, tmp_path, monkeypatch):
   assert end.status == 0, end.err
   about = json.loads((out / "encoder.json").read_text())
   assert about["family"] == "dasheng"
-  assert about["encoder"] == {"depth": 12}
+  assert about["encoder"] == {"depth": 12, "num_heads": None}
   with ocp.StandardCheckpointer() as checkpointer:
     target = {"embed": {"time": np.zeros(3, np.float32)}}
     tree = checkpointer.restore(out / "params", target)

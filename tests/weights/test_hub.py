@@ -1,5 +1,6 @@
-"""Names on the hub: its folder on disk, and one line where there is nothing."""
+"""Names on the hub: folders on disk, and one line where there is nothing."""
 
+import json
 import logging
 import os
 import subprocess
@@ -12,14 +13,14 @@ from asd_jax.weights import hub
 
 REPO, FILE, COMMIT = "owner/some.name", "model.safetensors", "1" * 40
 # In a process of its own, since the hub's library reads its environment when
-# it is imported. Each argument is a repository, a file and "local" or "".
+# it is imported. Each argument is a repository and "local" or "".
 CHILD = """
 import sys
 from asd_jax.weights import hub
 for query in sys.argv[1:]:
-  repo, file, local = query.split(",")
+  repo, local = query.split(",")
   try:
-    found = hub.cached(repo, file, local_only=bool(local))
+    found = hub.find(repo, local_only=bool(local))
   except ValueError as error:
     found = f"ValueError {error}"
   print(found)
@@ -40,7 +41,7 @@ def home(tmp_path):
   return tmp_path / "home"
 
 
-def cached(home, *queries, **env):
+def found(home, *queries, **env):
   names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE")
   kept = {k: v for k, v in os.environ.items() if k not in names}
   end = subprocess.run(
@@ -56,45 +57,114 @@ def cached(home, *queries, **env):
 
 
 @pytest.mark.slow
-def test_a_file_on_disk_is_found_without_the_network(home):
-  # Not offline, but nothing would answer: no request is made.
-  queries = (f"{REPO},{FILE},local", f"{REPO},{FILE},")
-  nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-  one, other = cached(home, *queries, **nobody)
+def test_in_a_process_of_its_own(home):
+  # Not offline, but nothing would answer: no request is made for what is there.
+  queries = (f"{REPO},local", f"{REPO},", "owner/none,local", "owner/none,")
+  nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
+  one, other, none, refused = found(home, *queries, **nobody)
   assert one == other
   with open(one, "rb") as file:
     assert file.read() == b"weights"
+  assert none == "None"
+  assert refused.startswith(f"ValueError hub owner/none: found no {FILE} at ")
+  assert f"{home}/hub/models--owner--none, " in refused
+  assert refused.endswith("(HF_HUB_OFFLINE is set).")
 
 
-@pytest.mark.slow
-def test_what_is_not_on_disk(home):
-  queries = (f"{REPO},other.bin", f"owner/none,{FILE}")
-  found = cached(
-    home,
-    *(f"{q},{local}" for q in queries for local in ("local", "")),
-    HF_HUB_OFFLINE="1",
-  )
-  assert found[0] == found[2] == "None"
-  assert found[1].startswith(f"ValueError hub {REPO}: found no other.bin")
-  assert found[3].startswith(f"ValueError hub owner/none: found no {FILE}")
-  assert all("HF_HUB_OFFLINE is set" in line for line in found[1::2])
+@pytest.fixture
+def laid(tmp_path, monkeypatch):
+  """Where a repository is sought: as the library keeps it, and by hand."""
+  both = (tmp_path / "models--owner--some.name", tmp_path / "owner/some.name")
+  monkeypatch.setattr(hub, "places", lambda repo: both)
+  monkeypatch.setattr(hub, "download", None)
+  return both
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("error", [OSError, RuntimeError, KeyError])
-def test_whatever_the_network_does_is_one_line(error, monkeypatch, capfd):
+def lay(folder, name=FILE):
+  folder.mkdir(parents=True)
+  (folder / name).write_bytes(b"weights")
+  return folder / name
+
+
+@pytest.mark.parametrize("name", hub.FILES)
+@pytest.mark.parametrize(
+  "place", ["0/snapshots/main", "0/snapshots/" + COMMIT, "0", "1"]
+)
+def test_a_cache_laid_by_hand(place, name, laid):
+  which, _, inside = place.partition("/")
+  path = lay(laid[int(which)] / inside, name)
+  assert hub.find(REPO, local_only=False) == path
+
+
+def test_of_two_snapshots_the_main_one(laid):
+  paths = [lay(laid[0] / "snapshots" / name) for name in ("a", "b")]
+  with pytest.raises(ValueError, match="found weights in a, b, expected one"):
+    hub.on_disk(REPO)
+  (laid[0] / "refs").mkdir()
+  for name, path in zip(("a", "b\n"), paths, strict=True):
+    (laid[0] / "refs/main").write_text(name)
+    assert hub.on_disk(REPO) == path
+  # What is no name of a folder is not followed.
+  for name in ("../../x", "/", "\xff\0"):
+    (laid[0] / "refs/main").write_text(name)
+    with pytest.raises(ValueError, match="expected one"):
+      hub.on_disk(REPO)
+
+
+def test_what_was_searched_is_named(laid):
+  lay(laid[1], "config.json")
+  link = laid[0] / "snapshots/main" / FILE
+  link.parent.mkdir(parents=True)
+  link.symlink_to("../../blobs/gone")
+  assert hub.find(REPO, local_only=True) is None
+  told = hub.searched(REPO)
+  assert f"snapshots/main/{FILE} is a link to nothing: copy blobs" in told
+  assert f"{laid[1]} (there, without weights)" in told
+
+
+def asks(monkeypatch, there, error=None):
+  """A hub that has some files, or fails."""
   with hub._quiet():
+    from huggingface_hub.errors import EntryNotFoundError
     from transformers.utils import hub as theirs
+  asked = []
 
-  def fails(*_, local_files_only):
+  def answer(repo, file):
     logging.getLogger("huggingface_hub").warning("Retrying in 8 s")
     warnings.warn("no token", stacklevel=1)
-    raise OSError("not here") if local_files_only else error("line\n of two")
+    asked.append(file)
+    if error:
+      raise error
+    if file not in there:
+      raise OSError("none") from EntryNotFoundError("none")
+    return there[file]
 
-  monkeypatch.setattr(theirs, "cached_file", fails)
-  assert hub.cached(REPO, FILE, local_only=True) is None
+  monkeypatch.setattr(theirs, "cached_file", answer)
+  return asked
+
+
+def test_files_of_an_index_are_downloaded_with_it(tmp_path, monkeypatch):
+  monkeypatch.setattr(hub, "places", lambda repo: ())
+  index = tmp_path / hub.FILES[1]
+  parts = [f"model-{i:05d}-of-00002.safetensors" for i in (1, 2)]
+  weights = dict(zip("ab", parts, strict=True))
+  index.write_text(json.dumps({"weight_map": weights}))
+  there = {index.name: index, **{p: tmp_path / p for p in parts}}
+  asked = asks(monkeypatch, there)
+  assert hub.find(REPO, local_only=False) == index
+  assert asked == [FILE, index.name, *parts]
+  asks(monkeypatch, {})
+  with pytest.raises(ValueError, match=r"found no pytorch_model\.bin\.index"):
+    hub.find(REPO, local_only=False)
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError, KeyError])
+def test_whatever_the_network_does_is_one_line(error, monkeypatch, capfd):
+  monkeypatch.setattr(hub, "places", lambda repo: ())
+  asked = asks(monkeypatch, {}, error("line\n of two"))
   with pytest.raises(ValueError, match=f"hub {REPO}: found no") as told:
-    hub.cached(REPO, FILE, local_only=False)
+    hub.find(REPO, local_only=False)
+  assert asked == [FILE]
   assert len(str(told.value).splitlines()) == 1
   assert "of two" in str(told.value)
   assert capfd.readouterr() == ("", "")
@@ -108,7 +178,7 @@ def test_whatever_the_network_does_is_one_line(error, monkeypatch, capfd):
 def test_what_is_no_name(name):
   assert not hub.is_name(name)
   with pytest.raises(ValueError, match="expected owner/name"):
-    hub.cached(name, FILE, local_only=True)
+    hub.find(name, local_only=True)
 
 
 def test_published_names_are_names():

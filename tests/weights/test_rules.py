@@ -204,6 +204,13 @@ def test_what_is_left_over_is_an_error(shapes, expected, match):
     rules.to_tree(random(shapes), RULES, expected)
 
 
+@pytest.mark.parametrize("kind", ["int8", "bool", "uint8", "complex64"])
+def test_what_is_no_real_number_is_an_error(kind):
+  tensors = random(SHAPES) | {"norm.bias": np.ones(3, kind)}
+  with pytest.raises(ValueError, match=f"norm.bias of type {kind}"):
+    rules.to_tree(tensors, RULES, EXPECTED)
+
+
 def test_the_first_five_names_are_listed():
   extra = {f"x{i}": (1,) for i in range(8)}
   with pytest.raises(ValueError, match=r"x0, x1, x2, x3, x4 and 3 more"):
@@ -226,5 +233,6 @@ def test_a_model_is_told_from_its_names():
   assert told("encoder.layers.0.self_attn.grep_linear.weight") == "BEATs"
   assert told("encoder.init_bn.bias", "encoder.time_pos_embed") == "CED"
   assert told("time_pos_embed") == "DaSheng or CED"
+  assert told("module._orig_mod.time_pos_embed") == "DaSheng or CED"
   assert told("x.pos_embed") == "AudioMAE, AudioMAE++, M2D-CLAP or another ViT"
   assert told("conv.weight") == "an unknown model"

@@ -104,6 +104,7 @@ WRONG_PICKLES = [
   (made.named("torch._utils", "_rebuild_tensor_v2") + b")\x81", "call of"),
   (made.named("collections", "OrderedDict") + made.sizes([1]) + b"R", "argu"),
   (b"NQ", "persistent id"),
+  (b"}(" + made.text("x") + b"N" + made.text("x") + b"Nu", "x twice"),
 ]
 
 

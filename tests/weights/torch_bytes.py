@@ -69,3 +69,31 @@ def write_legacy(path, value, *, data=(), little_endian=True):
   parts += [struct.pack("<q", count) + raw for _, count, raw in data]
   path.write_bytes(b"".join(parts))
   return path
+
+
+def packed(value, data):
+  """A nested value with arrays as a pickle; their bytes go to `data`."""
+  if isinstance(value, dict):
+    pairs = [
+      (text(k) if isinstance(k, str) else number(k)) + packed(v, data)
+      for k, v in value.items()
+    ]
+    return b"}(" + b"".join(pairs) + b"u"
+  if isinstance(value, list):
+    return b"](" + b"".join(packed(v, data) for v in value) + b"e"
+  if isinstance(value, str):
+    return text(value)
+  if isinstance(value, int | float):
+    return number(value)
+  name = str(len(data))
+  data.append((name, value.tobytes()))
+  kind = {"float32": "Float", "int8": "Char", "int64": "Long"}[value.dtype.name]
+  strides = [s // value.itemsize for s in value.strides]
+  stored = storage(name, count=value.size, kind=kind)
+  return tensor(stored, value.shape, strides=strides)
+
+
+def save(path, value):
+  """What `torch.save` writes of nested mappings, lists and arrays."""
+  data = []
+  return write_zip(path, packed(value, data), data=data)
