@@ -8,7 +8,7 @@ line of `FAMILIES`.
 from collections.abc import Callable, Iterable
 
 from asd_jax import errors
-from asd_jax.encoders import autoencoder, beats, dasheng, eat, family
+from asd_jax.encoders import autoencoder, beats, dasheng, eat, family, m2d_clap
 
 FAMILIES: dict[str, family.Family] = {
   f.name: f
@@ -17,6 +17,7 @@ FAMILIES: dict[str, family.Family] = {
     eat.FAMILY,
     eat.SSLAM,
     dasheng.FAMILY,
+    m2d_clap.FAMILY,
   )
 }
 # The stage "encoder" of a config.
@@ -36,7 +37,6 @@ _ALIKE = (
   (dasheng.NAMES.look, "CED"),
   (r"(.*\.)?pos_embed", "AudioMAE"),
   (r"(.*\.)?pos_embed", "AudioMAE++"),
-  (r"(.*\.)?pos_embed", "M2D-CLAP"),
   (r"(.*\.)?pos_embed", "another ViT"),
 )
 

@@ -407,6 +407,7 @@ def tiny(name):
     "eat": dict(num_positions=32),
     "sslam": dict(num_positions=32),
     "dasheng": dict(num_positions=6, target_frames=24),
+    "m2d_clap": dict(num_positions=2, num_frames=39, projector="2025"),
     "beats": dict(embed_width=8, num_taps=4, num_groups=2)
     | dict(num_buckets=16, max_distance=20),
   }

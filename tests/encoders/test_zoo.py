@@ -17,13 +17,19 @@ from tests.encoders import tenth_family
 ROOT = Path(__file__).parents[2]
 FAMILIES = zoo.FAMILIES
 # Frames of 10 s, by front end.
-FRAMES = {"eat_fbank": 1024, "beats_fbank": 998, "dasheng_mel": 1001}
+FRAMES = {
+  "eat_fbank": 1024,
+  "beats_fbank": 998,
+  "dasheng_mel": 1001,
+  "m2d_mel": 1001,
+}
 # Of random weights: families, sizes, places and values behind one number.
 DIGESTS = {
   "beats": "345f924634c89fbe976b6780d4ed024c",
   "eat": "ed7686b0be508bb39d5dbd8300b229b8",
   "sslam": "125734e89223a85294e9639eff6063ea",
   "dasheng": "da205f19b5cb3ae2c24529e6ed1a63fe",
+  "m2d_clap": "87972c16d599290c6d7e78f6735419f3",
 }
 
 
