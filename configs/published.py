@@ -263,9 +263,10 @@ MERL_ENCODERS = dict(
 # encoder, near channel alone, Residual View, and with prototypes. (Table 3 has
 # 63.24 and 59.80 where this has 63.19 and 59.89.)
 LUDO_ZOO = dict(
-  sslam=(61.02, 62.41, 63.19),
+  sslam_base=(61.02, 62.41, 63.19),
   audiomaepp_tiny=(56.67, _, 59.89),
 )
+LUDO_STEPS = ("near", "residual", "prps")
 # What the reports say of the recordings: median noise transfer G [KATECH26],
 # correlation of near and far, their power ratio in dB and the share of bins at
 # the mask's floor [KonicaMinolta26].
@@ -372,6 +373,23 @@ def column(name):
       m: dict(score=fraction(row[place]))
       for m, row in KATECH_BY_MACHINE.items()
     },
+  )  # fmt: skip
+
+
+def zoo(encoder, step):
+  """The block `published` of an encoder in figure 2 of [LUDO26].
+
+  Args:
+    encoder: family and size, as in `LUDO_ZOO`; of any other nothing is printed.
+    step: of `LUDO_STEPS`.
+
+  Returns:
+    As `of`.
+  """
+  row = dict(zip(LUDO_STEPS, LUDO_ZOO.get(encoder, (_,) * 3), strict=True))
+  return dict(
+    development=fraction(row[step] or 0.0), evaluation=0.0, source="[LUDO26]",
+    measure="runs", domain_auc="official", machines={},
   )  # fmt: skip
 
 

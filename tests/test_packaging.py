@@ -22,10 +22,9 @@ def test_every_package_is_installed():
 
 def command(*args, cwd, path, **env):
   """The console command in a process of its own."""
-  code = "from asd_jax.runs import commands; commands.main()"
   env = {**os.environ, "PYTHONPATH": str(path), **env}
   return subprocess.run(
-    [sys.executable, "-c", code, *map(str, args)],
+    [sys.executable, "-m", "asd_jax", *map(str, args)],
     cwd=cwd,
     env=env,
     capture_output=True,

@@ -79,7 +79,7 @@ def test_reports_agree_where_they_print_the_same():
   assert ladder["ada_sub_domain"][2] == published.KATECH["katech_system1"][-1]
   ada_sub = published.KATECH_COLUMNS["ada_sub"]
   assert ladder["ada_sub"][2] == ada_sub
-  _, residual, _ = published.LUDO_ZOO["sslam"]
+  _, residual, _ = published.LUDO_ZOO["sslam_base"]
   assert residual == published.LUDO["ludo_system3"][-1][3]
 
 
