@@ -20,7 +20,7 @@ def get_config(arg=""):
   row, smoke = common.choice(arg, ROWS)
   c = konica_system3.get_config(smoke)
   c.system = f"konica_ablation_{row}"
-  c.published = published.of(f"konica_{row}")
+  c.published = published.of(c.system)
   if row == "dif":
     del c.branches.eat_large
     c.checkpoints = dict()

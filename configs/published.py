@@ -159,7 +159,7 @@ KONICA_FOUR = dict(
     (_, _, _, 63.72),
   ),
 )
-KONICA_ALONE = dict(konica_dif=62.18, konica_eat=60.96)
+KONICA_ALONE = dict(konica_ablation_dif=62.18, konica_ablation_eat=60.96)
 # [Dongyuan26] table 1: domain AUCs with anomalies of the same domain. It gives
 # the score of system 1 only; of the others it follows from the columns.
 DONGYUAN = dict(
@@ -412,7 +412,15 @@ def _read(row, machines):
   if isinstance(total, float):  # scores alone
     each, total = [(_, _, _, v) for v in each], (_, _, _, total)
   found = {
-    m: {k: fraction(v) for k, v in zip(METRICS, r, strict=True) if v}
+    m: {k: fraction(v) for k, v in zip(METRICS, _scored(r), strict=True) if v}
     for m, r in zip(machines, each, strict=True)
   }
   return found, fraction(total[3])
+
+
+def _scored(row):
+  """A machine's row; a score that is left out is the mean of its values."""
+  *values, score = row
+  if score is None:
+    score = len(values) / sum(1 / v for v in values)
+  return *values, score

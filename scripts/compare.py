@@ -1,7 +1,9 @@
-"""Compares two runs of evaluate.py over their seeds and over test clips.
+"""Compares runs of evaluate.py over their seeds and over test clips.
 
 Run: python scripts/compare.py A/results.json B/results.json
 or:  python scripts/compare.py A B --output=compare.html
+or, each beside the published numbers and against the best of them:
+python scripts/compare.py A B C D --output=compare.html
 
 A folder stands for the results.json in it. Differences are B - A. The scores of
 test clips are read from scores/ beside it; systems that draw nothing at random
@@ -19,6 +21,11 @@ from asd_jax.runs import cli
 _OUTPUT = flags.DEFINE_string("output", None, "page to write, if any")
 
 
+def _file(path: str) -> Path:
+  """The results.json that a path means."""
+  return Path(path, "results.json") if Path(path).is_dir() else Path(path)
+
+
 def _write(path: str, text: str, inputs: Sequence[Path]) -> None:
   """Writes the page, never over what was read."""
   from asd_jax import files
@@ -26,27 +33,41 @@ def _write(path: str, text: str, inputs: Sequence[Path]) -> None:
   # `--output=A` is a slip of the finger that would cost a run.
   if Path(path).resolve() in [file.resolve() for file in inputs]:
     raise errors.InputError(
-      f"{path}: found one of the two runs, expected a new file for --output."
+      f"{path}: found one of the runs, expected a new file for --output."
     )
   files.atomic_write_text(path, text)
 
 
-def run(arguments: Sequence[str]) -> None:
-  """Compares the two runs of the command line."""
-  if len(arguments) != 2 or _OUTPUT.value == "":
-    raise errors.InputError(
-      f"flags: found {len(arguments)} paths and output={_OUTPUT.value!r},"
-      " expected two runs, each a results.json or its folder, and"
-      " --output=FILE or none."
-    )
+def _pair(paths: Sequence[str]) -> tuple[list[str], str]:
+  """Lines and page of two runs."""
   from asd_jax.report import compare as report_compare
   from asd_jax.runs import compare
 
-  a, b = map(compare.read, arguments)
-  found = compare.compare(a, b)
+  found = compare.compare(*map(compare.read, paths))
+  return report_compare.console(found), report_compare.page(found)
+
+
+def _several(paths: Sequence[str]) -> tuple[list[str], str]:
+  """Lines and page of more runs than two."""
+  from asd_jax.report import systems, systems_page
+  from asd_jax.runs import table
+
+  found = table.of_runs(paths, _OUTPUT.value)
+  return systems.console(found), systems_page.page(found)
+
+
+def run(arguments: Sequence[str]) -> None:
+  """Compares the runs of the command line."""
+  if len(arguments) < 2 or _OUTPUT.value == "":
+    raise errors.InputError(
+      f"flags: found {len(arguments)} paths and output={_OUTPUT.value!r},"
+      " expected two runs or more, each a results.json or its folder, and"
+      " --output=FILE or none."
+    )
+  lines, page = (_pair if len(arguments) == 2 else _several)(arguments)
   if _OUTPUT.value:
-    _write(_OUTPUT.value, report_compare.page(found), [a.file, b.file])
-  print("\n".join(report_compare.console(found)))
+    _write(_OUTPUT.value, page, [_file(path) for path in arguments])
+  print("\n".join(lines))
   if _OUTPUT.value:
     print(f"page: {_OUTPUT.value}")
 

@@ -1,4 +1,4 @@
-"""Synthetic machines, every weight-free system, one table and the reports.
+"""Synthetic machines, weight-free systems, their reports and one page for all.
 
 Run: bash scripts/demo.sh
 or:  python scripts/demo.py --output=OUT
@@ -27,8 +27,9 @@ SYSTEMS = (
   "katech_system1",
   "konica_system4",
 )
-# Ten networks of a hundred epochs take an hour: two seeds, a few epochs.
+# Ten networks of a hundred epochs take an hour: two small ones, a few epochs.
 SHORT = {"katech_system1": dict(seeds=(1, 2), num_epochs=2)}
+SMALL = {"katech_system1": dict(num_hidden=128, num_blocks=1)}
 # Three minutes of listening a machine: enough to see the systems differ.
 DATA = dict(num_source=90, num_target=10, num_test=12, seconds=2.0)
 
@@ -44,6 +45,7 @@ def settings(name: str, out: Path) -> dict:
   for branch in config.branches.values():
     if "recipe" in branch.encoder:
       branch.encoder.recipe.num_epochs = short.get("num_epochs", _EPOCHS.value)
+    branch.encoder.update(SMALL.get(name, {}))
   return config.lock().to_dict()
 
 
@@ -53,23 +55,31 @@ def run(arguments: Sequence[str]) -> None:
     raise errors.InputError(
       f"flags: found {list(arguments)}, expected only flags."
     )
-  from asd_jax.data import synthetic
-  from asd_jax.runs import evaluate, progress
+  from asd_jax.data import clips, synthetic
+  from asd_jax.report import systems
+  from asd_jax.runs import table
 
   out = Path(_OUTPUT.value)
   print(f"making recordings of {', '.join(MACHINES)} in {out / 'data'}")
   synthetic.write(out / "data", machines=MACHINES, **DATA)
   print(f"\n{'system':20s}" + "".join(f"{m:>10s}" for m in MACHINES), end="")
-  print(f"{'all':>10s}   (harmonic mean of AUCs and pAUC, percent)")
-  for name in SYSTEMS:
-    with progress.Progress() as bars:
-      found = evaluate.run(settings(name, out), progress=bars)
+  print(f"{'all':>10s}   (harmonic mean of AUCs and pAUC, percent)", flush=True)
+
+  def show(system: systems.System) -> None:
+    found = system.results or {}
     scores = [found["machines"][m]["score"] for m in MACHINES]
     cells = [*scores, found["official_score"]]
-    print(f"{name:20s}" + "".join(f"{100 * s:10.2f}" for s in cells))
-  print("\nreports:")
-  for name in SYSTEMS:
-    print(f"  {out / name / 'report.html'}")
+    line = f"{system.name:20s}" + "".join(f"{100 * s:10.2f}" for s in cells)
+    print(f"{line}   {out / system.link}", flush=True)
+
+  table.run(
+    table.entries([settings(name, out) for name in SYSTEMS], {}),
+    out,
+    machines=clips.read_tree(out / "data"),
+    known={},
+    done=show,
+  )
+  print(f"\nall systems side by side: {out / table.PAGE}")
 
 
 if __name__ == "__main__":

@@ -62,26 +62,35 @@ def run(arguments: Sequence[str]) -> None:
       " expected --output=OUT with either --data_dir=DIR or --smoke, --seeds of"
       f" 1 or more, and --table or rungs of {list(ladder)}."
     )
-  from asd_jax.runs import evaluate, progress
-  from asd_jax.runs import ladder as tables
+  from asd_jax.data import clips
+  from asd_jax.report import systems
+  from asd_jax.runs import ladder as more
+  from asd_jax.runs import table
 
   rungs = katech_table4.COLUMNS if _TABLE.value else _RUNGS.value or ladder
+  out = Path(_OUTPUT.value)
   configs = {rung: settings(rung) for rung in rungs}
   if _SMOKE.value:
     from asd_jax.data import synthetic
 
-    synthetic.write(Path(_OUTPUT.value) / "data", **common.SMOKE_DATA)
-  found = {}
-  for rung, config in configs.items():
-    with progress.Progress() as bars:
-      found[rung] = evaluate.run(config, progress=bars)
+    synthetic.write(out / "data", **common.SMOKE_DATA)
+  found = table.run(
+    [
+      table.Entry(ladder[rung][0], c, c["published"])
+      for rung, c in configs.items()
+    ],
+    out,
+    machines=clips.read_tree(_DATA.value or str(out / "data")),
+    known=published.FACTS,
+    done=lambda system: print(systems.line(system)),
+  )
   if _TABLE.value:
-    known = published.FACTS, published.KATECH_ORACLE / 100
-    print("\n".join(tables.by_machine(found, *known)))
-    return
-  print(tables.heads())
-  for rung, results in found.items():
-    print(tables.row(ladder[rung][0], results))
+    oracle = published.KATECH_ORACLE / 100
+    lines = more.by_machine(found, oracle)
+  else:
+    lines = [*systems.console(found), "", *more.on_fan(found)]
+  print("\n".join(lines))
+  print(f"page: {out / table.PAGE}")
 
 
 if __name__ == "__main__":

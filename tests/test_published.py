@@ -101,6 +101,7 @@ def test_a_block_says_what_its_numbers_are():
     assert found["measure"] in report_published.WORDS
     assert found["domain_auc"] in report_published.RANKED
   fan = published.of("dongyuan_system1")["machines"]["fan"]
+  assert fan.pop("score") == pytest.approx(harmonic(fan.values()))
   assert fan == dict(auc_source=0.708, auc_target=0.5792, pauc=0.5237)
   for name in katech_ablation.LADDER:
     assert published.rung(name)["development"] in (

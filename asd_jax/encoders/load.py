@@ -106,6 +106,23 @@ def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
   Raises:
     InputError: if some are not found (all are named), or do not fit.
   """
+  places = find(wanted, folder=folder)
+  return {n: _read(wanted[n][0], *places[n]) for n in wanted}
+
+
+def find(wanted: Wanted, *, folder: Path) -> dict[str, tuple[Path, str]]:
+  """Finds weights as `from_files` does, and reads none.
+
+  Args:
+    wanted: encoder and checkpoint by name.
+    folder: where weights are sought.
+
+  Returns:
+    Place and origin by name.
+
+  Raises:
+    InputError: if some are not found; all are named.
+  """
   # All places are sought before anything is read: who must download three
   # files wants to be told so once.
   places: dict[str, tuple[Path, str]] = {}
@@ -125,7 +142,7 @@ def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
       " --config.random_weights=true runs the architecture with random weights"
       " instead."
     )
-  return {n: _read(wanted[n][0], *places[n]) for n in wanted}
+  return places
 
 
 def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:

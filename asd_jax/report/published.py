@@ -4,7 +4,7 @@ An ensemble stands beside an ensemble, a mean of runs beside a mean of runs, and
 AUCs of a domain beside AUCs against the same anomalies.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from asd_jax.metrics import official
@@ -38,6 +38,20 @@ class Side(NamedTuple):
 
   score: float | None
   machines: Mapping[str, Values]
+
+
+class Parts(NamedTuple):
+  """AUC source, AUC target and pAUC over machines, ours and published.
+
+  Attributes:
+    mean: over machines, "harmonic" or "arithmetic", on both sides.
+    ours: metric to fraction, None where unknown.
+    published: metric to fraction, of those that are published.
+  """
+
+  mean: str
+  ours: Values
+  published: Mapping[str, float]
 
 
 class Pair(NamedTuple):
@@ -85,15 +99,20 @@ def _entry(entry: Values, domain_auc: str) -> Values:
 
 
 def _over(machines: Mapping[str, Values]) -> float | None:
-  """Harmonic mean of all values of all machines; None if any is missing."""
-  values = official.ranked_values(machines.values())
+  """Harmonic mean over machines, None if any has no score."""
+  # Each machine has three values: this is the harmonic mean of them all.
+  values = [m["score"] for m in machines.values()]
   return None if None in values else official.official_score(values)
 
 
-def _one(found: Mapping[str, Any], domain_auc: str) -> Side:
-  """An entry of `per_seed`, or the whole run."""
-  machines = {m: _entry(e, domain_auc) for m, e in found["machines"].items()}
-  if domain_auc == OFFICIAL:
+def _one(
+  found: Mapping[str, Any], domain_auc: str, names: Collection[str]
+) -> Side:
+  """An entry of `per_seed`, or the whole run, on some machines."""
+  every = found["machines"]
+  machines = {n: _entry(every.get(n, {}), domain_auc) for n in names}
+  # Of a whole run the score that it gives itself stands.
+  if domain_auc == OFFICIAL and set(names) == set(every):
     return Side(found["official_score"], machines)
   return Side(_over(machines), machines)
 
@@ -103,23 +122,45 @@ def _mean(values: Sequence[float | None]) -> float | None:
   return None if None in values else official.arithmetic_mean(values)
 
 
-def _mean_values(some: Sequence[Values], keys: Sequence[str]) -> Values:
-  return {k: _mean([v.get(k) for v in some]) for k in keys}
-
-
 def _over_runs(runs: Sequence[Side], measure: str) -> Side:
   """Means over single runs, of scores or of the metrics they are made of."""
-  keys = official.RANKED
   machines = {}
   for name in runs[0].machines:
     each = [r.machines[name] for r in runs]
-    means = _mean_values(each, (*keys, "score"))
+    means = {
+      k: _mean([v[k] for v in each]) for k in (*official.RANKED, "score")
+    }
     if measure == MEANS:
-      means = _scored({k: means[k] for k in keys})
+      means = _scored({k: means[k] for k in official.RANKED})
     machines[name] = means
   if measure == MEANS:
     return Side(_over(machines), machines)
   return Side(_mean([r.score for r in runs]), machines)
+
+
+def measured(
+  results: record.Results,
+  *,
+  measure: str = ENSEMBLE,
+  domain_auc: str = OFFICIAL,
+  names: Collection[str] | None = None,
+) -> Side:
+  """What a run found, by a definition.
+
+  Args:
+    results: content of results.json.
+    measure: how several trainings become one number.
+    domain_auc: which anomalies the AUC of a domain takes.
+    names: machines to score; all if None.
+
+  Returns:
+    The numbers.
+  """
+  names = list(results["machines"]) if names is None else names
+  runs = results["per_seed"]
+  if measure in (UNSAID, ENSEMBLE) or not runs:
+    return _one(results, domain_auc, names)
+  return _over_runs([_one(r, domain_auc, names) for r in runs], measure)
 
 
 def unlike(results: record.Results, published: Mapping[str, Any]) -> str:
@@ -142,23 +183,54 @@ def unlike(results: record.Results, published: Mapping[str, Any]) -> str:
   return ""
 
 
-def ours(results: record.Results, published: Mapping[str, Any]) -> Side:
+def ours(
+  results: record.Results,
+  published: Mapping[str, Any],
+  *,
+  names: Collection[str] | None = None,
+) -> Side:
   """What a run found, by the definition of a published number.
 
   Args:
     results: content of results.json.
     published: what is published of its system.
+    names: machines to score; all if None.
 
   Returns:
     The numbers; none where the run has none of that definition.
   """
-  domain_auc = published.get("domain_auc", OFFICIAL)
   if unlike(results, published):
     return Side(None, {})
-  measure, runs = measure_of(published), results["per_seed"]
-  if measure in (UNSAID, ENSEMBLE) or not runs:
-    return _one(results, domain_auc)
-  return _over_runs([_one(r, domain_auc) for r in runs], measure)
+  return measured(
+    results,
+    measure=measure_of(published),
+    domain_auc=published.get("domain_auc", OFFICIAL),
+    names=names,
+  )
+
+
+def sets_of(results: record.Results) -> dict[str, list[str]]:
+  """The challenge's sets that a run has machines of.
+
+  Args:
+    results: content of results.json.
+
+  Returns:
+    Set to the run's machines of it; empty if any machine is none of the
+    challenge's, whose numbers nobody could compare with published ones.
+  """
+  machines = results["machines"]
+  # Other sets, synthetic ones too, have machines of the same names.
+  whole = all(
+    e.get("n_train") == record.CHALLENGE_TRAIN for e in machines.values()
+  )
+  found = {
+    kind: [m for m in machines if m in wanted]
+    for kind, wanted in record.CHALLENGE_SETS.items()
+  }
+  if not whole or sum(map(len, found.values())) < len(machines):
+    return {}
+  return {kind: names for kind, names in found.items() if names}
 
 
 def known(results: record.Results) -> Mapping[str, Any]:
@@ -168,36 +240,30 @@ def known(results: record.Results) -> Mapping[str, Any]:
     results: content of results.json.
 
   Returns:
-    Name to number, and what they are; empty for other machines, whose numbers
-    nobody could compare with them.
+    Name to number, and what they are; empty for other machines.
   """
-  machines = results["machines"]
-  # Other sets, synthetic ones too, have machines of the same names.
-  whole = all(e["n_train"] == record.CHALLENGE_TRAIN for e in machines.values())
-  sets = [k for k, v in record.CHALLENGE_SETS.items() if v >= set(machines)]
-  if not machines or not whole or not sets:
-    return {}
+  sets = sets_of(results)
   # None where the config has no such block; 0.0 stands for unknown.
   given = results.get("published") or {}
   others = set(record.CHALLENGE_SETS) - set(sets)
-  return {k: v for k, v in given.items() if v and k not in others}
+  return {k: v for k, v in given.items() if sets and v and k not in others}
 
 
-def total(results: record.Results) -> tuple[str, Pair] | None:
-  """The score over all machines beside the published one.
+def totals(results: record.Results) -> dict[str, Pair]:
+  """The score over all machines of a set beside the published one.
 
   Args:
     results: content of results.json.
 
   Returns:
-    Set and numbers; None unless the run has every machine of the set.
+    Set to numbers, of the sets that the run has every machine of.
   """
-  found = known(results)
-  for name, wanted in record.CHALLENGE_SETS.items():
-    if name in found and wanted == set(results["machines"]):
-      why = unlike(results, found)
-      return name, Pair(ours(results, found).score, found[name], why)
-  return None
+  found, why = known(results), unlike(results, known(results))
+  return {
+    kind: Pair(ours(results, found, names=names).score, found[kind], why)
+    for kind, names in sets_of(results).items()
+    if kind in found and set(names) == record.CHALLENGE_SETS[kind]
+  }
 
 
 def by_machine(results: record.Results) -> dict[str, dict[str, Pair]]:
@@ -220,3 +286,32 @@ def by_machine(results: record.Results) -> dict[str, dict[str, Pair]]:
     for name, entry in found.get("machines", {}).items()
     if name in results["machines"]
   }
+
+
+def parts(
+  results: record.Results, names: Collection[str], *, compared: bool
+) -> Parts:
+  """The three metrics over machines, beside published ones of the same mean.
+
+  Args:
+    results: content of results.json.
+    names: machines.
+    compared: whether published numbers are of the same recordings.
+
+  Returns:
+    Harmonic means; arithmetic ones where only those are published.
+  """
+  given = (results.get("published") or {}) if compared else {}
+  side = ours(results, given, names=names) if given else measured(results)
+  theirs = given.get("parts") or {}
+  mean = official.arithmetic_mean if theirs else official.official_score
+  over = lambda machines: {
+    k: None if None in v else mean(v)
+    for k in official.RANKED
+    for v in [[machines.get(n, {}).get(k) for n in names]]
+  }
+  if not theirs:
+    known_ones = over(given.get("machines", {}))
+    theirs = {k: v for k, v in known_ones.items() if v is not None}
+  kind = "arithmetic" if given.get("parts") else "harmonic"
+  return Parts(kind, over(side.machines), theirs)

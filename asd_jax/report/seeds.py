@@ -264,9 +264,11 @@ def _rows(
   results: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Row], list[str]]:
   """Rows to draw, and machines without any score of a seed."""
-  _, known = published_numbers.total(results) or ("", None)
+  known = published_numbers.totals(results)
+  # Both sets in one run: the first row is of neither.
+  alone = len(published_numbers.sets_of(results)) == 1
+  total = next((p.published for p in known.values() if alone), None)
   scores = [s["official_score"] for s in runs]
-  total = known.published if known else None
   rows = [Row(ALL, scores, results["official_score"], total)]
   without = []
   for name, entry in results["machines"].items():

@@ -1,6 +1,7 @@
 """The numbers that matter most, as tiles at the head of the page."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from asd_jax.metrics import total
@@ -48,11 +49,8 @@ def _score_tile(results: record.Results) -> str:
   )
 
 
-def _gap(found: tuple[str, published.Pair] | None, known: Any) -> str:
+def _gap(pair: published.Pair, known: Mapping[str, Any]) -> str:
   """The difference to a published score, of what that is too."""
-  if found is None:
-    return ""
-  _, pair = found
   if pair.ours is None:
     return f" No difference: {text.escape(pair.why)}." if pair.why else ""
   gap = text.difference(pair.ours - pair.published)
@@ -69,7 +67,7 @@ def _published_tile(results: record.Results) -> str:
   if not sets:
     return ""
   big = " / ".join(text.percent(known[k]) for k in sets)
-  gap = _gap(published.total(results), known)
+  gap = "".join(_gap(p, known) for p in published.totals(results).values())
   source = f" {text.escape(known['source'])}" if "source" in known else ""
   about = published.about(known)
   what = f", {text.escape(about)}" if about else ""

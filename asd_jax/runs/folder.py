@@ -69,6 +69,18 @@ def _refused(out: Path, what: str) -> errors.InputError:
   )
 
 
+def digest(run: Run) -> str:
+  """A name of what a run is.
+
+  Args:
+    run: what is to be started.
+
+  Returns:
+    32 hex digits.
+  """
+  return store.digest(run.command, _settings(run), _inputs(run))
+
+
 def check(run: Run) -> None:
   """Refuses the folder of another run.
 

@@ -1,17 +1,15 @@
-"""[KATECH26]'s tables as text: each number of ours beside the published."""
+"""What [KATECH26]'s tables have beside the table of systems, as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asd_jax.metrics import official, uncertainty
-from asd_jax.report import published
+from asd_jax.metrics import official
+from asd_jax.report import seeds, systems
 
 Results = Mapping[str, Any]
 _WIDTH = 18
 # The machine whose column of table 2 stands for real recordings.
 FAN = "fan"
-LADDER_HEADS = ("mean +- std", "published", "ensemble", "published")
-FAN_HEADS = (f"{FAN} only", "published")
 
 
 def _percent(value: float | None) -> str:
@@ -19,52 +17,30 @@ def _percent(value: float | None) -> str:
   return f"{100 * value:.2f}" if value else "-"
 
 
-def _spread(mean: float | None, std: float | None) -> str:
-  return f"{_percent(mean)} +- {_percent(std)}"
-
-
 def _line(title: str, cells: Sequence[str]) -> str:
   return f"{title:22s}" + "".join(f"{c:>{_WIDTH}s}" for c in cells)
 
 
-def _summary(values: Sequence[float | None]) -> tuple[float | None, ...]:
-  """Mean and deviation of the seeds that have a value."""
-  known = [v for v in values if v is not None]
-  if not known:
-    return None, None
-  found = uncertainty.seed_summary(known)
-  return found["mean"], found["std"]
-
-
-def row(title: str, found: Results) -> str:
-  """One rung of tables 1 and 2.
+def on_fan(table: systems.Table) -> list[str]:
+  """The fan's column of table 2: single runs, and the published ones.
 
   Args:
-    title: of the rung.
-    found: content of results.json, with what is published of the rung.
+    table: the rungs.
 
   Returns:
-    A line in percent, under `LADDER_HEADS` and `FAN_HEADS`.
+    Lines in percent.
   """
-  seeds, known = found["per_seed"], found["published"]
-  runs = known.get("runs", {})
-  fan = runs.get("machines", {}).get(FAN, {})
-  is_ensemble = published.measure_of(known) == published.ENSEMBLE
-  on_fan = [s["machines"].get(FAN, {}).get("score") for s in seeds]
-  cells = [
-    _spread(*_summary([s["official_score"] for s in seeds])),
-    _spread(runs.get("score"), runs.get("std")),
-    _percent(found["official_score"]),
-    _percent(known["development"] if is_ensemble else None),
-    _spread(*_summary(on_fan)),
-    _spread(fan.get("score"), fan.get("std")),
-  ]
-  return _line(title, cells)
-
-
-def heads() -> str:
-  """The line above the rungs."""
-  return _line("official score, %", (*LADDER_HEADS, *FAN_HEADS))
+  lines = [_line(f"{FAN} only", ("single runs", "published"))]
+  for rung in table.ran:
+    every = [s["machines"].get(FAN, {}).get("score") for s in rung.seeds]
+    runs = (rung.published.get("runs") or {}).get("machines") or {}
+    known = runs.get(FAN, {})
+    cells = [
+      systems.mean_and_std(seeds.spread(every)),
+      systems.mean_and_std((known["score"], known["std"]) if known else None),
+    ]
+    lines.append(_line(rung.name, cells))
+  return lines
 
 
 def _oracle(columns: Sequence[Sequence[float | None]]) -> float | None:
@@ -74,44 +50,37 @@ def _oracle(columns: Sequence[Sequence[float | None]]) -> float | None:
   return official.official_score(best) if None not in best else None
 
 
-def by_machine(
-  found: Mapping[str, Results],
-  facts: Mapping[str, Mapping[str, float]],
-  oracle: float,
-) -> list[str]:
+def by_machine(table: systems.Table, oracle: float) -> list[str]:
   """Table 4: noise transfer and two front ends, machine by machine.
 
   Args:
-    found: column to content of results.json, with what is published of it.
-    facts: machine to what is published of its recordings.
+    table: its columns, with published facts of the recordings.
     oracle: published score of the better column of each machine.
 
   Returns:
     Lines: G as a ratio, scores in percent; last, the better column of each
     machine, which is chosen by labels.
   """
-  names = list(found)
-  machines = list(found[names[0]]["machines"])
-  titles = [t for n in ("G", *names) for t in (n, "published")]
+  ran = [(s, s.results) for s in table.ran if s.results]
+  machines = table.machines
+  titles = [
+    t for n in ("G", *(s.name for s, _ in ran)) for t in (n, "published")
+  ]
   lines = [_line("machine", titles)]
   for machine in machines:
-    (transfer,) = found[names[0]]["machines"][machine][
-      "noise_transfer"
-    ].values()
-    old = facts.get(machine, {}).get("noise_transfer")
+    (transfer,) = ran[0][1]["machines"][machine]["noise_transfer"].values()
+    old = table.known.get(machine, {}).get("noise_transfer")
     cells = [f"{transfer:.2f}", f"{old:.2f}" if old else "-"]
-    for result in found.values():
-      known = result["published"]["machines"].get(machine, {})
-      score = result["machines"][machine]["score"]
+    for system, found in ran:
+      known = (system.published.get("machines") or {}).get(machine, {})
+      score = found["machines"][machine]["score"]
       cells += [_percent(score), _percent(known.get("score"))]
     lines.append(_line(machine, cells))
   total = ["", ""]
-  for result in found.values():
-    known = result["published"]["development"]
-    total += [_percent(result["official_score"]), _percent(known)]
-  columns = [
-    [r["machines"][m]["score"] for m in machines] for r in found.values()
-  ]
+  for system, found in ran:
+    known = system.published.get("development")
+    total += [_percent(found["official_score"]), _percent(known)]
+  columns = [[r["machines"][m]["score"] for m in machines] for _, r in ran]
   best = [_percent(_oracle(columns)), _percent(oracle)]
   lines.append(_line("all", total))
   return [*lines, _line("label oracle (bound)", ["", "", *best])]

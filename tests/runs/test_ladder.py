@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from asd_jax.report import systems
 from asd_jax.runs import ladder
-from configs import katech_ablation, katech_table4, published
+from configs import katech_table4, published
 
 
 def results(scores, known=None, *, transfer=None, seeds=2):
@@ -29,17 +30,28 @@ def plain(lines):
   return [" ".join(line.split()) for line in lines]
 
 
+def table_of(found):
+  some = [systems.System(n, r, r["published"]) for n, r in found.items()]
+  return systems.Table(some, known=published.FACTS)
+
+
 def test_a_rung_shows_all_machines_and_the_fan_alone():
-  title = lambda rung: katech_ablation.LADDER[rung][0]
-  both = results(dict(fan=0.5, pump=0.7), published.rung("ae"))
-  # No fan, one seed, and a rung that the report leaves out.
-  alone = results(dict(pump=0.7), published.rung("wiener"), seeds=1)
-  lines = [ladder.row(title("ae"), both), ladder.row(title("wiener"), alone)]
-  assert plain(line[22:] for line in lines) == [
-    "60.00 +- 1.41 60.29 +- 0.83 60.00 59.70 50.00 +- 1.41 54.13 +- 1.87",
-    "69.00 +- - - +- - 70.00 - - +- - - +- -",
+  table = table_of(
+    {
+      "+ a": results(dict(fan=0.5, pump=0.7), published.rung("ae")),
+      # No fan, one seed, and a rung that the report leaves out.
+      "b": results(dict(pump=0.7), published.rung("wiener"), seeds=1),
+    }
+  )
+  # Over the machine that both have.
+  lines = plain(systems.console(table))[1:3]
+  assert lines[0].startswith("+ a 70.00 59.70 70.00 +- 1.41 60.29 +- 0.83 - ")
+  assert lines[1].startswith("b 70.00 - 69.00 - - ")
+  assert plain(ladder.on_fan(table)) == [
+    "fan only single runs published",
+    "+ a 50.00 +- 1.41 54.13 +- 1.87",
+    "b - -",
   ]
-  assert {len(line) for line in lines} == {len(ladder.heads())}
 
 
 def test_the_label_oracle_takes_the_better_column_of_each_machine():
@@ -49,9 +61,9 @@ def test_the_label_oracle_takes_the_better_column_of_each_machine():
     name: results(s, published.column(name), transfer=dict(ada_sub=1.234))
     for name, s in columns
   }
-  known = published.FACTS, published.KATECH_ORACLE / 100
+  oracle = published.KATECH_ORACLE / 100
   best = f"{100 * 2 / (1 / 0.6 + 1 / 0.8):.2f}"
-  assert plain(ladder.by_machine(found, *known))[1:] == [
+  assert plain(ladder.by_machine(table_of(found), oracle))[1:] == [
     "fan 1.23 0.94 50.00 60.20 60.00 65.40",
     "ToyCar 1.23 44.10 80.00 69.80 40.00 68.00",
     "all 65.00 64.70 50.00 -",
@@ -61,7 +73,7 @@ def test_the_label_oracle_takes_the_better_column_of_each_machine():
   found["coh_gate"]["machines"]["fan"]["score"] = None
   for column in found.values():
     column["published"]["machines"] = {}
-  lines = plain(ladder.by_machine(found, {}, known[1]))
+  lines = plain(ladder.by_machine(table_of(found)._replace(known={}), oracle))
   assert lines[1] == "fan 1.23 - 50.00 - - -"
   assert lines[4] == "label oracle (bound) - 65.70"
 

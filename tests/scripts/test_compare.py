@@ -108,6 +108,33 @@ def test_the_page_is_written_with_any_name(compare, put, tmp_path):
     assert "\u202e" not in text
 
 
+def test_more_than_two_runs_make_one_table(compare, put, tmp_path):
+  folders = [
+    put(name, results_of(system, range(3), shift=0.01 * i))
+    for i, (name, system) in enumerate((
+      ("a", "one"), ("b", "other"), ("c", "one"),
+    ))
+  ]  # fmt: skip
+  (folders[1] / "report.html").write_text("")
+  out = tmp_path / "new" / "table.html"
+  end = compare(*folders, f"--output={out}")
+  assert (end.status, end.err) == (0, "")
+  lines = end.out.splitlines()
+  assert lines[0].startswith("system")
+  # Two runs of one system are told apart.
+  assert lines[3].startswith(f"one ({folders[2]})")
+  page = out.read_text()
+  assert 'href="../b/report.html"' in page
+  assert "best" in page
+  fan = put("fan", results_of("fan", [1], machines=["fan"]))
+  end = compare(*folders, fan)
+  assert "left out: pump" in end.out
+  saw = put("saw", results_of("saw", [1], machines=["saw"]))
+  assert "no machine that all" in compare(fan, *folders, saw).refused()
+  line = compare(*folders, f"--output={folders[1] / 'results.json'}").refused()
+  assert "expected a new file" in line
+
+
 def test_wrong_input_is_refused_in_one_line(compare, put, tmp_path):
   good = results_of("one", range(3))
   a = put("a", good)

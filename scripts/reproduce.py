@@ -1,0 +1,92 @@
+"""Runs every system whose weights are at hand, beside the published scores.
+
+Run: python scripts/reproduce.py --data_dir=DIR --output=OUT
+or, tiny networks on synthetic data:
+python scripts/reproduce.py --output=OUT --smoke
+
+A system whose weights are missing is left out, and the page says where to get
+them. What is finished is not run again. OUT/systems.html and OUT/systems.csv
+have every number, by machine and metric, beside the published.
+"""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from asd_jax import errors
+from asd_jax.runs import cli, config_file
+
+_DATA = flags.DEFINE_string("data_dir", "", "challenge folders")
+_OUTPUT = flags.DEFINE_string(
+  "output", "out/reproduce", "folder for everything"
+)
+_SYSTEMS = flags.DEFINE_list("systems", [], "which, comma-separated; else all")
+_WEIGHTS = flags.DEFINE_string("weights_dir", "weights", "folder of weights")
+_SEEDS = flags.DEFINE_integer("seeds", 0, "networks a system; its own if 0")
+_DECISIONS = flags.DEFINE_bool(
+  "decisions", False, "decide, with models of folds: three times the training"
+)
+_SMOKE = flags.DEFINE_bool("smoke", False, "tiny networks, synthetic data")
+
+# Configs that are several systems, part of a table or a sweep; and some rows.
+OTHERS = ("katech_ablation", "katech_table4", "konica_ablation", "ludo_fig1")
+ROWS = ("konica_ablation:dif", "konica_ablation:eat")
+
+
+def settings(name: str, data: str, out: Path) -> dict:
+  """The config of one system, of `name` or `name:row`."""
+  name, _, row = name.partition(":")
+  module = importlib.import_module(f"configs.{name}")
+  words = [row, "smoke" * _SMOKE.value]
+  config = module.get_config(",".join(filter(None, words)))
+  config.data_dir = data
+  config.output_dir = str(out / config.system)
+  # One folder for all: systems that hear the same sound share networks.
+  config.training_dir = str(out / "training")
+  config.weights_dir = _WEIGHTS.value
+  if _SEEDS.value:
+    config.seeds = config.seeds[: _SEEDS.value]
+  if not _DECISIONS.value:
+    config.threshold.folds = 0
+  return config.lock().to_dict()
+
+
+def run(arguments: Sequence[str]) -> int | None:
+  """Runs the systems and prints their table."""
+  wrong = arguments or _SEEDS.value < 0 or bool(_DATA.value) == _SMOKE.value
+  if wrong or not _OUTPUT.value:
+    raise errors.InputError(
+      f"flags: found {[*arguments]}, data_dir={_DATA.value!r}, smoke"
+      f" {_SMOKE.value}, seeds {_SEEDS.value}; expected only flags,"
+      " --output=OUT with either --data_dir=DIR or --smoke, and --seeds of 0 or"
+      " more."
+    )
+  from asd_jax.data import clips, synthetic
+  from asd_jax.report import systems
+  from asd_jax.runs import table
+  from configs import common, published
+
+  out = Path(_OUTPUT.value).resolve()
+  data = _DATA.value or str(out / "data")
+  names = [n for n in config_file.names() if n not in OTHERS] + [*ROWS]
+  here = [settings(n, data, out) for n in names]
+  known = {n: published.of(n) for n in published.names()}
+  chosen = table.entries(here, known, chosen=_SYSTEMS.value)
+  if _SMOKE.value:
+    synthetic.write(data, **common.SMOKE_DATA)
+  found = table.run(
+    chosen,
+    out,
+    machines=clips.read_tree(data),
+    known=published.FACTS,
+    done=lambda system: print(systems.line(system)),
+  )
+  print("\n".join(systems.console(found)))
+  print(f"page: {out / table.PAGE}\ntable: {out / table.CSV}")
+  return None if found.ran else cli.BAD_INPUT
+
+
+if __name__ == "__main__":
+  cli.main(run)
