@@ -17,6 +17,7 @@ from asd_jax.weights import folder as weight_folder
 from asd_jax.weights import hub, rules
 from asd_jax.weights import read as weights_file
 from tests.conftest import GOLDENS
+from tests.encoders import test_family
 
 FOLDER = GOLDENS / "checkpoints"
 HOSTILE = sorted(p.name for p in (FOLDER / "hostile").iterdir())
@@ -60,6 +61,10 @@ def random(encoder=TINY, **settings):
 
 def published_encoder(family, size):
   return FAMILIES[family](size=size)
+
+
+def first_published(family):
+  return published_encoder(family, FAMILIES[family].sources[0].size)
 
 
 def official(name, family):
@@ -107,9 +112,10 @@ def test_a_file_and_what_is_made_of_it_are_the_same(family, tmp_path):
   assert converted.digest == loaded.digest
   assert converted.origin == str(out)
   same(converted.params, loaded.params)
-  assert json.loads((out / "encoder.json").read_text())["digest"] == (
-    loaded.digest
-  )
+  about = json.loads((out / "encoder.json").read_text())
+  # Heads that no file tells are the config's, and count in the digest.
+  if about["encoder"]["num_heads"]:
+    assert about["digest"] == loaded.digest
 
 
 @pytest.mark.golden
@@ -168,8 +174,9 @@ def test_what_is_converted_from_the_hub(monkeypatch, tmp_path):
 @pytest.mark.parametrize("kind", ["converted", "official", "file"])
 def test_weights_without_a_name_are_found(family, kind):
   name = FOLDER / PAIRS[family][0]
-  encoder = of_size(official(name, family), "base")
-  place = Path("weights") / f"{family}_base"
+  size = FAMILIES[family].sources[0].size
+  encoder = of_size(official(name, family), size)
+  place = Path("weights") / f"{family}_{size}"
   if kind == "converted":
     convert.convert(name, FAMILIES[family], place)
   elif kind == "file":
@@ -269,8 +276,7 @@ def test_a_hub_name_of_another_family():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hostile_files_are_refused(name, family, tmp_path):
   path = FOLDER / "hostile" / name
-  size = FAMILIES[family].sources[0].size
-  message = refused(published_encoder(family, size), path)
+  message = refused(first_published(family), path)
   assert message.startswith(str(path))
   assert not left(tmp_path)
 
@@ -284,10 +290,17 @@ def test_hostile_files_are_refused(name, family, tmp_path):
     ("beats_tokenizer.pt", "beats", "a BEATs tokenizer"),
     ("dasheng.pt", "eat", "found DaSheng"),
     ("ced.safetensors", "dasheng", "a CED encoder"),
+    (
+      "ced.pt",
+      "dasheng",
+      "16 frames and 16 bands, expected 4 and 64 of",
+    ),
+    ("fisher.pt", "eat", "found a FISHER encoder"),
+    ("fisher_prefixed.safetensors", "eat", "found EAT, SSLAM or FISHER"),
   ],
 )
 def test_another_family(name, family, told):
-  message = refused(published_encoder(family, "base"), FOLDER / name)
+  message = refused(first_published(family), FOLDER / name)
   assert message.startswith(f"{FOLDER / name}: found")
   assert told in message
 
@@ -297,8 +310,10 @@ def test_another_family(name, family, told):
 def test_another_size(family):
   small = official(PAIRS[family][0], family).about.settings
   width, depth = small["width"], small["depth"]
-  base = published_encoder(family, "base")
-  told = f"({width} wide, {depth} blocks), expected base (768 wide, 12 blocks)"
+  base = first_published(family)
+  size, s = FAMILIES[family].sources[0].size, base.about.settings
+  told = f"({width} wide, {depth} blocks), expected {size} ({s['width']} wide,"
+  told += f" {s['depth']} blocks)"
   for path in (
     FOLDER / PAIRS[family][0],
     convert.convert(FOLDER / PAIRS[family][0], FAMILIES[family], Path("out")),
@@ -306,8 +321,11 @@ def test_another_size(family):
     message = refused(base, path)
     assert f"{path}: found {FAMILIES[family].title} of no" in message
     assert told in message
+  # Of a file that tells no heads those of the wanted network are taken.
+  heads = json.loads(Path("out/encoder.json").read_text())["encoder"]
+  small = {**small, "num_heads": heads["num_heads"] or s["num_heads"]}
   sizes = {**FAMILIES[family].sizes, "large": small}
-  other = FAMILIES[family]._replace(sizes=sizes)(size="base")
+  other = FAMILIES[family]._replace(sizes=sizes)(size=size)
   assert f"large {told}" in refused(other, "out")
 
 
@@ -415,7 +433,7 @@ def tiny(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", test_family.own_networks())
 def test_random_weights_are_like_fresh_ones(family):
   encoder = tiny(family)
   loaded = random(encoder)
