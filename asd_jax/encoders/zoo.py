@@ -8,7 +8,15 @@ line of `FAMILIES`.
 from collections.abc import Callable, Iterable
 
 from asd_jax import errors
-from asd_jax.encoders import autoencoder, beats, dasheng, eat, family, m2d_clap
+from asd_jax.encoders import (
+  autoencoder,
+  beats,
+  ced,
+  dasheng,
+  eat,
+  family,
+  m2d_clap,
+)
 
 FAMILIES: dict[str, family.Family] = {
   f.name: f
@@ -18,6 +26,7 @@ FAMILIES: dict[str, family.Family] = {
     eat.SSLAM,
     dasheng.FAMILY,
     m2d_clap.FAMILY,
+    ced.FAMILY,
   )
 }
 # The stage "encoder" of a config.
@@ -34,7 +43,6 @@ _TELLING = (
 )
 _ALIKE = (
   (eat.NAMES.look, "FISHER"),
-  (dasheng.NAMES.look, "CED"),
   (r"(.*\.)?pos_embed", "AudioMAE"),
   (r"(.*\.)?pos_embed", "AudioMAE++"),
   (r"(.*\.)?pos_embed", "another ViT"),

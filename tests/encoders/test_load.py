@@ -27,6 +27,7 @@ PAIRS = {
   "sslam": ("sslam.pt", "sslam.safetensors"),
   "beats": ("beats.pt", "beats_finetuned.pt"),
   "dasheng": ("dasheng.pt", "dasheng.safetensors"),
+  "ced": ("ced.pt", "ced.safetensors"),
 }
 TINY = eat.FAMILY(
   size=dict(width=16, depth=2, num_heads=2, hidden=24, num_positions=32)
@@ -295,7 +296,15 @@ def test_hostile_files_are_refused(name, family, tmp_path):
       "dasheng",
       "16 frames and 16 bands, expected 4 and 64 of",
     ),
+    (
+      "dasheng.pt",
+      "ced",
+      "4 frames and 64 bands, expected 16 and 16 of",
+    ),
+    ("dasheng.safetensors", "ced", "found patches of 4 frames"),
+    ("ced_wrapped.pt", "ced", "found no weights for"),
     ("fisher.pt", "eat", "found a FISHER encoder"),
+    ("fisher.pt", "ced", "found EAT, SSLAM or FISHER"),
     ("fisher_prefixed.safetensors", "eat", "found EAT, SSLAM or FISHER"),
   ],
 )

@@ -8,7 +8,15 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import traverse_util
 
-from asd_jax.encoders import beats, convert, dasheng, eat, family, load
+from asd_jax.encoders import (
+  beats,
+  ced,
+  convert,
+  dasheng,
+  eat,
+  family,
+  load,
+)
 from asd_jax.encoders.zoo import FAMILIES
 from asd_jax.weights import rules
 from tests.conftest import GOLDENS
@@ -26,11 +34,13 @@ FILES = {
   "sslam": ("sslam.pt", "sslam.safetensors"),
   "beats": ("beats.pt", "beats_finetuned.pt"),
   "dasheng": ("dasheng.pt", "dasheng.safetensors"),
+  "ced": ("ced.pt", "ced.safetensors"),
 }
 # Where a file has its configuration, as `sizes_from` gets it.
 BESIDE = {
   "beats": lambda config: {"cfg": config},
   "dasheng": lambda config: {"config": config},
+  "ced": lambda config: {"config": config},
 }
 STATISTICS = ("input_norm/mean", "input_norm/var")
 
@@ -229,6 +239,7 @@ def test_the_page_about_weights_lists_the_same():
     (eat, {"cfg": {"model": {"layer_norm_first": True}}}, "layer_norm_first"),
     (dasheng, {"config": {"target_length": "x"}}, "target_length='x'"),
     (dasheng, {"config": {"num_heads": 0}}, "num_heads='0'"),
+    (ced, {"config": {"target_length": -1}}, "target_length='-1'"),
   ],
 )
 def test_odd_configurations_are_refused(module, beside, told):

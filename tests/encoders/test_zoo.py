@@ -30,6 +30,7 @@ DIGESTS = {
   "sslam": "125734e89223a85294e9639eff6063ea",
   "dasheng": "da205f19b5cb3ae2c24529e6ed1a63fe",
   "m2d_clap": "87972c16d599290c6d7e78f6735419f3",
+  "ced": "e579e5c77aea505662d95168e209e5f4",
 }
 
 
