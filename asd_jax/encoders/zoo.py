@@ -15,6 +15,7 @@ from asd_jax.encoders import (
   dasheng,
   eat,
   family,
+  fisher,
   m2d_clap,
 )
 
@@ -27,6 +28,7 @@ FAMILIES: dict[str, family.Family] = {
     dasheng.FAMILY,
     m2d_clap.FAMILY,
     ced.FAMILY,
+    fisher.FAMILY,
   )
 }
 # The stage "encoder" of a config.
@@ -42,7 +44,6 @@ _TELLING = (
   (r"(encoder\.)?init_bn\.(weight|bias)", "CED"),
 )
 _ALIKE = (
-  (eat.NAMES.look, "FISHER"),
   (r"(.*\.)?pos_embed", "AudioMAE"),
   (r"(.*\.)?pos_embed", "AudioMAE++"),
   (r"(.*\.)?pos_embed", "another ViT"),

@@ -23,6 +23,7 @@ SETTINGS = {
   "dasheng": TINY | dict(num_positions=6, target_frames=24),
   "m2d_clap": TINY | dict(num_positions=2, num_frames=39, projector="none"),
   "ced": TINY | dict(num_positions=4, target_frames=64),
+  "fisher": TINY | TABLE,
 }
 # Parts of a clip that do not see each other.
 GROUPS = {"dasheng": 2, "m2d_clap": 2}

@@ -28,6 +28,7 @@ PAIRS = {
   "beats": ("beats.pt", "beats_finetuned.pt"),
   "dasheng": ("dasheng.pt", "dasheng.safetensors"),
   "ced": ("ced.pt", "ced.safetensors"),
+  "fisher": ("fisher.pt", "fisher_prefixed.safetensors"),
 }
 TINY = eat.FAMILY(
   size=dict(width=16, depth=2, num_heads=2, hidden=24, num_positions=32)
@@ -306,6 +307,9 @@ def test_hostile_files_are_refused(name, family, tmp_path):
     ("fisher.pt", "eat", "found a FISHER encoder"),
     ("fisher.pt", "ced", "found EAT, SSLAM or FISHER"),
     ("fisher_prefixed.safetensors", "eat", "found EAT, SSLAM or FISHER"),
+    ("fisher_enum.pt", "fisher", "found no weights for"),
+    ("eat.pt", "fisher", "found an EAT or SSLAM model"),
+    ("sslam.safetensors", "fisher", "found an EAT or SSLAM model"),
   ],
 )
 def test_another_family(name, family, told):

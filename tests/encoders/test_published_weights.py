@@ -15,6 +15,7 @@ from asd_jax.encoders import (
   dasheng,
   eat,
   family,
+  fisher,
   load,
 )
 from asd_jax.encoders.zoo import FAMILIES
@@ -35,6 +36,7 @@ FILES = {
   "beats": ("beats.pt", "beats_finetuned.pt"),
   "dasheng": ("dasheng.pt", "dasheng.safetensors"),
   "ced": ("ced.pt", "ced.safetensors"),
+  "fisher": ("fisher.pt", "fisher_prefixed.safetensors"),
 }
 # Where a file has its configuration, as `sizes_from` gets it.
 BESIDE = {
@@ -199,8 +201,13 @@ def test_no_file_has_the_heads_of_the_network_of_smoke():
   assert eat.FAMILY.sizes["smoke"]["width"] == 48
   narrow = {"blocks.0.attn.qkv.weight": (144, 48)}
   narrow |= {"modality_encoders.IMAGE.local_encoder.proj.bias": (48,)}
-  found = eat.sizes_from(stand_ins.shapes_only(narrow), {})
-  assert (found["width"], found["num_heads"]) == (48, None)
+  for module in (eat, fisher):
+    found = module.sizes_from(stand_ins.shapes_only(narrow), {})
+    assert (found["width"], found["num_heads"]) == (48, None)
+  # Two published widths of FISHER are inferred; heads are 64 wide in any case.
+  other = {n: (320,) for n in narrow if n.endswith("bias")}
+  found = fisher.sizes_from(stand_ins.shapes_only(other), {})
+  assert (found["width"], found["num_heads"]) == (320, 5)
 
 
 def test_a_name_that_many_files_have_tells_nothing():
@@ -232,6 +239,9 @@ def test_the_page_about_weights_lists_the_same():
   ]
 
 
+IMAGE = {"band_width": 100, "modalities": {"image": {"flatten": "time"}}}
+
+
 @pytest.mark.parametrize(
   ("module", "beside", "told"),
   [
@@ -240,6 +250,13 @@ def test_the_page_about_weights_lists_the_same():
     (dasheng, {"config": {"target_length": "x"}}, "target_length='x'"),
     (dasheng, {"config": {"num_heads": 0}}, "num_heads='0'"),
     (ced, {"config": {"target_length": -1}}, "target_length='-1'"),
+    (fisher, {"cfg": {"model": {"band_width": 50}}}, "band_width='50' in"),
+    (fisher, {"cfg": {"model": {"depth": 12}}}, "found an EAT or SSLAM enco"),
+    (
+      fisher,
+      {"cfg": {"model": IMAGE}},
+      "flatten='time' in the configuration of the file, expected 'freq'",
+    ),
   ],
 )
 def test_odd_configurations_are_refused(module, beside, told):

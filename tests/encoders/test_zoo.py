@@ -22,6 +22,7 @@ FRAMES = {
   "beats_fbank": 998,
   "dasheng_mel": 1001,
   "m2d_mel": 1001,
+  "fisher_spectrum": 998,
 }
 # Of random weights: families, sizes, places and values behind one number.
 DIGESTS = {
@@ -31,6 +32,7 @@ DIGESTS = {
   "dasheng": "da205f19b5cb3ae2c24529e6ed1a63fe",
   "m2d_clap": "87972c16d599290c6d7e78f6735419f3",
   "ced": "e579e5c77aea505662d95168e209e5f4",
+  "fisher": "37159cd219d7000e0309884c38bb2409",
 }
 
 

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
+from flax import traverse_util
 
 from asd_jax import store
 from asd_jax.data import clips
 from asd_jax.encoders import load
-from asd_jax.engine import cache, embed, encode, frozen, gather
+from asd_jax.engine import cache, embed, encode, frozen, gather, settings
 from asd_jax.engine import system as system_lib
 from configs import common
 
@@ -482,6 +483,41 @@ def test_a_clip_too_short_or_too_long_is_named(
   with pytest.raises(ValueError, match=rf"0\.wav: .*{text}") as error:
     gather.check(system, train, RATE)
   assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("rate", [RATE, 2 * RATE])
+def test_embeddings_as_ludo_takes_them(rate):
+  """Eight groups of CED's tokens, and the CLS of each sub-band of FISHER."""
+  c = common.ludo("embed", "smoke")
+  c.sample_rate = rate
+  wanted = {"ced": 8, "fisher": 2} if rate == RATE else {"fisher": 4}
+  c.branches = {
+    name: common.ludo_branch(
+      name, common.add_encoder(c, name, arg="smoke")("output")
+    )
+    for name in wanted
+  }
+  system = system_lib.build(settings.prepared(c.to_dict()))
+  branches = system.branches
+  trees = {
+    n: traverse_util.unflatten_dict(
+      {
+        path: jax.ShapeDtypeStruct(shape, jnp.float32)
+        for path, shape in branches[n].encoder.about.shapes().items()
+      },
+      sep="/",
+    )
+    for n in branches
+  }
+  # Ten seconds count, whatever the clip and its rate.
+  wave = jax.ShapeDtypeStruct((2, 12 * rate), jnp.float32)
+  run = functools.partial(
+    encode.clip_features, branches, encode.unfitted(branches)
+  )
+  found = jax.eval_shape(run, trees, wave)
+  assert {n: x.shape for n, x in found.items()} == {
+    n: (2, num * branches[n].encoder.about.width) for n, num in wanted.items()
+  }
 
 
 @pytest.mark.parametrize(
