@@ -4,6 +4,7 @@ Every module takes one clip; a batch is its `vmap`, which XLA turns into one
 matrix product a layer.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -199,29 +200,41 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, *, keep: Array | None = None) -> Array:
-    """Maps `[L, D]` to `[L, D]`; `keep` `[L]` is False for masked keys."""
-    length, width = x.shape
+    """Maps `[L, D]` or `[N, L, D]`, N sequences each by itself, to the same.
+
+    `keep` `[L]` is False for masked keys.
+    """
+    *several, length, width = x.shape
     qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(x)
-    qkv = qkv.reshape(length, 3, self.num_heads, width // self.num_heads)
+    per_head = (self.num_heads, width // self.num_heads)
+    qkv = qkv.reshape(*several, length, 3, *per_head)
+    if several:
+      # Sequences that do not see each other are more heads of one.
+      qkv = jnp.moveaxis(qkv, 0, 2).reshape(length, 3, -1, per_head[1])
     out = attend(qkv[:, 0], qkv[:, 1], qkv[:, 2], keep=keep)
+    if several:
+      out = out.reshape(length, -1, width).swapaxes(0, 1)
     return nn.Dense(width, dtype=self.dtype, name="proj")(out)
 
 
 class Mlp(nn.Module):
-  """Two linear layers with a GELU between them.
+  """Two linear layers with an activation between them.
 
   Attributes:
     hidden: width between them.
     dtype: of the computation.
+    activation: between them.
   """
 
   hidden: int
   dtype: DType = jnp.float32
+  activation: Callable[[Array], Array] = gelu
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Maps `[L, D]` to `[L, D]`."""
-    h = gelu(nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(x))
+    h = nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(x)
+    h = self.activation(h)
     return nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(h)
 
 

@@ -51,6 +51,16 @@ def test_attention_equals_a_loop(given, platform, monkeypatch):
   assert np.isfinite(gradient(rows[0])).all()
 
 
+def test_sequences_do_not_see_each_other():
+  attention = transformer.Attention(HEADS)
+  x = draw(2, LENGTH, HEADS * WIDTH)
+  params = attention.init(jax.random.key(0), x[0])
+  run = jax.jit(attention.apply)
+  found = run(params, x)
+  for one, want in zip(found, x, strict=True):
+    np.testing.assert_allclose(one, run(params, want), atol=1e-6)
+
+
 def test_gelu_is_exact():
   x = np.linspace(-6.0, 6.0, 101)
   want = x * 0.5 * (1.0 + scipy.special.erf(x / np.sqrt(2.0)))
