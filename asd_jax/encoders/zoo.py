@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from asd_jax import errors
 from asd_jax.encoders import (
+  audiomae,
   autoencoder,
   beats,
   ced,
@@ -29,6 +30,8 @@ FAMILIES: dict[str, family.Family] = {
     m2d_clap.FAMILY,
     ced.FAMILY,
     fisher.FAMILY,
+    audiomae.FAMILY,
+    audiomae.FINETUNED,
   )
 }
 # The stage "encoder" of a config.
@@ -44,9 +47,8 @@ _TELLING = (
   (r"(encoder\.)?init_bn\.(weight|bias)", "CED"),
 )
 _ALIKE = (
-  (r"(.*\.)?pos_embed", "AudioMAE"),
-  (r"(.*\.)?pos_embed", "AudioMAE++"),
-  (r"(.*\.)?pos_embed", "another ViT"),
+  (audiomae.NAMES.look, "AudioMAE++"),
+  (audiomae.NAMES.look, "another ViT"),
 )
 
 
@@ -57,7 +59,9 @@ def _looks() -> Iterable[tuple[str, str]]:
   for pattern, title in (*families, *_ALIKE):
     titles.setdefault(pattern, []).append(title)
   yield from _TELLING
-  for pattern, (*more, last) in titles.items():
+  # A name that one model alone has tells more than one that several have.
+  by_number = sorted(titles.items(), key=lambda item: len(item[1]) > 1)
+  for pattern, (*more, last) in by_number:
     yield pattern, f"{', '.join(more)} or {last}" if more else last
 
 

@@ -20,6 +20,8 @@ SETTINGS = {
   "beats": TINY
   | dict(embed_width=8, num_taps=4, num_groups=2)
   | dict(num_buckets=16, max_distance=20),
+  "audiomae": TINY | dict(num_positions=33),
+  "audiomae_finetuned": TINY | dict(num_positions=33),
   "dasheng": TINY | dict(num_positions=6, target_frames=24),
   "m2d_clap": TINY | dict(num_positions=2, num_frames=39, projector="none"),
   "ced": TINY | dict(num_positions=4, target_frames=64),

@@ -1,6 +1,7 @@
 """Every name of every published file finds its place, without the files."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from flax import traverse_util
 
 from asd_jax.encoders import (
+  audiomae,
   beats,
   ced,
   convert,
@@ -23,8 +25,8 @@ from asd_jax.weights import rules
 from tests.conftest import GOLDENS
 from tests.weights import stand_ins
 
-# Name patterns (`#` is the block) and shapes of the published files, a file a
-# family.
+# Name patterns and shapes of the published files, a file a family; `#` is the
+# block, `#16` one of sixteen others.
 PUBLISHED = {
   path.stem: json.loads(path.read_text())
   for path in sorted(Path(__file__).parent.glob("published_weights/*.json"))
@@ -37,6 +39,11 @@ FILES = {
   "dasheng": ("dasheng.pt", "dasheng.safetensors"),
   "ced": ("ced.pt", "ced.safetensors"),
   "fisher": ("fisher.pt", "fisher_prefixed.safetensors"),
+  "audiomae": (
+    "audiomae.pth",
+    "audiomae_namespace.pth",
+    "audiomae_timm.safetensors",
+  ),
 }
 # Where a file has its configuration, as `sizes_from` gets it.
 BESIDE = {
@@ -48,13 +55,13 @@ STATISTICS = ("input_norm/mean", "input_norm/var")
 
 
 def expanded(patterns, depth):
-  return {
-    name.replace("#", str(i)): value.replace("#", str(i))
-    if isinstance(value, str)
-    else value
-    for name, value in patterns.items()
-    for i in range(depth if "#" in name else 1)
-  }
+  out = {}
+  for name, value in patterns.items():
+    number = re.search(r"#(\d*)", name)
+    for i in range(int(number[1] or depth) if number else 1):
+      put = lambda text, i=i: re.sub(r"#\d*", str(i), text)
+      out[put(name)] = put(value) if isinstance(value, str) else value
+  return out
 
 
 def one_size(name):
@@ -68,7 +75,7 @@ def names_and_shapes(name, size, *, hub=False):
   if hub:
     renamed = expanded(about["hub"], about["depth"])
     return {renamed[name]: shape for name, shape in shapes.items()}
-  return {**about["ignored"], **shapes}
+  return {**expanded(about["ignored"], about["depth"]), **shapes}
 
 
 def ported(name, arrays):
@@ -144,8 +151,11 @@ def test_the_names_of_the_hub_lead_to_the_same_places(name, size):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_missing_and_extra_weights_are_listed(name):
+  about = PUBLISHED[name][one_size(name)]
   shapes = names_and_shapes(name, one_size(name))
-  some = [n for n in shapes if n.endswith("fc1.weight")]
+  first = ("fc1.weight", "ffn1.layer1.weight")
+  ours = expanded(about["weights"], about["depth"])
+  some = [n for n in ours if n.endswith(first)]
   for weight in some[:-1]:
     del shapes[weight]
   told = rf"fc1/kernel.* and {len(some) - 6} more; expected"
@@ -154,8 +164,8 @@ def test_missing_and_extra_weights_are_listed(name):
   shapes = names_and_shapes(name, one_size(name))
   with pytest.raises(ValueError, match="without a place: extra"):
     ported(name, stand_ins.shapes_only({**shapes, "extra": (1,)}))
-  shapes[some[0]] = (7, 7)
-  with pytest.raises(ValueError, match=r"other shapes: .*fc1.* \[7, 7\]"):
+  shapes[some[-1]] = (7, 7)
+  with pytest.raises(ValueError, match=r"other shapes: .*ff?[cn]1.* \[7, 7\]"):
     ported(name, stand_ins.shapes_only(shapes))
 
 
@@ -279,9 +289,10 @@ def read(file, known):
 @pytest.mark.golden
 @pytest.mark.parametrize("name", FILES)
 def test_files_of_one_encoder_give_one_tree(name, golden, tmp_path):
-  (one, other), known = FILES[name], FAMILIES[name]
+  (one, *others), known = FILES[name], FAMILIES[name]
   tree, settings = read(one, known)
-  same(tree, read(other, known)[0])
+  for other in others:
+    same(tree, read(other, known)[0])
   z = golden(f"encoders/{name}")
   weights = {
     k.removeprefix("param/"): z[k] for k in z.files if k.startswith("param/")
@@ -298,6 +309,17 @@ def test_files_of_one_encoder_give_one_tree(name, golden, tmp_path):
   with ocp.StandardCheckpointer() as checkpointer:
     loaded = checkpointer.restore(out / "params", target)
   same(loaded, tree)
+
+
+@pytest.mark.golden
+def test_a_fine_tuned_audiomae_is_a_family_of_its_own(golden):
+  file, z = "audiomae_finetuned.pth", golden("encoders/audiomae")
+  with pytest.raises(ValueError, match="fine-tuned AudioMAE weights without a"):
+    read(file, audiomae.FAMILY)
+  parts = (k.partition("/") for k in z.files if k.startswith("param"))
+  weights = {n: z[f"{head}/{n}"] for head, _, n in parts if n[:5] != "norm."}
+  tree, _ = read(file, audiomae.FINETUNED)
+  same(tree, ported("audiomae_finetuned", weights)[0])
 
 
 @pytest.mark.golden
