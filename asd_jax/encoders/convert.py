@@ -95,9 +95,10 @@ def official_in(folder: Path, *, names: Collection[str] = ()) -> Path:
   Raises:
     InputError: if there is none.
   """
-  # A released archive has a folder of its own, which this may be.
-  inner = [Path(name).name for name in names]
-  names = [*dict.fromkeys((*names, *inner, *hub.FILES))]
+  # A released archive has folders of its own, one of which this may be.
+  parts = [Path(name).parts for name in names]
+  inner = ["/".join(p[i:]) for p in parts for i in range(len(p))]
+  names = [*dict.fromkeys((*inner, *hub.FILES))]
   if found := hub.official_in(folder, names=names):
     return found
   parts = sorted(p.name for p in folder.iterdir() if shards.index_of(p))
@@ -277,7 +278,7 @@ def convert(
     )
   path, origin = locate(checkpoint, family)
   if path.is_dir():
-    path = official_in(path)
+    path = official_in(path, names=[n for s in family.sources for n in s.files])
   found = read_official(path, family, placeholders=placeholders, copy=copy)
   about = {
     "family": family.name,

@@ -316,8 +316,8 @@ def _find(encoder: family.Encoder, folder: Path) -> tuple[Path, str]:
     *(Path(folder) / name for name in telling_names(source)),
   ]
   for path in tried:
-    if found := sorted(path.parent.glob(path.name)):
-      return found[0], str(found[0])
+    if found := hub.latest(path.parent, path.name):
+      return found, str(found)
   if source.hub:
     path = hub.find(source.hub, local_only=True)
     if path is not None:

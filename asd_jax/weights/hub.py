@@ -114,9 +114,27 @@ def _main(folder: Path) -> str:
   return text if re.fullmatch(r"\w[\w.-]*", text, re.ASCII) else ""
 
 
+def latest(folder: Path, pattern: str) -> Path | None:
+  """What fits a pattern; of several, as training leaves them, the latest.
+
+  Args:
+    folder: where it is.
+    pattern: of names there, such as `checkpoint-*.pth`.
+
+  Returns:
+    The path with the highest number at the end of its name, or none.
+  """
+
+  def number(path: Path) -> tuple[int, str]:
+    digits = re.search(r"\d+$", path.stem)
+    return int(digits[0]) if digits else -1, path.name
+
+  return max(folder.glob(pattern), key=number, default=None)
+
+
 def _first(folder: Path, names: Iterable[str]) -> Path | None:
-  found = (path for name in names for path in sorted(folder.glob(name)))
-  return next((path for path in found if path.is_file()), None)
+  found = (latest(folder, name) for name in names)
+  return next((path for path in found if path and path.is_file()), None)
 
 
 def on_disk(repo: str) -> Path | None:

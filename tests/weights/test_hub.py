@@ -184,3 +184,13 @@ def test_what_is_no_name(name):
 def test_published_names_are_names():
   assert hub.is_name("worstchan/EAT-base_epoch30_pretrain")
   assert hub.is_name("mispeech/dasheng-0.6B")
+
+
+def test_of_checkpoints_the_latest_is_taken(tmp_path):
+  names = ("checkpoint-9.pth", "checkpoint-100.pth", "checkpoint-20.pth")
+  for name in (*names, "checkpoint-last.pth", "x-300.pth"):
+    (tmp_path / name).touch()
+  found = hub.latest(tmp_path, "checkpoint-*.pth")
+  assert found == tmp_path / "checkpoint-100.pth"
+  assert hub.official_in(tmp_path, names=["y", "checkpoint-*.pth"]) == found
+  assert hub.latest(tmp_path, "none-*.pth") is None
