@@ -1,7 +1,8 @@
 """Official weight files: how they are found and become our parameters."""
 
 import os
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -197,7 +198,26 @@ def notes(weights: weights_file.Weights, family: Family) -> tuple[str, ...]:
     title=family.title,
     prefix=weights.prefix,
   )
-  return (*out, *found.said())
+  out.extend(found.said())
+  if trained := _trained(weights, family, found.names):
+    out.append(
+      f"{len(trained)} weights that {family.title} never uses, such as"
+      f" {trained[0]}, are not as training starts: other code may have made the"
+      " file"
+    )
+  return tuple(out)
+
+
+def _trained(
+  weights: weights_file.Weights, family: Family, short: Mapping[str, str]
+) -> list[str]:
+  """Idle norms with other numbers than a norm starts with."""
+  return [
+    name
+    for name, tensor in weights.tensors.items()
+    if any(re.fullmatch(p, short.get(name, "")) for p in family.names.idle)
+    and (tensor != name.endswith("weight")).any()
+  ]
 
 
 def read_official(

@@ -40,6 +40,7 @@ class Names(NamedTuple):
       families may look alike.
     layouts: tried in order; the first whose mark is found is used.
     ignore: patterns of names that features do not need.
+    idle: of these, norms that the published code has and never uses.
     refuse: (pattern, what such a file is).
     tied: (pattern of copies, name of the one that is kept).
     absent: (name of a weight that some published files lack, the numbers that
@@ -50,6 +51,7 @@ class Names(NamedTuple):
   look: str
   layouts: tuple[Layout, ...] = ()
   ignore: tuple[str, ...] = ()
+  idle: tuple[str, ...] = ()
   refuse: tuple[tuple[str, str], ...] = ()
   tied: tuple[tuple[str, str], ...] = ()
   absent: tuple[tuple[str, tuple[float, ...]], ...] = ()
