@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from asd_jax import errors
 from asd_jax.encoders import (
   audiomae,
+  audiomaepp,
   autoencoder,
   beats,
   ced,
@@ -32,6 +33,7 @@ FAMILIES: dict[str, family.Family] = {
     fisher.FAMILY,
     audiomae.FAMILY,
     audiomae.FINETUNED,
+    audiomaepp.FAMILY,
   )
 }
 # The stage "encoder" of a config.
@@ -46,10 +48,7 @@ _TELLING = (
   (r"quantize.*", "a BEATs tokenizer"),
   (r"(encoder\.)?init_bn\.(weight|bias)", "CED"),
 )
-_ALIKE = (
-  (audiomae.NAMES.look, "AudioMAE++"),
-  (audiomae.NAMES.look, "another ViT"),
-)
+_ALIKE = ((audiomae.NAMES.look, "another ViT"),)
 
 
 def _looks() -> Iterable[tuple[str, str]]:

@@ -22,6 +22,8 @@ SETTINGS = {
   | dict(num_buckets=16, max_distance=20),
   "audiomae": TINY | dict(num_positions=33),
   "audiomae_finetuned": TINY | dict(num_positions=33),
+  # Two chunks, of 24 frames.
+  "audiomaepp": TINY | dict(gated=20, num_positions=31),
   "dasheng": TINY | dict(num_positions=6, target_frames=24),
   "m2d_clap": TINY | dict(num_positions=2, num_frames=39, projector="none"),
   "ced": TINY | dict(num_positions=4, target_frames=64),

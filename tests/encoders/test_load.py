@@ -439,6 +439,7 @@ def tiny(name):
     "sslam": dict(num_positions=32),
     "audiomae": dict(num_positions=33),
     "audiomae_finetuned": dict(num_positions=33),
+    "audiomaepp": dict(gated=20, num_positions=31),
     "dasheng": dict(num_positions=6, target_frames=24),
     "m2d_clap": dict(num_positions=2, num_frames=39, projector="2025"),
     "beats": dict(embed_width=8, num_taps=4, num_groups=2)

@@ -44,6 +44,7 @@ FILES = {
     "audiomae_namespace.pth",
     "audiomae_timm.safetensors",
   ),
+  "audiomaepp": ("audiomaepp.pth",),
 }
 # Where a file has its configuration, as `sizes_from` gets it.
 BESIDE = {

@@ -19,6 +19,7 @@ FAMILIES = zoo.FAMILIES
 # Frames of 10 s, by front end.
 FRAMES = {
   "audiomae_fbank": 1024,
+  "audiomaepp_mel": 1004,
   "eat_fbank": 1024,
   "beats_fbank": 998,
   "dasheng_mel": 1001,
@@ -28,6 +29,7 @@ FRAMES = {
 # Of random weights: families, sizes, places and values behind one number.
 DIGESTS = {
   "audiomae": "b815d63d9b0f9bedb42da318a4142815",
+  "audiomaepp": "50462d470d325aadb9a61d07c6268c1b",
   "audiomae_finetuned": "9b40b39c6d000c33949828451d93420e",
   "beats": "345f924634c89fbe976b6780d4ed024c",
   "eat": "ed7686b0be508bb39d5dbd8300b229b8",

@@ -243,7 +243,9 @@ def test_a_model_is_told_from_its_names():
   assert told("encoder.init_bn.bias", "encoder.time_pos_embed") == "CED"
   assert told("time_pos_embed") == "DaSheng or CED"
   assert told("module._orig_mod.time_pos_embed") == "DaSheng or CED"
-  vits = "AudioMAE, AudioMAE fine-tuned, AudioMAE++ or another ViT"
+  vits = "AudioMAE, AudioMAE fine-tuned or another ViT"
   assert told("x.pos_embed", "fc_norm.bias") == vits
+  own = "encoder.blocks.0.ffn2.ln.weight"
+  assert told("encoder.pos_embed", own) == "AudioMAE++"
   assert told("backbone.pos_embed", "backbone.norm_stats") == "M2D-CLAP"
   assert told("conv.weight") == "an unknown model"
