@@ -35,6 +35,7 @@ CLOSED = (
   "ludo_system1",
   "ludo_system2",
   "ludo_system3",
+  "ludo_system4",
   "merl_system2",
 )
 TRAINED = (

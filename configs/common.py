@@ -200,6 +200,7 @@ LUDO_FRONTENDS = dict(
   sslam=dict(name="eat_fbank", num_samples=LUDO_SAMPLES, num_frames=1024),
   beats=dict(name="beats_fbank", num_samples=LUDO_SAMPLES),
   dasheng=dict(name="dasheng_mel", num_samples=LUDO_SAMPLES),
+  audiomaepp=dict(name="audiomaepp_mel", num_samples=LUDO_SAMPLES),
   m2d_clap=dict(name="m2d_mel", num_samples=LUDO_SAMPLES),
   ced=dict(name="dasheng_mel", num_samples=LUDO_SAMPLES),
   fisher=dict(name="fisher_spectrum", seconds=LUDO_SAMPLES / 16_000),
