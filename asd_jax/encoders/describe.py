@@ -167,7 +167,7 @@ def _lacking(
   try:
     family_lib.port(known, some, weights.beside)
   except ValueError as error:
-    told = str(error)
+    told = str(error).replace("found no weights for", "missing", 1)
   under = f" under {shown(start)}" * bool(start)
   share = f"{len(some)} of {len(weights.tensors)} names{under}"
   return f"not {known.title}, which knows {share}: {told}"

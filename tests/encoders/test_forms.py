@@ -236,8 +236,8 @@ def test_a_description_says_what_is_missing():
   assert "has all of The tenth, no published size" in text  # of one layer
   some.pop("cls")
   text = told(saved(under("module.", some | HEAD)))
-  assert "not The tenth, which knows 4 of 5 names under module.: " in text
-  assert "found no weights for cls; expected all 5 parameters" in text
+  assert "not The tenth, which knows 4 of 5 names" in text
+  assert "names under module.: missing cls; expected all 5 parameters" in text
   text = told(saved(PLAIN | HEAD))
   assert "found weights without a place: head.weight" in text
   text = told(saved(PLAIN | {"layers.1.bias": np.ones(5, np.float32)}))
