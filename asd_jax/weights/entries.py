@@ -290,12 +290,10 @@ def beside(tree: Any, path: tuple[Any, ...]) -> dict[str, Any]:
     Values by name; of two with one name the nearer one.
   """
   out: dict[str, Any] = {}
-  for key in path:
-    # Tensors beside an inner entry are another copy of the weights.
-    out |= {
-      n: v
-      for n, v in tree.items()
-      if n != key and (not out or type(v) is not Stored)
-    }
+  for depth, key in enumerate(path):
+    if isinstance(tree, dict):
+      # Tensors beside an inner entry are another copy of the weights.
+      plain = lambda value, outer=not depth: outer or type(value) is not Stored
+      out |= {n: v for n, v in tree.items() if n != key and plain(v)}
     tree = tree[key]
   return out

@@ -16,6 +16,7 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.weights import entries, wrapped
+from asd_jax.weights.byte_source import shown
 
 
 class Layout(NamedTuple):
@@ -226,7 +227,9 @@ def official(
     if name not in new or _matches(known.ignore, new[name]):
       continue
     if new[name] in found:
-      raise errors.InputError(f"found {new[name]} twice, expected it once.")
+      raise errors.InputError(
+        f"found {shown(new[name])} twice, expected it once."
+      )
     found[new[name]] = value
   for name, numbers in known.absent:
     found.setdefault(name, np.array(numbers, np.float32))
@@ -242,7 +245,7 @@ def _untied(
       copy = found.pop(name)
       if kept not in found or not np.array_equal(copy, found[kept]):
         raise errors.InputError(
-          f"found {name} unlike {kept}, expected a copy of it."
+          f"found {shown(name)} unlike {kept}, expected a copy of it."
         )
   return found
 
@@ -261,26 +264,28 @@ def _placed(
       continue
     # The order of rules must not matter.
     if len(fits) > 1:
-      raise errors.InputError(f"found two rules for {name}, expected one.")
+      raise errors.InputError(
+        f"found two rules for {shown(name)}, expected one."
+      )
     rule, match = fits[0]
     # Counts and quantised numbers mean nothing without their scales.
     if value.dtype.kind in "biuc":
       raise errors.InputError(
-        f"found {name} of type {value.dtype}, expected real floating-point"
-        " numbers."
+        f"found {shown(name)} of type {value.dtype}, expected real"
+        " floating-point numbers."
       )
     path = match.expand(rule.path)
     if path in placed:
       raise errors.InputError(
-        f"found {placed[path][0]} and {name} for the place {path}, expected"
-        " one."
+        f"found {shown(placed[path][0])} and {shown(name)} for the place"
+        f" {shown(path)}, expected one."
       )
     try:
       placed[path] = (name, TRANSFORMS[rule.kind](value))
     except ValueError:
       raise errors.InputError(
-        f"found {name} of shape {list(value.shape)}, expected the axes of a"
-        f" {rule.kind} weight."
+        f"found {shown(name)} of shape {list(value.shape)}, expected the axes"
+        f" of a {rule.kind} weight."
       ) from None
   if unknown:
     raise errors.InputError(

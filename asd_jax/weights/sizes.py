@@ -28,14 +28,14 @@ def shape_of(
   Args:
     tensors: arrays by official name.
     name: the weight.
-    default: taken where it is missing or has another number of axes, so that
-      the parameters that are not there can be listed.
+    default: taken where it is missing, empty or has another number of axes,
+      so that the parameters that are not there can be listed.
 
   Returns:
     The shape.
   """
   shape = tensors[name].shape if name in tensors else ()
-  return shape if len(shape) == len(default) else default
+  return shape if len(shape) == len(default) and all(shape) else default
 
 
 def count_blocks(names: Iterable[str], pattern: str, *, default: int) -> int:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from asd_jax import errors
 from asd_jax.weights import entries
+from asd_jax.weights.byte_source import shown
 
 # Stand anywhere in a name, and are part of no network's own names.
 _INNER = re.compile(
@@ -66,7 +67,7 @@ def listed(names: Iterable[str]) -> str:
   Returns:
     Printable text on one line.
   """
-  names = [n if n.isprintable() else ascii(n) for n in names]
+  names = [shown(name) for name in names]
   more = len(names) - _SHOWN
   return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 

@@ -84,6 +84,7 @@ FORMS = {
     {"model": {"state_dict": PLAIN, "depth": 3}},
     ("the entry model/state_dict",),
   ),
+  "in a list": ({"step": 1, "parts": [PLAIN]}, ("the entry parts/0",)),
   "odd entry": (
     {"net_g": PLAIN, "optimizer": {"exp_avg": PLAIN["cls"]}},
     ("the entry net_g",),
@@ -144,6 +145,11 @@ def test_an_average_that_is_alone_is_taken():
     ({"state_dict": {"a": 1}}, "", "found no tensor in the file"),
     ({"model": PLAIN | {"cls": PLAIN["cls"].astype(np.int8)}}, "", "type int8"),
     (PLAIN | under("_orig_mod."), "", "found cls twice, expected it once"),
+    (
+      PLAIN | {"embed.bias": np.ones(0, np.float32)},
+      "",
+      "found other shapes: embed.bias [0] for [4]",
+    ),
     (under("module.", {"x": PLAIN["cls"]}), "", "an unknown model (module.x)"),
     (
       {"layers.99999999.bias": PLAIN["cls"], **PLAIN},
