@@ -1,5 +1,6 @@
 """What is in a weight file, in words, and how near it is to each family."""
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -178,7 +179,8 @@ def _known_names(
 ) -> tuple[str, dict[str, str]]:
   """The start of names under which rules know most; names by official one."""
   rule = re.compile("|".join(f"(?:{r.pattern})" for r in known.rules))
-  bare = {name: wrapped.bare(name) for name in names}
+  some = itertools.islice(names, wrapped.MAX_NAMES)
+  bare = {name: wrapped.bare(name) for name in some}
   counts = Counter(s for n in bare.values() for s in wrapped.starts(n))
   best: tuple[str, dict[str, str]] = ("", {})
   for start, count in counts.items():

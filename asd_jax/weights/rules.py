@@ -106,7 +106,8 @@ def identify(names: Iterable[str], looks: Iterable[tuple[str, str]]) -> str:
   """
   bare = [wrapped.bare(name) for name in names]
   looks = list(looks)
-  inner = [n[len(p) :] for n in bare for p in wrapped.starts(n)[1:]]
+  some = bare[: wrapped.MAX_NAMES]
+  inner = [n[len(p) :] for n in some for p in wrapped.starts(n)[1:]]
   for ends in (bare, inner):
     for pattern, title in looks:
       if any(re.fullmatch(pattern, name) for name in ends):

@@ -5,6 +5,7 @@ the user called the network, `torch.compile` `_orig_mod.`; a file may hold
 several copies that differ in the start of their names.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -21,6 +22,8 @@ _INNER = re.compile(
 # Wrappers in wrappers; real files have three at most.
 _MAX_LEVELS = 6
 _MAX_NAME = 500
+# Names that are looked at; networks of an encoder have some hundred.
+MAX_NAMES = 2_000
 _SHOWN = 5
 
 
@@ -122,7 +125,8 @@ def unwrap(
     InputError: the network is there more than once.
   """
   inner = {name: bare(name) for name in names}
-  found = sorted(_prefixes(inner.values(), leads), key=lambda p: (len(p), p))
+  some = itertools.islice(inner.values(), MAX_NAMES)
+  found = sorted(_prefixes(some, leads), key=lambda p: (len(p), p))
   plain = [p for p in found if not entries.is_average(p)]
   if prefix is None:
     likely = plain or found
