@@ -33,16 +33,14 @@ SIZES = {
 NAMES = eat.NAMES._replace(
   layouts=(
     rules.Layout(r"modality_encoders\..*", ()),
-    # The prefix of the hub's files is not known: any is taken.
+    # Of the hub's files; what stands in front of their names is not known.
     rules.Layout(
-      r"(.*\.)?fixed_positional_encoder\.positions",
+      r"fixed_positional_encoder\.positions",
       (
         (
-          r"(.*\.)?(?=(extra_tokens|(local|fixed_positional|context)_encoder)"
-          r"(\.|$))",
+          r"(?=(extra_tokens|(local|fixed_positional|context)_encoder)(\.|$))",
           eat.PLAIN,
         ),
-        (r"(.*\.)?(?=blocks\.\d+\.)", ""),
       ),
     ),
   ),
