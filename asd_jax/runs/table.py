@@ -18,7 +18,14 @@ from asd_jax.encoders import load
 from asd_jax.engine import encode, settings
 from asd_jax.engine import system as system_lib
 from asd_jax.report import seeds, systems, systems_page
-from asd_jax.runs import compare, evaluate, examples, folder, recordings
+from asd_jax.runs import (
+  compare,
+  evaluate,
+  examples,
+  folder,
+  recordings,
+  select,
+)
 from asd_jax.runs import progress as progress_lib
 
 Config = Mapping[str, Any]
@@ -131,6 +138,32 @@ def _results(
   return found
 
 
+def _chosen(
+  entry: Entry,
+  config: Config,
+  machines: Sequence[clips.Machine],
+  progress: progress_lib.Progress,
+) -> Config:
+  """The config of a system of chosen members, once all were run and compared.
+
+  It is left as it is where members cannot be chosen: without labels, on an
+  evaluation set, or with too few of them.
+  """
+  wanted = (config["published"] or {}).get("num_members")
+  if not wanted or config["members"]:
+    return config
+  out = f"{config['output_dir']}_all"
+  _results(entry, {**config, "output_dir": out}, machines, progress)
+  try:
+    found = select.members(Path(out), wanted)
+  except errors.InputError as error:
+    progress.line(f"{entry.name}: {error}")
+    return config
+  file = Path(out) / "members.json"
+  select.write(file, found)
+  return settings.prepared({**config, "selection": str(file)})
+
+
 def _run_one(
   entry: Entry, machines: Sequence[clips.Machine], out: Path
 ) -> systems.System:
@@ -141,6 +174,7 @@ def _run_one(
   try:
     config = settings.prepared(entry.config)
     with progress_lib.Progress() as bars:
+      config = _chosen(entry, config, machines, bars)
       found = _results(entry, config, machines, bars)
   except errors.InputError as error:
     # One that cannot be run leaves the others as they are.

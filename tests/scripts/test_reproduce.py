@@ -9,7 +9,6 @@ from unittest import mock
 import pytest
 
 from asd_jax.runs import evaluate, table
-from tests.scripts.conftest import write_wave
 
 MISSING = "ludo_system1", "dongyuan_system1"
 
@@ -22,10 +21,17 @@ class Stand:
 
   def __call__(self, config, *, progress):
     del progress
-    self.ran.append(config["system"])
     to = Path(config["output_dir"])
+    self.ran.append((to.name, len(config["members"])))
     shutil.copytree(self.finished, to, dirs_exist_ok=True)
-    return json.loads((to / "results.json").read_text())
+    found = json.loads((to / "results.json").read_text())
+    found["per_member"] = [
+      {"branch": b, "seed": seed, "official_score": 1 / seed}
+      for b in config["branches"]
+      for seed in config["seeds"]
+    ]
+    (to / "results.json").write_text(json.dumps(found))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,7 @@ def first(reproduce):
   """One system that can be run beside two that cannot."""
   end = reproduce("plain_knn", *MISSING)
   assert end.status == 0, end.err
-  assert reproduce.ran == ["plain_knn"]
+  assert reproduce.ran == [("plain_knn", 0)]
   return end
 
 
@@ -99,19 +105,28 @@ def test_what_cannot_be_run_is_told_beside_what_is_published(first, reproduce):
 
 
 @pytest.mark.usefixtures("first")
-def test_what_is_finished_is_not_run_again(reproduce):
+def test_what_is_finished_is_not_run_again(reproduce, monkeypatch):
   end = reproduce("plain_knn", "plain_mahalanobis")
-  assert reproduce.ran == ["plain_knn", "plain_mahalanobis"], end.err
+  assert reproduce.ran[1:] == [("plain_mahalanobis", 0)], end.err
   assert end.status == 0
   assert "plain_knn: kept" in end.err
   # Equal scores: a difference to the best of nothing, of any clips.
   _, line = [x for x in end.out.splitlines() if x.startswith("plain_maha")]
   assert "+0.00" in line
-  # Another recording is another run.
-  data = reproduce.root / "data" / "fan" / "train"
-  write_wave(min(data.iterdir()), seconds=0.35)
+  monkeypatch.setattr(table.store, "code_version", lambda *_: "another")
   reproduce("plain_knn")
-  assert reproduce.ran[2:] == ["plain_knn"]
+  assert reproduce.ran[2:] == [("plain_knn", 0)]
+
+
+def test_members_are_chosen_once_all_were_run(reproduce):
+  before = len(reproduce.ran)
+  end = reproduce("katech_system4")
+  assert end.status == 0, end.err
+  both = [("katech_system4_all", 0), ("katech_system4", 10)]
+  assert reproduce.ran[before:] == both
+  file = reproduce.root / "out" / "katech_system4_all" / "members.json"
+  seeds = [m["seed"] for m in json.loads(file.read_text())["members"]]
+  assert seeds == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_wrong_flags_are_refused(run, tmp_path):
