@@ -41,6 +41,7 @@ def settings(rung: str) -> dict:
   # One folder for all: rungs that hear the same sound share networks.
   config.training_dir = str(out / "training")
   config.seeds = tuple(range(1, 1 + (2 if smoke else _SEEDS.value)))
+  config.threshold.folds = 0  # the table has no decisions
   if _EPOCHS.value:
     for branch in config.branches.values():
       branch.encoder.recipe.num_epochs = _EPOCHS.value

@@ -84,15 +84,19 @@ class Table(NamedTuple):
 
   @property
   def scopes(self) -> dict[str, list[str]]:
-    """Parts of the table: the challenge's sets, or all machines."""
-    sets = [published.sets_of(s.results) for s in self.ran if s.results]
-    if not sets or not all(sets):
+    """Parts of the table: the challenge's sets with labels, or all machines."""
+    every = [s.results for s in self.ran if s.results]
+    if not every or not all(map(published.sets_of, every)):
       return {"": self.machines}
-    return {
+    scored = lambda name: any(
+      r["machines"][name]["score"] is not None for r in every
+    )
+    sets = {
       kind: [m for m in self.machines if m in wanted]
       for kind, wanted in record.CHALLENGE_SETS.items()
-      if any(kind in s for s in sets)
     }
+    found = {k: names for k, names in sets.items() if any(map(scored, names))}
+    return found or {"": self.machines}
 
 
 class Numbers(NamedTuple):

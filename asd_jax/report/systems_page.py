@@ -231,7 +231,7 @@ def _not_run(table: systems.Table) -> str:
       rows.append([
         _name(system), *cells,
         text.escape(given.get("source", "")),
-        f'<span class="words">{text.escape(system.why)}</span>',
+        f'<div style="white-space:normal">{text.escape(system.why)}</div>',
       ])  # fmt: skip
   if not rows:
     return ""

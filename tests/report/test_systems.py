@@ -147,6 +147,17 @@ def test_both_sets_in_one_run_are_two_tables():
   assert on_others.known_runs is None
 
 
+def test_machines_without_labels_are_no_part_of_the_table():
+  table = table_of(machines=(*DEV, *EVAL))
+  for system in table.ran:
+    for name in EVAL:
+      entries = system.results, *system.results["per_seed"]
+      for found in entries:
+        found["machines"][name] |= dict.fromkeys((*official.RANKED, "score"))
+  assert table.scopes == {"development": DEV}
+  assert "Evaluation set" not in systems_page.page(table)
+
+
 def test_a_system_that_draws_nothing_has_one_number():
   table = table_of()
   fixed = next(s for s in table.systems if s.name == "fixed")
