@@ -2,9 +2,9 @@
 
 Run: python benchmarks/bench_encoders.py PART ... [peers=PYTHON] [repeats=5]
 
-Parts: `encoder` (or one of beats_base, eat_base, eat_large, dasheng_base),
-`frontend`, `ludo`, `memory`, `device`. `peers` names an interpreter with torch
-and torchaudio, this one if not given.
+Parts: `encoder` (or one of its networks), `frontend`, `ludo`, `memory`,
+`device`. `peers` names an interpreter with torch and torchaudio, this one if
+not given.
 
 Encoders: full size, random weights, batches of 4 clips of 10 s, one channel,
 float32, from the front end's picture to the last tokens, against PyTorch eager
@@ -21,68 +21,96 @@ import sys
 import time
 
 import measure
+import numpy as np
 
-NETWORKS = ("beats_base", "eat_base", "eat_large", "dasheng_base")
+NETWORKS = (
+  *("beats_base", "eat_base", "eat_large", "dasheng_base"),
+  *("ced_base", "m2d_clap_2025", "audiomae_base"),
+  *("audiomaepp_tiny", "fisher_small"),
+)
 PARTS = ("encoder", "frontend", "ludo", "memory", "device")
 BATCH, SAMPLES = 4, 160_000
 LUDO = dict(num_source=990, num_target=10, width=6144, num_queries=200)
 CHOSEN = 128
 
 
+# What the front end of a family makes of 10 s; FISHER's bands are channels.
+INPUTS = {
+  "beats": (1, 998),
+  "eat": (1, 1008),
+  "dasheng": (1, 1001),
+  "ced": (1, 1001),
+  "m2d_clap": (1, 1001),
+  "audiomae": (1, 1024),
+  "audiomaepp": (1, 1024),
+  "fisher": (2, 1000),
+}
+
+
 def family_of(name):
-  """Family of a network, its size, and the frames of 10 s."""
+  """Family of a network, and its size."""
   from asd_jax.encoders import zoo
 
-  family, size = name.rsplit("_", 1)
-  frames = {"beats": 998, "eat": 1008, "dasheng": 1001}[family]
-  return zoo.find(family), size, frames
+  # A family's name, or a size, may have the mark between them inside.
+  known = [n for n in zoo.FAMILIES if name.startswith(n + "_")]
+  family = max(known, key=len)
+  return zoo.find(family), name[len(family) + 1 :]
+
+
+def input_of(name):
+  """Shape `[C, T, M]` of a clip's picture."""
+  family, _ = family_of(name)
+  channels, frames = INPUTS[family.name]
+  return channels, frames, family.input.num_mels
 
 
 def settings_of(name):
   """Sizes of a network."""
-  family, size, _ = family_of(name)
+  family, size = family_of(name)
   return dict(family.sizes[size])
 
 
 def num_tokens(name):
   """Tokens of a clip, those before the patches included."""
-  family, _, frames = family_of(name)
-  rows, columns = family.input.patch
-  patches = frames // rows * (family.input.num_mels // columns)
-  return patches + family.input.num_extra
+  family, size = family_of(name)
+  channels, frames, _ = input_of(name)
+  patches = np.prod(family(size=size).about.num_patches(frames))
+  return channels * (int(patches) + family.input.num_extra)
 
 
 def products_of(name):
   """Shapes `[a, b]` that a block multiplies its tokens with."""
-  s = settings_of(name)
-  width, hidden = s["width"], s["hidden"]
-  inner = [(width, 3 * width)]
-  if name.startswith("beats"):
-    inner = 3 * [(width, width)]
-  return [*inner, (width, width), (width, hidden), (hidden, width)]
+  family, size = family_of(name)
+  shapes = family(size=size).about.shapes()
+  inside = [s for path, s in shapes.items() if path.startswith("blocks_0/")]
+  return [s for s in inside if len(s) == 2 and min(s) > 8]
 
 
 def flop_of(name):
   """Operations of the products and convolutions of a clip."""
   s, length = settings_of(name), num_tokens(name)
-  rows, columns = family_of(name)[0].input.patch
+  family, size = family_of(name)
+  shapes = family(size=size).about.shapes()
   weights = s["depth"] * sum(a * b for a, b in products_of(name))
-  patch = rows * columns * s.get("embed_width", s["width"])
+  weights += sum(
+    np.prod(shape) for path, shape in shapes.items() if "patch" in path
+  )
   if name.startswith("beats"):
     width = s["width"]
-    patch += s["embed_width"] * width
-    patch += width * width // s["num_groups"] * s["num_taps"]
-  attention = s["depth"] * 2 * length * s["width"]
-  return 2.0 * length * (weights + patch + attention)
+    weights += width * width // s["num_groups"] * s["num_taps"]
+  # Each token with all of its clip, though some networks cut clips to groups.
+  attention = s["depth"] * 2 * length / input_of(name)[0] * s["width"]
+  return float(2.0 * length * (weights + attention))
 
 
 def peer_of(name, batch=BATCH, dtype="float32"):
   """Settings of the PyTorch side of a network."""
-  family, _, frames = family_of(name)
+  family, _ = family_of(name)
+  channels, *shape = input_of(name)
   return dict(
     family=family.name,
     settings=settings_of(name),
-    shape=(batch, frames, family.input.num_mels),
+    shape=(batch * channels, *shape),
     flop=flop_of(name),
     dtype=dtype,
   )
@@ -116,7 +144,6 @@ def make_params(encoder):
   """Random parameters, made leaf by leaf so that nothing else is held."""
   import flax.traverse_util
   import jax.numpy as jnp
-  import numpy as np
 
   rng = np.random.default_rng(0)
 
@@ -132,13 +159,12 @@ def make_params(encoder):
 def encoder_side(name, batch=BATCH, dtype="float32"):
   """Tokens of a batch, and the bare products, before and after."""
   import jax
-  import numpy as np
 
-  family, size, frames = family_of(name)
+  family, size = family_of(name)
   encoder = family(size=size, dtype=dtype)
   params = make_params(encoder)
   rng = np.random.default_rng(1)
-  shape = (batch, 1, frames, encoder.about.num_mels)
+  shape = (batch, *input_of(name))
   picture = jax.device_put(rng.standard_normal(shape, np.float32))
   tokens = lambda p, x: encoder.apply(p, x, ("output",))["output"].grid
   embed = jax.jit(jax.vmap(tokens, (None, 0)))
@@ -163,7 +189,6 @@ def encoder_side(name, batch=BATCH, dtype="float32"):
 def frontend_side(batch):
   """The filter bank of EAT, `batch` clips at once."""
   import jax
-  import numpy as np
 
   from asd_jax.frontends import kaldi
 
@@ -207,8 +232,6 @@ def ludo_jax_side(num_chosen, **sizes):
 
 def ludo_numpy_side(**sizes):
   """Distances to a bank whose mixed rows are there, by products."""
-  import numpy as np
-
   bank, chosen, query = measure.ludo_bank(**sizes)
   squares = lambda x: np.einsum("nd,nd->n", x, x)
   banks = [(rows, squares(rows)) for rows in (bank, chosen)]
@@ -230,11 +253,10 @@ def memory_side(name, batch):
   """Largest resident size of embedding two-channel clips."""
   import jax
   import jax.numpy as jnp
-  import numpy as np
 
   from asd_jax.frontends import kaldi
 
-  family, size, _ = family_of(name)
+  family, size = family_of(name)
   encoder = family(size=size)
   front = kaldi.eat_fbank(num_samples=SAMPLES, num_frames=1024)
   params = jax.block_until_ready(make_params(encoder))

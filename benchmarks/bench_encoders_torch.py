@@ -111,6 +111,28 @@ class Eat(nn.Module):
     return x
 
 
+class Vit(nn.Module):
+  """Patches with a CLS token through pre-norm blocks, then a norm."""
+
+  def __init__(self, s):
+    super().__init__()
+    width = s["width"]
+    self.patch = nn.Conv2d(1, width, 16, 16)
+    self.cls = nn.Parameter(torch.zeros(1, 1, width))
+    self.positions = nn.Parameter(torch.zeros(1, 1024, width))
+    self.blocks = _blocks(s, Attention, "pre")
+    self.norm = nn.LayerNorm(width)
+
+  def forward(self, picture):
+    """Maps `[B, T, M]` to `[B, 1 + L, D]`."""
+    x = self.patch(picture[:, None]).flatten(2).transpose(1, 2)
+    x = x + self.positions[:, : x.shape[1]]
+    x = torch.cat([self.cls.expand(len(x), -1, -1), x], 1)
+    for block in self.blocks:
+      x = block(x)
+    return self.norm(x)
+
+
 class Dasheng(nn.Module):
   """One token for all bands of four frames, through pre-norm blocks."""
 
@@ -177,7 +199,13 @@ class Beats(nn.Module):
     return x
 
 
-NETWORKS = {"eat": Eat, "dasheng": Dasheng, "beats": Beats}
+NETWORKS = {
+  "eat": Eat,
+  "fisher": Eat,
+  "dasheng": Dasheng,
+  "beats": Beats,
+  **dict.fromkeys(("ced", "m2d_clap", "audiomae"), Vit),
+}
 
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
