@@ -200,6 +200,11 @@ LUDO_FRONTENDS = dict(
   sslam=dict(name="eat_fbank", num_samples=LUDO_SAMPLES, num_frames=1024),
   beats=dict(name="beats_fbank", num_samples=LUDO_SAMPLES),
   dasheng=dict(name="dasheng_mel", num_samples=LUDO_SAMPLES),
+  eat=dict(name="eat_fbank", num_samples=LUDO_SAMPLES, num_frames=1024),
+  **dict.fromkeys(
+    ("audiomae", "audiomae_finetuned"),
+    dict(name="audiomae_fbank", num_samples=LUDO_SAMPLES),
+  ),
   audiomaepp=dict(name="audiomaepp_mel", num_samples=LUDO_SAMPLES),
   m2d_clap=dict(name="m2d_mel", num_samples=LUDO_SAMPLES),
   ced=dict(name="dasheng_mel", num_samples=LUDO_SAMPLES),

@@ -30,9 +30,24 @@ _DECISIONS = flags.DEFINE_bool(
 )
 _SMOKE = flags.DEFINE_bool("smoke", False, "tiny networks, synthetic data")
 
-# Configs that are several systems, part of a table or a sweep; and some rows.
-OTHERS = ("katech_ablation", "katech_table4", "konica_ablation", "ludo_fig1")
-ROWS = ("konica_ablation:dif", "konica_ablation:eat")
+# Configs that are parts of a table of their own, or a sweep.
+OTHERS = ("katech_ablation", "katech_table4", "ludo_fig1")
+# Configs of which each row is a system; the zoo's are run if it is named.
+TABLES = ("konica_ablation", "encoder_zoo")
+
+
+def rows(chosen: Sequence[str]) -> dict[str, list[str]]:
+  """Configs of the systems by what `--systems` may call them."""
+  found = {}
+  for name in config_file.names():
+    if name in TABLES:
+      table = importlib.import_module(f"configs.{name}")
+      found[name] = [f"{name}:{row}" for row in table.ROWS]
+    elif name not in OTHERS:
+      found[name] = [name]
+  if not any(name.startswith("encoder_zoo") for name in chosen):
+    del found["encoder_zoo"]
+  return found
 
 
 def settings(name: str, data: str, out: Path) -> dict:
@@ -70,10 +85,17 @@ def run(arguments: Sequence[str]) -> int | None:
 
   out = Path(_OUTPUT.value).resolve()
   data = _DATA.value or str(out / "data")
-  names = [n for n in config_file.names() if n not in OTHERS] + [*ROWS]
-  here = [settings(n, data, out) for n in names]
-  known = {n: published.of(n) for n in published.names()}
-  chosen = table.entries(here, known, chosen=_SYSTEMS.value)
+  here = {
+    group: [settings(n, data, out) for n in names]
+    for group, names in rows(_SYSTEMS.value).items()
+  }
+  # The name of a table stands for all its rows.
+  systems_of = lambda n: [c["system"] for c in here.get(n, [{"system": n}])]
+  chosen = table.entries(
+    [c for group in here.values() for c in group],
+    {n: published.of(n) for n in published.names()},
+    chosen=[s for name in _SYSTEMS.value for s in systems_of(name)],
+  )
   if _SMOKE.value:
     synthetic.write(data, **common.SMOKE_DATA)
   found = table.run(

@@ -1,6 +1,16 @@
 """What configs say of encoders, at full size and in `:smoke`."""
 
-from configs import common, ludo_fig1, ludo_system2
+import pytest
+
+from asd_jax.encoders import zoo
+from configs import (
+  common,
+  encoder_zoo,
+  ludo_fig1,
+  ludo_system1,
+  ludo_system2,
+  ludo_system3,
+)
 
 
 def layers(config):
@@ -37,3 +47,20 @@ def test_an_entry_of_the_checkpoints_names_the_weights_of_all_its_branches():
       dtype="bfloat16",
       checkpoint="FILE",
     )
+
+
+def test_the_zoo_has_every_published_size_of_every_family():
+  known = {n: {*f.sizes} - {"smoke"} for n, f in zoo.FAMILIES.items()}
+  assert {n: {*sizes} for n, sizes in encoder_zoo.SIZES.items()} == known
+
+
+def test_rows_of_the_zoo_are_ludos_steps_and_systems():
+  branch = lambda arg: encoder_zoo.get_config(arg).branches.sslam
+  assert branch("sslam_base,near").view.alpha == 0.0
+  system3 = ludo_system3.get_config("").branches.sslam
+  assert branch("sslam_base,residual") == system3
+  assert branch("sslam_base,prps") == ludo_system1.get_config("").branches.sslam
+  found = encoder_zoo.get_config("audiomaepp_tiny,prps").published
+  assert found.development == 0.5989
+  with pytest.raises(ValueError, match="sslam_base,prps"):
+    encoder_zoo.get_config("sslam_base,both")

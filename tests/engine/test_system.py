@@ -14,6 +14,7 @@ from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.normals import Clips, Normals
 from asd_jax.training import reconstruction
+from configs import encoder_zoo
 
 CONFIGS = sorted(
   p
@@ -169,10 +170,9 @@ def blank_normals(system, num_samples):
   return Normals(front, (feats,), rows, rows > 0, trained, num_target=1)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_every_config_traces_from_samples_to_a_score(path):
-  """Shapes only: nothing is compiled, which costs a minute a config."""
-  system = system_lib.build(load(path.stem).to_dict())
+def trace(config):
+  """From samples to a score, shapes only; compiling costs a minute a config."""
+  system = system_lib.build(config.to_dict())
   normals = jax.eval_shape(lambda: blank_normals(system, 6000))
   fit = functools.partial(system_lib.fit, system)
   state = jax.eval_shape(fit, system.hypers, normals)
@@ -185,6 +185,23 @@ def test_every_config_traces_from_samples_to_a_score(path):
   assert scores.fused.shape == ()
   assert scores.fused.dtype == jnp.float32
   assert scores.seeds.shape == (max(map(len, system.seeds.values())),)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_traces_from_samples_to_a_score(path):
+  trace(load(path.stem))
+
+
+def test_families_that_no_system_has_trace_from_samples_to_a_score():
+  zoo = [
+    encoder_zoo.get_config(f"{name}_{encoder_zoo.SIZES[name][0]},near,smoke")
+    for name in ("audiomae", "ced", "fisher", "m2d_clap")
+  ]
+  config = zoo[0]
+  for other in zoo[1:]:
+    config.branches.update(other.branches)
+  assert len(config.branches) == len(zoo)
+  trace(config)
 
 
 # Trained, frozen and no encoders, with most kinds of stage; the other configs
