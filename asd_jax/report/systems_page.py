@@ -194,7 +194,8 @@ def _fact(key: str, value: float | None) -> str:
     return text.MISSING
   if key == "share_at_floor":
     return f"{100 * value:.1f}"
-  return f"{value:+.1f}" if key.endswith("_db") else f"{value:.2f}"
+  shown = f"{value:+.1f}" if key.endswith("_db") else f"{value:.2f}"
+  return shown.replace("-", "&minus;")
 
 
 def _recordings(table: systems.Table) -> str:
@@ -218,6 +219,21 @@ def _recordings(table: systems.Table) -> str:
   return text.table(caption, columns, rows, name="recordings")
 
 
+_MAX_REASON = 60
+_WRAPPED = (
+  "white-space:normal;text-align:left;min-width:15rem;overflow-wrap:anywhere"
+)
+
+
+def _folded(why: str) -> str:
+  """A reason; of a long one the beginning, which opens to all of it."""
+  body = text.escape(why)
+  if len(why) > _MAX_REASON:
+    start = text.escape(why[:_MAX_REASON])
+    body = f"<details><summary>{start} &hellip;</summary>{body}</details>"
+  return f'<div style="{_WRAPPED}">{body}</div>'
+
+
 def _not_run(table: systems.Table) -> str:
   """Systems without results: why, and what is published of them."""
   rows = []
@@ -231,16 +247,15 @@ def _not_run(table: systems.Table) -> str:
       rows.append([
         _name(system), *cells,
         text.escape(given.get("source", "")),
-        f'<div style="white-space:normal">{text.escape(system.why)}</div>',
+        _folded(system.why),
       ])  # fmt: skip
   if not rows:
     return ""
   heads = "system", "development", "evaluation", "source", "why"
-  table_html = text.table(
+  return text.table(
     "Published scores, percent.", [*map(text.Column, heads)], rows,
     name="not-run",
   )  # fmt: skip
-  return f'<div class="list">{table_html}</div>'
 
 
 def page(table: systems.Table) -> str:
