@@ -110,7 +110,8 @@ def add_encoder(c, name, *, size="base", arg=""):
   Returns:
     `layer -> encoder=dict(...)`.
   """
-  entry = f"{name}_{size}"
+  # A key of a config has no dots.
+  entry = f"{name}_{size}".replace(".", "_")
   c.checkpoints[entry] = ""
   checkpoint, precision = c.checkpoints.get_ref(entry), c.get_ref("precision")
   smoke = arg == "smoke"

@@ -55,6 +55,8 @@ def test_the_zoo_has_every_published_size_of_every_family():
 
 
 def test_rows_of_the_zoo_are_ludos_steps_and_systems():
+  names = [encoder_zoo.get_config(row).system for row in encoder_zoo.ROWS]
+  assert len({*names}) == 3 * len(encoder_zoo.ENCODERS)
   branch = lambda arg: encoder_zoo.get_config(arg).branches.sslam
   assert branch("sslam_base,near").view.alpha == 0.0
   system3 = ludo_system3.get_config("").branches.sslam
