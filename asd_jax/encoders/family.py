@@ -353,7 +353,15 @@ def port(
   if heads is not None:
     sizes.check_heads(family.title, settings)
   # No shape depends on the heads where nothing tells their number.
-  shapes = _shapes(family, {**settings, "num_heads": heads or 1})
+  try:
+    shapes = _shapes(family, {**settings, "num_heads": heads or 1})
+  # The file decides the sizes; these are what an odd width makes JAX raise.
+  except (ArithmeticError, TypeError) as error:
+    told = ", ".join(f"{k} {v}" for k, v in settings.items())
+    raise errors.InputError(
+      f"found sizes that make no network ({told}), expected those of"
+      f" {family.title}."
+    ) from error
   return rules.to_tree(tensors, family.rules, shapes), settings
 
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from asd_jax import errors
-from asd_jax.encoders import convert, describe, load, zoo
+from asd_jax.encoders import convert, describe, family, load, zoo
 from asd_jax.weights import hub
 from asd_jax.weights import read as weights_file
 from tests.encoders import tenth_family
@@ -166,6 +166,18 @@ def test_what_cannot_be_told_is_one_line(value, copy, told):
   assert message.startswith(f"{path}: found")
   assert told in message
   assert len(message.splitlines()) == 1
+
+
+def test_sizes_that_make_no_network():
+  image = "modality_encoders.IMAGE."
+  shapes = {
+    # A table of sines needs four equal parts.
+    f"{image}local_encoder.proj.bias": (18,),
+    f"{image}fixed_positional_encoder.positions": (1, 64, 18),
+  }
+  tensors = {n: np.zeros(s, np.float32) for n, s in shapes.items()}
+  with pytest.raises(errors.InputError, match="make no network .width 18, "):
+    family.port(zoo.FAMILIES["eat"], tensors, {})
 
 
 def shards(suffix="safetensors"):
