@@ -181,7 +181,9 @@ def _run_one(
     return row._replace(why=" ".join(str(error).split()))
   page = Path(config["output_dir"]) / "report.html"
   link = page.relative_to(out).as_posix()
-  return row._replace(results=found, link=link)
+  # Made of other members than the published system, it has no such number.
+  known = entry.published if found.get("published") else {}
+  return row._replace(results=found, published=known, link=link)
 
 
 def compared(
