@@ -117,11 +117,9 @@ def test_scenes_of_one_chunk_and_of_less(case, mels):
   """By the encoder, with the pooling of the systems."""
   mels = [mels[odd] for odd in ODD[1:]]
   frames = [mel.shape[1] for mel in mels]
-  assert max(frames) == case.size  # else there would be one more chunk
+  whole = -(-max(frames) // case.size) * case.size
   # Both in one program: the shorter ones end where the encoder would fill.
-  mels = [
-    np.pad(x, [(0, 0), (0, case.size - x.shape[1]), (0, 0)]) for x in mels
-  ]
+  mels = [np.pad(x, [(0, 0), (0, whole - x.shape[1]), (0, 0)]) for x in mels]
   run = lambda x: case.encoder.apply(case.params, x, ("output",))["output"].grid
   grids = jax.jit(run, compiler_options=quick.OPTIONS)(np.concatenate(mels))
   grids = np.split(np.asarray(grids), 2)
@@ -152,7 +150,8 @@ def test_rows_are_no_time_patches(case, found):
   want = tokens.reshape(len(tokens), -1, width)[:, : 5 * kept]
   np.testing.assert_allclose(by_band, want, rtol=0, atol=TOKENS)
   rows = np.asarray(found["output"]).reshape(len(tokens), kept, 5, width)
-  for row, group in ((0, 0), (1, 3), (case.rows - 1, 4), (kept - 1, 2)):
+  last = min(case.rows, kept) - 1
+  for row, group in ((0, 0), (1, 3), (last, 4), (kept - 1, 2)):
     chunk, inside = divmod(row, case.rows)
     token = case.rows * group + inside
     assert chunk < chunks
@@ -263,8 +262,10 @@ def mistakes(case, mel):
 def test_mistakes_show(case, mel, found):
   for name, (params, bands) in mistakes(case, mel).items():
     rows = np.asarray(case.run(params, np.float32(bands))["output"])
-    least = 1 if name == "the biased deviation" else 20
-    assert case.gap(rows) > least * TOKENS, name
+    # The biased deviation of a long clip is nearly the other.
+    small = name == "the biased deviation"
+    least = 10 * case.gap(found["output"]) if small else 20 * TOKENS
+    assert case.gap(rows) > least, name
 
 
 def test_mistakes_of_the_front_end_show(case):
