@@ -10,10 +10,10 @@ import numpy as np
 from asd_jax.engine import encode
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.system import Scores, System
+from asd_jax.training import mesh
 from asd_jax.typing import Array
 
 Tree = Any
-_CLIPS = "clips"
 
 
 class Programs:
@@ -34,13 +34,9 @@ class Programs:
   """
 
   def __init__(self, system: System, weights: Tree, batch_size: int) -> None:
-    devices = jax.local_devices()
     self.system = system
-    # Equal shares: `shard_map` takes no others.
-    self.batch_size = -(-batch_size // len(devices)) * len(devices)
-    self._mesh = jax.sharding.Mesh(np.array(devices), (_CLIPS,))
-    spec = jax.sharding.PartitionSpec
-    self._everywhere = jax.sharding.NamedSharding(self._mesh, spec())
+    self._devices = mesh.local()
+    self.batch_size = mesh.filled(batch_size, self._devices)
     # Copied once here, not at every call.
     self.weights = self.place(weights)
     self._programs: dict[tuple[str, tuple[str, ...]], Callable] = {}
@@ -50,31 +46,19 @@ class Programs:
 
   def place(self, tree: Tree) -> Tree:
     """Copies arrays to all devices of this process."""
-    return jax.device_put(tree, self._everywhere)
+    return mesh.everywhere(tree, self._devices)
 
   def _over_clips(
     self, fn: Callable, *, num_shared: int, in_turn: bool = False
   ) -> Callable:
     """Compiles `fn` of one clip for batches; the first arguments are shared."""
-    # Each device runs the program of its own rows: no row waits for another's.
-    spec = jax.sharding.PartitionSpec
 
     def of_rows(*args: Tree) -> Tree:
       one = lambda row: fn(*args[:num_shared], *row)
       each = jax.lax.map if in_turn else lambda f, rows: jax.vmap(f)(rows)
       return each(one, args[num_shared:])
 
-    def of_batch(*args: Tree) -> Tree:
-      rows = [spec(_CLIPS)] * (len(args) - num_shared)
-      return jax.shard_map(
-        of_rows,
-        mesh=self._mesh,
-        in_specs=(*[spec()] * num_shared, *rows),
-        out_specs=spec(_CLIPS),
-        check_vma=False,
-      )(*args)
-
-    return jax.jit(of_batch)
+    return jax.jit(mesh.spread(of_rows, self._devices, num_shared=num_shared))
 
   def _named(self, kind: str, names: Sequence[str]) -> Callable:
     """A program of some branches, made when first asked for."""

@@ -12,7 +12,7 @@ import optax
 
 from asd_jax import errors
 from asd_jax.ops import statistics
-from asd_jax.training import loop
+from asd_jax.training import loop, mesh
 from asd_jax.training import state as train_state
 from asd_jax.training.windows import Windows
 from asd_jax.typing import Array, Key
@@ -327,14 +327,21 @@ class Trainer:
       ]
     )
     spread = self._spread(windows, batch_size=self._recipe.batch_size)
+    over = mesh.local(num_rows=keys.shape[0])
+    # Copied once here, not at every epoch. The state of a checkpoint is on one
+    # device.
+    everywhere = mesh.everywhere(windows, over)
     state, metrics = loop.run(
       self._starts(keys, *spread),
-      lambda unit, s: self._epochs(s, order(unit), windows),
+      lambda unit, s: self._epochs(
+        mesh.divided(s, over), order(unit), everywhere
+      ),
       num_units=self._recipe.num_epochs,
       checkpoints=checkpoints,
       on_unit=on_epoch,
     )
-    cov, residual, valid = self._finishes(keys, state, index, windows)
+    state = mesh.divided(state, over)
+    cov, residual, valid = self._finishes(keys, state, index, everywhere)
     batch_loss = jnp.concatenate([metrics["loss"], valid], axis=1)
     return Trained(state.params, state.extra, cov, batch_loss, residual)
 
@@ -342,18 +349,23 @@ class Trainer:
 def _each_seed(fn: Callable, windows: Windows) -> Callable:
   """Maps `fn(*args, windows)` over the seed axis of all arguments.
 
-  All seeds at once, except for large networks on a CPU: there, one seed's
-  parameters, moments and activations stay in the cache, ten seeds' do not.
+  Devices share the seeds. All at once, except for large networks on a CPU:
+  there, one seed's parameters, moments and activations stay in the cache, ten
+  seeds' do not.
   """
 
-  def mapped(*args: Any) -> Any:
+  def mapped(windows: Windows, *args: Any) -> Any:
     leaves = [x for x in jax.tree.leaves(args) if not train_state.is_key(x)]
     seed_bytes = sum(x.nbytes for x in leaves) / leaves[0].shape[0]
     if jax.default_backend() == "cpu" and seed_bytes > _LARGE_BYTES:
       return jax.lax.map(lambda a: fn(*a, windows), args)
     return jax.vmap(lambda *a: fn(*a, windows))(*args)
 
-  return mapped
+  def of_all(*args: Any) -> Any:
+    over = mesh.local(num_rows=jax.tree.leaves(args)[0].shape[0])
+    return mesh.spread(mapped, over, num_shared=1)(windows, *args)
+
+  return of_all
 
 
 def _member_keys(key: Key) -> dict[str, Key]:

@@ -2,10 +2,6 @@
 
 import copy
 import functools
-import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -420,36 +416,6 @@ def test_few_clips_of_odd_lengths_wait(tmp_path, monkeypatch):
   np.testing.assert_allclose(
     found["eat_layer_1"][3], want, rtol=2e-4, atol=2e-5
   )
-
-
-@pytest.mark.slow
-def test_several_devices_give_the_features_of_one(tmp_path):
-  """In a process of its own, which sees four devices on one CPU."""
-  some = write(tmp_path / "data", [6000, 9000, 6000, 6000])
-  code = f"""
-import json, jax
-from tests.engine import test_embed as t
-from asd_jax.data import clips
-some = clips.read_plain({str(tmp_path / "data" / "normal")!r},
-                        {str(tmp_path / "data" / "test")!r}, name="m").train
-stage = t.opened(t.config_of(cache="off"))
-rows, _ = t.gathered(stage, some)
-print(json.dumps([len(jax.devices()), stage.programs.batch_size,
-                  rows["eat_layer_1"].tolist()]))
-"""
-  flags = "--xla_force_host_platform_device_count=4"
-  done = subprocess.run(
-    [sys.executable, "-c", code],
-    capture_output=True,
-    text=True,
-    env={**os.environ, "XLA_FLAGS": flags},
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
-  devices, batch, found = json.loads(done.stdout.splitlines()[-1])
-  assert (devices, batch) == (4, 4)
-  want, _ = gathered(opened(config_of(cache="off")), some)
-  np.testing.assert_allclose(found, want["eat_layer_1"], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,17 @@ class Killed(Exception):
   pass
 
 
-@pytest.fixture(scope="module")
-def data():
+def data_of():
   rng = np.random.default_rng(0)
   clips = [rng.normal(size=(n, 8)).astype(np.float32) for n in (30, 41, 30, 25)]
   return windows.from_clips(
     clips, np.array([False, True, False, False]), num_context=5
   )
+
+
+@pytest.fixture(scope="module")
+def data():
+  return data_of()
 
 
 @pytest.fixture(scope="module")

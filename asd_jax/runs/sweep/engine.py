@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.normals import Normals
@@ -21,6 +20,7 @@ from asd_jax.runs.sweep import fast as sweep_fast
 from asd_jax.runs.sweep import points as sweep_points
 from asd_jax.runs.sweep.grid import Structure
 from asd_jax.runs.sweep.points import Clips
+from asd_jax.training import mesh
 from asd_jax.typing import Array
 
 Tree = Any
@@ -32,18 +32,6 @@ _NONE: Any = np.zeros(0, int)
 # Fusion sees scores alone.
 _NO_CLIPS = Normals({}, (), _NONE, _NONE, {})
 _BUDGET = 128 * 2**20  # bytes of points that run at once, on a CPU
-
-
-def _spread(fn: Callable[..., Array], over: Mesh) -> Callable[..., Array]:
-  """Runs `(base, points, clips)` with the points cut over the devices."""
-  cut, whole = PartitionSpec("points"), PartitionSpec()
-  return jax.shard_map(
-    fn,
-    mesh=over,
-    in_specs=(whole, cut, whole),
-    out_specs=cut,
-    check_vma=False,
-  )
 
 
 def _budget() -> int:
@@ -83,7 +71,7 @@ class Engine:
     }
     self.traces = dict.fromkeys([*self.system.branches, "metrics"], 0)
     self._joint = sweep_points.branch_grid(structure, "")
-    self._mesh = Mesh(np.array(jax.local_devices()), ("points",))
+    self._devices = mesh.local()
     plans = {
       n: sweep_fast.plan(structure.config["branches"][n], g.paths)
       for n, g in self.grids.items()
@@ -127,14 +115,14 @@ class Engine:
     """`[p]` values a path to `[p, K, Q]` scores of one branch."""
     self.traces[name] += 1
 
-    def local(base: Tree, points: Tree, clips: Clips) -> Array:
+    def local(base: Tree, clips: Clips, points: Tree) -> Array:
       one = self._single(name, base, clips)
       return jax.lax.map(one, points, batch_size=at_once)
 
     # Nothing that is swept moves this branch: it is scored once.
     if not points:
       return self._single(name, base, clips)(())[None]
-    return _spread(local, self._mesh)(base, points, clips)
+    return self._spread(local)(base, clips, points)
 
   def _quick_scores(
     self, name: str, base: Tree, points: Tree, blocks: Tree
@@ -143,16 +131,20 @@ class Engine:
     self.traces[name] += 1
     plan, paths = self._plans[name], self.grids[name].paths
 
-    def local(base: Tree, points: Tree, blocks: Tree) -> Array:
+    def local(base: Tree, blocks: Tree, points: Tree) -> Array:
       return sweep_fast.scores(plan, base, points, paths, blocks)
 
     if not points:
-      return local(base, points, blocks)
-    return _spread(local, self._mesh)(base, points, blocks)
+      return local(base, blocks, points)
+    return self._spread(local)(base, blocks, points)
+
+  def _spread(self, fn: Callable[..., Array]) -> Callable[..., Array]:
+    """Runs `(base, data, points)` with the points cut over the devices."""
+    return mesh.spread(fn, self._devices, num_shared=2)
 
   def _shape(self, name: str, clips: Clips) -> tuple[int, int, int]:
     """Runs a chunk, points a run, and points at once of the plain way."""
-    grid, devices = self.grids[name], self._mesh.size
+    grid, devices = self.grids[name], self._devices.size
     if self.is_fast(name, clips):
       # A run shares one alpha; with few of them each point is a run.
       length = grid.run if grid.num // grid.run >= devices else 1

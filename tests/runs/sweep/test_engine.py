@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -210,34 +207,6 @@ def spread():
     out[str(fast)] = np.concatenate([scores.ravel(), values.ravel()])
     assert engine.traces["one"] == 1
   return out
-
-
-SHARDED = """
-import sys
-import jax, numpy as np
-from tests.runs.sweep import test_engine
-jax.config.update("jax_numpy_rank_promotion", "raise")
-assert jax.device_count() == 4
-np.savez(sys.argv[1], **test_engine.spread())
-"""
-
-
-@pytest.mark.slow
-def test_points_spread_over_devices_give_the_same(tmp_path):
-  path = tmp_path / "four.npz"
-  flags = "--xla_force_host_platform_device_count=4"
-  subprocess.run(
-    [sys.executable, "-c", SHARDED, path],
-    cwd=ROOT,
-    env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-    check=True,
-  )
-  one = spread()
-  with np.load(path) as file:
-    four = dict(file)
-  assert set(one) == set(four)
-  for name in one:
-    np.testing.assert_allclose(four[name], one[name], rtol=1e-5, atol=1e-5)
 
 
 def test_a_grid_leads_with_alpha():
