@@ -86,6 +86,7 @@ class AudioMae(nn.Module):
     num_positions: rows of the position table: CLS and all patches. The
       published code takes just as many patches; fewer have the first rows.
     dtype: of the matrix products.
+    remat: see `transformer.recomputed`.
     num_contextual: blocks whose normalised outputs `contextual` averages.
 
   Source: [AudioMAE22].
@@ -97,6 +98,7 @@ class AudioMae(nn.Module):
   hidden: int
   num_positions: int
   dtype: Any = jnp.float32
+  remat: bool = False
   num_contextual: int = 3
 
   @nn.compact
@@ -133,10 +135,9 @@ class AudioMae(nn.Module):
     # CLS has a row of its own, which a file may have filled.
     x = jnp.concatenate([cls, x]) + positions[: 1 + len(x)]
     out["layer_0"] = x
+    kind = transformer.recomputed(transformer.PreNormBlock, self.remat)
     for i in range(self.depth):
-      block = transformer.PreNormBlock(
-        self.num_heads, self.hidden, self.dtype, name=f"blocks_{i}"
-      )
+      block = kind(self.num_heads, self.hidden, self.dtype, name=f"blocks_{i}")
       x = out[f"layer_{i + 1}"] = block(x)
     return out
 

@@ -126,6 +126,7 @@ class AudioMaePP(nn.Module):
     gated: width of the second, gated ones.
     num_positions: rows of the position table: CLS and the patches of a chunk.
     dtype: of the matrix products.
+    remat: see `transformer.recomputed`.
 
   Source: [AudioMAEpp25].
   """
@@ -137,6 +138,7 @@ class AudioMaePP(nn.Module):
   gated: int
   num_positions: int
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, mel: Array) -> dict[str, Array]:
@@ -159,9 +161,10 @@ class AudioMaePP(nn.Module):
     cls = jnp.broadcast_to(cls, (len(x), 1, self.width))
     # Positions start again in every chunk.
     x = out["chunks_0"] = jnp.concatenate([cls, x], axis=1) + positions
+    kind = transformer.recomputed(Block, self.remat)
     for i in range(self.depth):
       settings = (self.num_heads, self.hidden, self.gated, self.dtype)
-      x = Block(*settings, name=f"blocks_{i}")(x)
+      x = kind(*settings, name=f"blocks_{i}")(x)
       out[f"chunks_{i + 1}"] = x
     x = out["chunks_output"] = transformer.layer_norm(1e-6, "norm")(x)
     whole = lambda x: x.reshape(-1, self.width)[: num * _NUM_BANDS]

@@ -225,6 +225,7 @@ class Beats(nn.Module):
     num_buckets: buckets of relative positions.
     max_distance: see `relative_buckets`.
     dtype: of the matrix products.
+    remat: see `transformer.recomputed`.
 
   Source: [BEATs23].
   """
@@ -239,6 +240,7 @@ class Beats(nn.Module):
   num_buckets: int
   max_distance: int
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(
@@ -272,10 +274,10 @@ class Beats(nn.Module):
     bias = out["position_bias"] = self._position_bias(len(x))
     # Deep norm: the residual outweighs what a block adds, more so in depth.
     gain = (2 * self.depth) ** 0.25
+    kind = transformer.recomputed(Block, self.remat)
     for i in range(self.depth):
-      block = Block(
-        self.num_heads, self.hidden, gain, self.dtype, name=f"blocks_{i}"
-      )
+      settings = (self.num_heads, self.hidden, gain, self.dtype)
+      block = kind(*settings, name=f"blocks_{i}")
       x = out[f"layer_{i + 1}"] = block(x, bias, keep)
     out["output"] = x
     return out

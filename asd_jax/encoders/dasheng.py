@@ -60,6 +60,7 @@ class Dasheng(nn.Module):
     target_frames: frames of a group; each group starts at the first position
       and sees itself only. The table is cut to it.
     dtype: of the matrix products.
+    remat: see `transformer.recomputed`.
     patch: frames and bands of a patch.
     fills: whether groups are of `target_frames` exactly, the last one filled
       after the norm with zeros that its patches see; else of whole patches,
@@ -75,6 +76,7 @@ class Dasheng(nn.Module):
   num_positions: int
   target_frames: int
   dtype: Any = jnp.float32
+  remat: bool = False
   patch: ClassVar[tuple[int, int]] = _PATCH
   fills: ClassVar[bool] = False
 
@@ -106,10 +108,9 @@ class Dasheng(nn.Module):
     num_bands = mel.shape[1] // self.patch[1]
     counts = [num * num_bands for num in counts]
     norm = transformer.layer_norm(1e-6, "norm")
+    kind = transformer.recomputed(transformer.PreNormBlock, self.remat)
     for i in range(self.depth):
-      block = transformer.PreNormBlock(
-        self.num_heads, self.hidden, self.dtype, name=f"blocks_{i}"
-      )
+      block = kind(self.num_heads, self.hidden, self.dtype, name=f"blocks_{i}")
       start, after = 0, []
       for x, num in zip(groups, counts, strict=True):
         mask = None if keep is None else keep[start : start + num]

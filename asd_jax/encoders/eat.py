@@ -71,6 +71,7 @@ class Eat(nn.Module):
     hidden: width of the MLPs.
     num_positions: rows of the position table.
     dtype: of the matrix products.
+    remat: see `transformer.recomputed`.
     columns: positions a time patch that the table was made for.
 
   Source: [EAT24].
@@ -82,6 +83,7 @@ class Eat(nn.Module):
   hidden: int
   num_positions: int
   dtype: Any = jnp.float32
+  remat: bool = False
   columns: ClassVar[int] = _NUM_BANDS
 
   @nn.compact
@@ -105,10 +107,9 @@ class Eat(nn.Module):
     out = {"patch_embed": x}
     x = jnp.concatenate([cls[0], x + positions[0, : len(x)]])
     x = out["layer_0"] = transformer.layer_norm(1e-6, "input_norm")(x)
+    kind = transformer.recomputed(transformer.PostNormBlock, self.remat)
     for i in range(self.depth):
-      block = transformer.PostNormBlock(
-        self.num_heads, self.hidden, self.dtype, name=f"blocks_{i}"
-      )
+      block = kind(self.num_heads, self.hidden, self.dtype, name=f"blocks_{i}")
       x = out[f"layer_{i + 1}"] = block(x)
     out["output"] = x
     return out

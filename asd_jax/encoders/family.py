@@ -160,13 +160,19 @@ class Family(NamedTuple):
   more_layers: Callable[[Settings], Layers] = lambda settings: ()
 
   def __call__(
-    self, *, size: str | Settings = "base", dtype: str = "float32"
+    self,
+    *,
+    size: str | Settings = "base",
+    dtype: str = "float32",
+    remat: bool = False,
   ) -> Encoder:
     """Makes the encoder of a size.
 
     Args:
       size: key of `sizes`, or the settings of another network.
       dtype: `"float32"`, or `"bfloat16"` for faster matrix products.
+      remat: whether gradients compute what is inside a block again, for less
+        memory. What the encoder returns is the same.
 
     Returns:
       The encoder.
@@ -183,7 +189,7 @@ class Family(NamedTuple):
           f"{self.title}: found size {size!r}, expected one of {[*self.sizes]}."
         )
       size = self.sizes[size]
-    return make(self, size, dtype=dtype)
+    return make(self, size, dtype=dtype, remat=remat)
 
 
 class Published(NamedTuple):
@@ -215,7 +221,11 @@ class Published(NamedTuple):
 
 
 def make(
-  family: Family, settings: Settings, *, dtype: str = "float32"
+  family: Family,
+  settings: Settings,
+  *,
+  dtype: str = "float32",
+  remat: bool = False,
 ) -> Encoder:
   """Makes an encoder of a family.
 
@@ -223,6 +233,7 @@ def make(
     family: of the network.
     settings: of the network, such as `port` returns.
     dtype: `"float32"` computes exactly, on accelerators too.
+    remat: see `Family`.
 
   Returns:
     The encoder.
@@ -237,7 +248,13 @@ def make(
     raise errors.InputError(
       f"found dtype {dtype!r}, expected one of {[*DTYPES]}."
     )
-  module = network(**settings, dtype=DTYPES[dtype])
+  if remat and not hasattr(network, "remat"):
+    raise errors.InputError(
+      f"{family.title}: found remat, expected none: its network has no blocks"
+      " that can be computed again."
+    )
+  again = {"remat": True} if remat else {}
+  module = network(**settings, dtype=DTYPES[dtype], **again)
   blocks = [f"layer_{i}" for i in range(settings["depth"] + 1)]
   about = Published(
     family=family,

@@ -138,6 +138,7 @@ class M2dClap(nn.Module):
       starts at the first position; no file tells it beyond whole patches.
     projector: key of `PROJECTORS`: the year, or "none".
     dtype: of the matrix products.
+    remat: see `transformer.recomputed`.
 
   Source: [M2DCLAP24], [M2DCLAP25].
   """
@@ -150,6 +151,7 @@ class M2dClap(nn.Module):
   num_frames: int
   projector: str
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, mel: Array) -> dict[str, Array]:
@@ -178,8 +180,9 @@ class M2dClap(nn.Module):
     chunks = self._with_positions(patches)
     out["layer_0"] = _joined(chunks)
     norm = transformer.layer_norm(1e-6, "norm")
+    kind = transformer.recomputed(transformer.PreNormBlock, self.remat)
     for i in range(1, self.depth + 1):
-      block = transformer.PreNormBlock(
+      block = kind(
         self.num_heads, self.hidden, self.dtype, name=f"blocks_{i - 1}"
       )
       chunks = [block(chunk) for chunk in chunks]

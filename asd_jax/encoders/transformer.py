@@ -4,6 +4,7 @@ Every module takes one clip; a batch is its `vmap`, which XLA turns into one
 matrix product a layer.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,10 @@ def attend(
 ) -> Array:
   """Scaled dot-product attention; the softmax is in float32.
 
+  The platform that a program is compiled for decides how: head after head on a
+  CPU, by cuDNN's flash attention on a CUDA device where that fits (see
+  `_fits_cudnn`; no bias and no hidden keys), all heads at once elsewhere.
+
   Args:
     query: `[L, H, D]` of H heads, not scaled.
     key_rows: `[L, H, D]` keys.
@@ -106,8 +111,36 @@ def attend(
   def at_once(heads: tuple[Any, ...]) -> Array:
     return jax.vmap(_one_head, in_axes=(1, 1, 1, 0, 0), out_axes=1)(*heads)
 
-  out = jax.lax.platform_dependent(heads, cpu=in_turn, default=at_once)
+  def fused(heads: tuple[Any, ...]) -> Array:
+    return jax.nn.dot_product_attention(*heads[:3], implementation="cudnn")
+
+  ways = {"cpu": in_turn, "default": at_once}
+  if bias is None and _fits_cudnn(query):
+    ways["cuda"] = fused
+  out = jax.lax.platform_dependent(heads, **ways)
   return out.reshape(length, num_heads * width)
+
+
+def _fits_cudnn(query: Array) -> bool:
+  """Whether cuDNN takes such heads, on a device that is here.
+
+  Its arithmetic is that of bfloat16 with a softmax in float32. Where there is
+  no such device, jax refuses to trace it for any platform.
+  """
+  width = query.shape[-1]
+  few = query.dtype == jnp.bfloat16 and width % 8 == 0 and width <= 128
+  return few and has_cudnn()
+
+
+@functools.cache
+def has_cudnn() -> bool:
+  """Whether all CUDA devices of this process run cuDNN's flash attention."""
+  try:
+    devices = jax.devices("cuda")
+  except RuntimeError:  # jax's word for none
+    return False
+  digits = [str(d.compute_capability).split(".") for d in devices]
+  return all(int(major) >= 8 for major, *_ in digits)
 
 
 def _gated(bias: Array, gate: Array | None) -> Array:
@@ -150,6 +183,20 @@ def sincos_positions(num_rows: int, width: int, columns: int) -> np.ndarray:
   angles = [np.outer(place, rate) for place in (column, row)]
   waves = [f(a) for a in angles for f in (np.sin, np.cos)]
   return np.concatenate(waves, axis=1).astype(np.float32)
+
+
+def recomputed(block: type[nn.Module], yes: bool) -> type[nn.Module]:
+  """Makes a block keep its input alone for gradients, if asked to.
+
+  Args:
+    block: class of the block.
+    yes: whether what is inside is computed again on the way back: a third more
+      work, and memory for one block instead of all.
+
+  Returns:
+    The class, or one with the same parameters.
+  """
+  return nn.remat(block) if yes else block
 
 
 class PatchEmbed(nn.Module):

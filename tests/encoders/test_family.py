@@ -1,6 +1,7 @@
 """What all encoders with published weights promise, on tiny networks."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -193,6 +194,21 @@ def test_frames_beyond_whole_patches_do_not_count(name, encoder, clips):
   np.testing.assert_array_equal(one, run(clip))
   clip[:, used - 1] = 9.0
   assert np.abs(one - run(clip)).max() > 1e-3
+
+
+def test_blocks_may_be_computed_again(encoder, params, clips):
+  """Each is then marked as such for whoever takes gradients."""
+  settings = encoder.about.settings
+  again = encoder.about.family(size=settings, remat=True)
+  assert again.about.shapes() == encoder.about.shapes()
+
+  def marks(encoder):
+    run = lambda p: encoder.apply(p, clips[0], ("output",))["output"].grid
+    text = str(jax.make_jaxpr(run)(params))
+    return len(re.findall(r"(?:remat2?|checkpoint)\[", text))
+
+  assert marks(encoder) == 0
+  assert marks(again) >= BLOCKS
 
 
 def test_wrong_inputs_are_refused(encoder, params, clips):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from jax._src.cudnn import fused_attention_stablehlo
 
 from asd_jax.encoders import transformer
 
@@ -59,6 +60,44 @@ def test_sequences_do_not_see_each_other():
   found = run(params, x)
   for one, want in zip(found, x, strict=True):
     np.testing.assert_allclose(one, run(params, want), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_attention_is_that_of_jax(dtype):
+  """Of which cuDNN's has the arithmetic, for numbers of bfloat16."""
+  rows = [draw(LENGTH, HEADS, 8, seed=i).astype(dtype) for i in range(3)]
+  found = transformer.attend(*rows)
+  want = jax.nn.dot_product_attention(*rows, implementation="xla")
+  atol = 1e-5 if dtype == "float32" else 0.02
+  want = np.float32(want.reshape(found.shape))
+  np.testing.assert_allclose(np.float32(found), want, atol=atol)
+
+
+def test_a_cuda_device_attends_with_cudnn_where_that_fits(monkeypatch):
+  """In one program for both: the platform decides when it is lowered."""
+  monkeypatch.setattr(transformer, "has_cudnn", lambda: True)
+  # Else jax refuses, on a machine without it, to trace what it cannot run.
+  monkeypatch.setattr(
+    fused_attention_stablehlo, "check_cudnn_version", lambda: 91_000
+  )
+
+  def text(platform, width=8, dtype="bfloat16", **more):
+    rows = [jnp.zeros((2, 2, 4, HEADS, width), dtype)] * 3  # clips, channels
+    attend = lambda *x: transformer.attend(*x, **more)
+    traced = jax.jit(jax.vmap(jax.vmap(attend))).trace(*rows)
+    return traced.lower(lowering_platforms=(platform,)).as_text()
+
+  assert "cudnn" in text("cuda")
+  assert "cudnn" not in text("cpu")
+  assert "cudnn" not in text("cuda", dtype="float32")
+  assert "cudnn" not in text("cuda", width=12)
+  assert "cudnn" not in text("cuda", width=136)
+  assert "cudnn" not in text("cuda", keep=jnp.ones(4, bool))
+  assert "cudnn" not in text("cuda", bias=jnp.zeros((HEADS, 4, 4)))
+
+
+def test_without_a_cuda_device_there_is_no_cudnn():
+  assert jax.default_backend() == "gpu" or not transformer.has_cudnn()
 
 
 def test_gelu_is_exact():

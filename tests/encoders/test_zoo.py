@@ -157,6 +157,8 @@ def test_a_config_names_a_family_of_ones_own():
   assert tokens.cls.shape == (2, 4)
   with pytest.raises(errors.InputError, match=r"\['smoke'\]"):
     tenth_family.FAMILY(size="large")
+  with pytest.raises(errors.InputError, match="found remat, expected none"):
+    tenth_family.FAMILY(size="smoke", remat=True)
 
 
 def test_weights_of_a_family_of_ones_own(tmp_path):
