@@ -19,15 +19,11 @@ from asd_jax import errors
 from asd_jax.runs import cli, config_file
 
 _DATA = flags.DEFINE_string("data_dir", "", "challenge folders")
-_OUTPUT = flags.DEFINE_string(
-  "output", "out/reproduce", "folder for everything"
-)
+_OUTPUT = flags.DEFINE_string("output", "out/reproduce", "folder for all")
 _SYSTEMS = flags.DEFINE_list("systems", [], "which, comma-separated; else all")
 _WEIGHTS = flags.DEFINE_string("weights_dir", "weights", "folder of weights")
 _SEEDS = flags.DEFINE_integer("seeds", 0, "networks a system; its own if 0")
-_DECISIONS = flags.DEFINE_bool(
-  "decisions", False, "decide, with models of folds: three times the training"
-)
+_DECISIONS = flags.DEFINE_bool("decisions", False, "models of folds too")
 _SMOKE = flags.DEFINE_bool("smoke", False, "tiny networks, synthetic data")
 
 # Configs that are parts of a table of their own, or a sweep.
@@ -38,15 +34,12 @@ TABLES = ("konica_ablation", "encoder_zoo")
 
 def rows(chosen: Sequence[str]) -> dict[str, list[str]]:
   """Configs of the systems by what `--systems` may call them."""
-  found = {}
-  for name in config_file.names():
-    if name in TABLES:
-      table = importlib.import_module(f"configs.{name}")
-      found[name] = [f"{name}:{row}" for row in table.ROWS]
-    elif name not in OTHERS:
-      found[name] = [name]
-  if not any(name.startswith("encoder_zoo") for name in chosen):
-    del found["encoder_zoo"]
+  zoo = any(name.startswith("encoder_zoo") for name in chosen)
+  left_out = OTHERS if zoo else (*OTHERS, "encoder_zoo")
+  found = {n: [n] for n in config_file.names() if n not in left_out}
+  for name in set(TABLES) & set(found):
+    table = importlib.import_module(f"configs.{name}")
+    found[name] = [f"{name}:{row}" for row in table.ROWS]
   return found
 
 
@@ -54,8 +47,7 @@ def settings(name: str, data: str, out: Path) -> dict:
   """The config of one system, of `name` or `name:row`."""
   name, _, row = name.partition(":")
   module = importlib.import_module(f"configs.{name}")
-  words = [row, "smoke" * _SMOKE.value]
-  config = module.get_config(",".join(filter(None, words)))
+  config = module.get_config((row + ",smoke" * _SMOKE.value).strip(","))
   config.data_dir = data
   config.output_dir = str(out / config.system)
   # One folder for all: systems that hear the same sound share networks.
@@ -73,10 +65,8 @@ def run(arguments: Sequence[str]) -> int | None:
   wrong = arguments or _SEEDS.value < 0 or bool(_DATA.value) == _SMOKE.value
   if wrong or not _OUTPUT.value:
     raise errors.InputError(
-      f"flags: found {[*arguments]}, data_dir={_DATA.value!r}, smoke"
-      f" {_SMOKE.value}, seeds {_SEEDS.value}; expected only flags,"
-      " --output=OUT with either --data_dir=DIR or --smoke, and --seeds of 0 or"
-      " more."
+      f"flags: found {[*arguments]}, seeds {_SEEDS.value}, expected either"
+      " --data_dir=DIR or --smoke, --output=OUT and --seeds of 0 or more."
     )
   from asd_jax.data import clips, synthetic
   from asd_jax.report import systems
@@ -91,20 +81,15 @@ def run(arguments: Sequence[str]) -> int | None:
   }
   # The name of a table stands for all its rows.
   systems_of = lambda n: [c["system"] for c in here.get(n, [{"system": n}])]
-  chosen = table.entries(
-    [c for group in here.values() for c in group],
-    {n: published.of(n) for n in published.names()},
-    chosen=[s for name in _SYSTEMS.value for s in systems_of(name)],
-  )
+  every = [c for group in here.values() for c in group]
+  known = {n: published.of(n) for n in published.names()}
+  wanted = [s for name in _SYSTEMS.value for s in systems_of(name)]
+  chosen = table.entries(every, known, chosen=wanted)
   if _SMOKE.value:
     synthetic.write(data, **common.SMOKE_DATA)
-  found = table.run(
-    chosen,
-    out,
-    machines=clips.read_tree(data),
-    known=published.FACTS,
-    done=lambda system: print(systems.line(system)),
-  )
+  heard, facts = clips.read_tree(data), published.FACTS
+  show = lambda system: print(systems.line(system))
+  found = table.run(chosen, out, machines=heard, known=facts, done=show)
   print("\n".join(systems.console(found)))
   print(f"page: {out / table.PAGE}\ntable: {out / table.CSV}")
   return None if found.ran else cli.BAD_INPUT
