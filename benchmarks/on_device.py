@@ -27,6 +27,11 @@ ENCODERS = (
   "beats_base",
   "eat_base",
   "dasheng_base",
+  "ced_base",
+  "m2d_clap_2025",
+  "audiomae_base",
+  "audiomaepp_tiny",
+  "fisher_small",
 )
 
 

@@ -69,10 +69,15 @@ def evaluated(tmp_path_factory):
 
 def test_the_page_shows_a_stage_file_and_a_system_in_forty_lines():
   own = ["my_stages.py", "my_system.py"]
-  assert list(CODE) == [*own, "test_my_stages.py"]
+  assert list(CODE) == [*own, "test_my_stages.py", "tenth_family.py"]
   lines = [n for f in own for n in CODE[f].splitlines() if n.strip()]
   assert len(lines) < 40
   assert len(COMMANDS) == 2
+
+
+def test_the_page_shows_the_family_that_the_encoders_tests_run():
+  file = ROOT / "tests" / "encoders" / "tenth_family.py"
+  assert CODE[file.name] == file.read_text()
 
 
 @pytest.mark.slow
