@@ -16,17 +16,13 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.encoders import convert, family, zoo
+from asd_jax.encoders import convert, family, places, zoo
 from asd_jax.weights import folder as weight_folder
-from asd_jax.weights import hub
 
 Tree = Any
-Wanted = Mapping[str, tuple[family.Encoder, str]]
+Wanted = places.Wanted
 _ONES = ("scale", "var", "grep_a", "weight_g", "norm_stats")
 _ZEROS = ("bias", "mean")
-# Names that many models share; those of training code are as plain as the
-# hub's.
-_PLAIN_NAMES = re.compile(r"model\..*|checkpoint.*|(pretrained|finetuned)\.pth")
 # Origin of weights that no file holds.
 RANDOM = "random"
 
@@ -106,43 +102,8 @@ def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
   Raises:
     InputError: if some are not found (all are named), or do not fit.
   """
-  places = find(wanted, folder=folder)
-  return {n: _read(wanted[n][0], *places[n]) for n in wanted}
-
-
-def find(wanted: Wanted, *, folder: Path) -> dict[str, tuple[Path, str]]:
-  """Finds weights as `from_files` does, and reads none.
-
-  Args:
-    wanted: encoder and checkpoint by name.
-    folder: where weights are sought.
-
-  Returns:
-    Place and origin by name.
-
-  Raises:
-    InputError: if some are not found; all are named.
-  """
-  # All places are sought before anything is read: who must download three
-  # files wants to be told so once.
-  places: dict[str, tuple[Path, str]] = {}
-  missing: list[str] = []
-  for name, (encoder, checkpoint) in wanted.items():
-    try:
-      if checkpoint:
-        places[name] = convert.locate(checkpoint, encoder.about.family)
-      else:
-        places[name] = _find(encoder, folder)
-    except errors.InputError as error:
-      if str(error) not in missing:
-        missing.append(str(error))
-  if missing:
-    raise errors.InputError(
-      f"weights: {len(missing)} not found: {' | '.join(missing)} |"
-      " --config.random_weights=true runs the architecture with random weights"
-      " instead."
-    )
-  return places
+  found = places.find(wanted, folder=folder)
+  return {n: _read(wanted[n][0], *found[n]) for n in wanted}
 
 
 def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:
@@ -225,8 +186,8 @@ def read_kept(folder: Path, digest: str, encoder: family.Encoder) -> Loaded:
   if not place.is_dir():
     raise errors.InputError(
       f"{place}: found no kept weights, expected those of"
-      f" {encoder.about.family.title} {_named(encoder)} that evaluate.py wrote"
-      " there."
+      f" {encoder.about.family.title} {places.named(encoder)} that evaluate.py"
+      " wrote there."
     )
   found = _read(encoder, place, str(place))
   if found.digest != digest:
@@ -274,80 +235,10 @@ def _drawn(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
   return out
 
 
-def source_of(encoder: family.Encoder) -> family.Source | None:
-  """What a system means that names no weights.
-
-  Args:
-    encoder: the network.
-
-  Returns:
-    The source, or None if no weights of this size are published.
-  """
-  known, settings = encoder.about.family, encoder.about.settings
-  size = family.size_of(known, settings)
-  found = [s for s in known.sources if s.size == size]
-  return found[0] if found else None
-
-
-def telling_names(source: family.Source) -> tuple[str, ...]:
-  """Names of files that tell which weights are inside.
-
-  Args:
-    source: the weights.
-
-  Returns:
-    The names, without those that many models share.
-  """
-  return tuple(name for name in source.files if not _PLAIN_NAMES.match(name))
-
-
-def _find(encoder: family.Encoder, folder: Path) -> tuple[Path, str]:
-  """The weights that a system means that names none."""
-  known, source = encoder.about.family, source_of(encoder)
-  if source is None:
-    raise errors.InputError(
-      f"{known.title} {_named(encoder)}: found no encoder.checkpoint, expected"
-      " one"
-    )
-  place = Path(folder) / f"{known.name}_{source.size}"
-  tried = [
-    place,
-    *(place.with_name(place.name + suffix) for suffix in convert.SUFFIXES),
-    *(Path(folder) / name for name in telling_names(source)),
-  ]
-  for path in tried:
-    if found := hub.latest(path.parent, path.name):
-      return found, str(found)
-  if source.hub:
-    path = hub.find(source.hub, local_only=True)
-    if path is not None:
-      return path, f"hub {source.hub}"
-  raise errors.InputError(_advice(known.name, source, place, tried))
-
-
-def _advice(
-  name: str, source: family.Source, place: Path, tried: list[Path]
-) -> str:
-  """What to do about weights that are not there."""
-  looked = [str(path) for path in tried]
-  at = source.where
-  if source.hub:
-    looked.append(hub.searched(source.hub))
-    at = f"hub {source.hub}; {at}"
-  given = source.hub or "FILE"
-  files = " or ".join(source.files)
-  return (
-    f"{source.title} ({files}): looked at {', '.join(looked)}; get it from"
-    f" {at} (docs/weights.md; licence {source.licence}), then python"
-    f" scripts/convert_weights.py --encoder={name}"
-    f" --checkpoint={given} --output={place}"
-  )
-
-
 def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
   """Reads one place."""
   if path.is_dir() and not (path / weight_folder.ABOUT).exists():
-    source = source_of(encoder)
+    source = places.source_of(encoder)
     path = convert.official_in(path, names=source.files if source else ())
   known, shapes = encoder.about.family, encoder.about.shapes
   if path.is_dir():
@@ -393,14 +284,6 @@ def _check(
   about = encoder.about._replace(settings=dict(found))
   other = encoder._replace(about=about)
   raise errors.InputError(
-    f"{path}: found {about.family.title} {_named(other)}, expected"
-    f" {_named(encoder)}: {', '.join(more)}."
+    f"{path}: found {about.family.title} {places.named(other)}, expected"
+    f" {places.named(encoder)}: {', '.join(more)}."
   )
-
-
-def _named(encoder: family.Encoder) -> str:
-  """Size of a network in words."""
-  settings = encoder.about.settings
-  size = family.size_of(encoder.about.family, settings)
-  width, depth = settings.get("width"), settings.get("depth")
-  return f"{size or 'of no published size'} ({width} wide, {depth} blocks)"

@@ -279,7 +279,7 @@ def page(found: Compared) -> str:
   first, *others = map(text.escape, _remarks(found))
   said = "".join(f"<p>{line}</p>" for line in others)
   heads = [text.escape(_heading(r)) for r in (found.a, found.b)]
-  return seeds.page(
+  return text.comparison(
     f"{b} against {a}",
     f"<dl><dt>A</dt><dd>{heads[0]}</dd><dt>B</dt><dd>{heads[1]}</dd></dl>",
     f"<p><strong>{first}</strong></p>{said}",

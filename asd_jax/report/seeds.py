@@ -377,28 +377,3 @@ def pairs_figure(
     caption += f" {left_out} more machines are in the table."
   picture = pairs(shown, joined=joined)
   return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
-
-
-def page(title: str, runs: str, lead: str, sections: Mapping[str, str]) -> str:
-  """A page of a comparison; every argument is HTML.
-
-  Args:
-    title: of the page.
-    runs: what it is about.
-    lead: what to read first.
-    sections: title to content; empty ones are left out.
-
-  Returns:
-    HTML that needs nothing else.
-  """
-  bodies = "".join(
-    f"<section><h2>{name}</h2>{body}</section>\n"
-    for name, body in sections.items()
-    if body
-  )
-  return text.page(
-    title,
-    '<header><span class="soft">Comparison</span>'
-    f"<h1>{title}</h1>{runs}</header>\n"
-    f"<main>{lead}\n{bodies}</main>",
-  )

@@ -287,7 +287,7 @@ def page(table: systems.Table) -> str:
     "Notes": f'<ul class="notes">{notes}</ul>' if notes else "",
   }
   warned = [text.warning(s.results) for s in table.ran if s.results]
-  return seeds.page(
+  return text.comparison(
     "Systems side by side",
     f'<span class="soft">{text.plural(num, "system")},'
     f" {text.plural(len(table.machines), 'machine')}</span>",

@@ -314,3 +314,30 @@ svg{max-width:8.5cm!important}
 details:not(.closed)::details-content{content-visibility:visible;block-size:auto}}
 @page{margin:15mm}
 """
+
+
+def comparison(
+  title: str, runs: str, lead: str, sections: Mapping[str, str]
+) -> str:
+  """A page of a comparison; every argument is HTML.
+
+  Args:
+    title: of the page.
+    runs: what it is about.
+    lead: what to read first.
+    sections: title to content; empty ones are left out.
+
+  Returns:
+    HTML that needs nothing else.
+  """
+  bodies = "".join(
+    f"<section><h2>{name}</h2>{body}</section>\n"
+    for name, body in sections.items()
+    if body
+  )
+  return page(
+    title,
+    '<header><span class="soft">Comparison</span>'
+    f"<h1>{title}</h1>{runs}</header>\n"
+    f"<main>{lead}\n{bodies}</main>",
+  )

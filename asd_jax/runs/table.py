@@ -14,7 +14,7 @@ import jax
 
 from asd_jax import errors, files, store
 from asd_jax.data import audio, clips
-from asd_jax.encoders import load
+from asd_jax.encoders import places
 from asd_jax.engine import encode, settings
 from asd_jax.engine import system as system_lib
 from asd_jax.report import seeds, systems, systems_page
@@ -91,9 +91,9 @@ def _weights(config: Config) -> dict[str, str]:
   if config["random_weights"]:
     return {}
   wanted = encode.encoders(system_lib.build(config).branches)
-  places = load.find(wanted, folder=Path(config["weights_dir"]))
+  found = places.find(wanted, folder=Path(config["weights_dir"]))
   digests = {}
-  for name, (path, _) in places.items():
+  for name, (path, _) in found.items():
     parts = sorted(p for p in path.rglob("*") if p.is_file())
     digests[name] = store.digest(
       [store.remembered_digest(p) for p in parts or [path]]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from asd_jax.encoders import beats, convert, eat, load
+from asd_jax.encoders import beats, convert, eat, load, places
 from asd_jax.encoders.zoo import FAMILIES
 from asd_jax.weights import folder as weight_folder
 from asd_jax.weights import hub, rules
@@ -187,7 +187,7 @@ def test_weights_without_a_name_are_found(family, kind):
     shutil.copy(name, place)
   else:
     place.mkdir(parents=True)
-    file = load.source_of(encoder).files[0]
+    file = places.source_of(encoder).files[0]
     # The content of the pair that its name stands for.
     both = {p.rpartition(".")[2]: FOLDER / p for p in PAIRS[family]}
     shutil.copy(both[file.rpartition(".")[2]], place / file)

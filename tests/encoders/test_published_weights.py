@@ -18,7 +18,7 @@ from asd_jax.encoders import (
   eat,
   family,
   fisher,
-  load,
+  places,
 )
 from asd_jax.encoders.zoo import FAMILIES
 from asd_jax.weights import rules
@@ -131,7 +131,7 @@ def test_every_name_is_used_once(name, size):
   assert known(size=size).about.settings == encoder.about.settings == settings
   assert known(size=settings).about.family is known
   assert family.size_of(known, settings) == size
-  assert load.source_of(encoder).size == size
+  assert places.source_of(encoder).size == size
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_network_without_a_published_size():
   settings = {**eat.SIZES["base"], "depth": 3}
   assert family.size_of(eat.FAMILY, settings) is None
   for size in (settings, "smoke"):
-    assert load.source_of(eat.FAMILY(size=size)) is None
+    assert places.source_of(eat.FAMILY(size=size)) is None
 
 
 def test_no_file_has_the_heads_of_the_network_of_smoke():
@@ -223,7 +223,7 @@ def test_no_file_has_the_heads_of_the_network_of_smoke():
 
 def test_a_name_that_many_files_have_tells_nothing():
   sources = [s for f in FAMILIES.values() for s in f.sources]
-  names = [n for s in sources for n in load.telling_names(s)]
+  names = [n for s in sources for n in places.telling_names(s)]
   assert len(names) == len(set(names))
   assert not {"model.safetensors", "checkpoint_last.pt"} & set(names)
   assert {"BEATs_iter3.pt", "dasheng_06b.pt"} <= set(names)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from asd_jax import errors
-from asd_jax.encoders import convert, load, zoo
+from asd_jax.encoders import convert, load, places, zoo
 from asd_jax.engine import stages
 from tests.encoders import tenth_family
 
@@ -88,7 +88,7 @@ def test_the_page_about_encoders_lists_the_same():
     assert tokens == (
       grid + " and CLS" * has_cls + " in each of 2 parts" * in_parts
     )
-    source = load.source_of(encoder)
+    source = places.source_of(encoder)
     assert source.licence == row["licence of the weights"]
 
 
