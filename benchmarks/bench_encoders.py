@@ -111,7 +111,7 @@ def peer_of(name, batch=BATCH, dtype="float32"):
     family=family.name,
     settings=settings_of(name),
     shape=(batch * channels, *shape),
-    flop=flop_of(name),
+    flop=flop_of(name) / channels,
     dtype=dtype,
   )
 
