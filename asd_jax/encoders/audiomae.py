@@ -174,19 +174,10 @@ def sizes_from(
     Settings of `AudioMae`; `num_heads` is None for a width that is not
     published.
   """
-  base = SIZES["base"]
-  shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
-  width = shape("patch_embed.proj.bias", base["width"])[0]
-  rows = shape("pos_embed", 1, base["num_positions"], width)[1]
-  return {
-    "width": width,
-    "depth": sizes.count_blocks(
-      tensors, r"blocks\.(\d+)\.", default=base["depth"]
-    ),
-    "num_heads": sizes.heads_of(SIZES, width),
-    "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
-    "num_positions": rows,
-  }
+  found = sizes.of_vit(tensors, SIZES)
+  table = (1, SIZES["base"]["num_positions"], found["width"])
+  rows = sizes.shape_of(tensors, "pos_embed", default=table)[1]
+  return {**found, "num_positions": rows}
 
 
 _HUB = "gaunernst/vit_base_patch16_1024_128.audiomae_as2m"

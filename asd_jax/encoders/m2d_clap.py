@@ -273,21 +273,17 @@ def sizes_from(
     Settings of `M2dClap`; `num_heads` and `num_frames` are None where no size
     of that width, or position table, is published.
   """
-  base = SIZES["2025"]
-  shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
-  width = shape("patch_embed.proj.bias", base["width"])[0]
-  rows = 1 + _NUM_BANDS * base["num_positions"]
-  num = (shape("pos_embed", 1, rows, width)[1] - 1) // _NUM_BANDS
+  found = sizes.of_vit(tensors, SIZES)
+  rows = 1 + _NUM_BANDS * SIZES["2025"]["num_positions"]
+  table = sizes.shape_of(
+    tensors, "pos_embed", default=(1, rows, found["width"])
+  )
+  num = (table[1] - 1) // _NUM_BANDS
   frames = {s["num_positions"]: s["num_frames"] for s in SIZES.values()}
   named = [n for n in tensors if n.startswith("audio_proj.")]
   old = any(re.match(r"audio_proj\.\d", name) for name in named)
   return {
-    "width": width,
-    "depth": sizes.count_blocks(
-      tensors, r"blocks\.(\d+)\.", default=base["depth"]
-    ),
-    "num_heads": sizes.heads_of(SIZES, width),
-    "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
+    **found,
     "num_positions": num,
     "num_frames": frames.get(num),
     "projector": "2024" if old else "2025" if named else "none",

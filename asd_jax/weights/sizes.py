@@ -156,3 +156,27 @@ def check_settings(
       " integers."
     )
   check_heads(title, settings)
+
+
+def of_vit(
+  tensors: Mapping[str, np.ndarray], known: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+  """Sizes that a vision transformer with the usual names tells.
+
+  Args:
+    tensors: arrays by official name.
+    known: settings by size; the first stand for what is missing.
+
+  Returns:
+    `width`, `depth`, `hidden` and `num_heads`, which is None for a width that
+    is not published.
+  """
+  base = next(iter(known.values()))
+  shape = lambda name, *other: shape_of(tensors, name, default=other)
+  width = shape("patch_embed.proj.bias", base["width"])[0]
+  return {
+    "width": width,
+    "depth": count_blocks(tensors, r"blocks\.(\d+)\.", default=base["depth"]),
+    "num_heads": heads_of(known, width),
+    "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
+  }
