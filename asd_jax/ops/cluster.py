@@ -94,42 +94,31 @@ def spread_centres(key: Key, x: Array, num: int) -> Array:
 
 
 def _centres(x: Array, label: Array, centre: Array) -> Array:
-  """Means of the groups; an empty one starts again at a far row."""
+  """Means of the groups; an empty one keeps its centre."""
   member = jax.nn.one_hot(label, len(centre), dtype=x.dtype)  # [N, K]
-  size = jnp.sum(member, axis=0)
+  size = jnp.sum(member, axis=0)[:, None]
   total = jnp.matmul(member.T, x, precision=jax.lax.Precision.HIGHEST)
-  gap = jnp.sum(jnp.square(x - centre[label]), axis=1)
-  # The first empty group takes the farthest row, the next one the next.
-  far = jnp.argsort(-gap, stable=True)
-  rank = jnp.clip(jnp.cumsum(size == 0) - 1, 0, len(x) - 1)
-  mean = total / jnp.maximum(size, 1.0)[:, None]
-  return jnp.where(size[:, None] > 0, mean, x[far[rank]])
+  return jnp.where(size > 0, total / jnp.maximum(size, 1.0), centre)
 
 
-def k_means(key: Key, x: Array, num: int, *, num_steps: int = 100) -> Clusters:
-  """Groups rows by Lloyd's algorithm, from a k-means++ start.
+def lloyd(x: Array, centre: Array, *, num_steps: int = 100) -> Clusters:
+  """Groups rows by Lloyd's algorithm, from centres that are given.
 
-  A group that loses its last row starts again at the row that is farthest
-  from its centre, the next such group at the next farthest.
+  A group that loses its last row keeps its centre.
 
   Args:
-    key: PRNG key.
     x: `[N, D]` rows.
-    num: groups, K; at most N of them can have rows.
+    centre: `[K, D]` where the groups start.
     num_steps: steps at most; it ends earlier when no row changes its group.
 
   Returns:
     The groups. Rows as near to two centres belong to the first.
 
-  Raises:
-    InputError: if `num` is below 1.
-
   Source: [Arthur07].
   """
-  if num < 1:
-    raise errors.InputError(f"k_means: num must be at least 1, got {num}.")
+  # Short vectors have exact distances.
   shift = jnp.mean(x, axis=0)
-  x = x - shift[None]
+  x, centre = x - shift[None], centre - shift[None]
 
   def assign(centre: Array) -> Array:
     return jnp.argmin(_gaps(x, centre), axis=1).astype(jnp.int32)
@@ -144,8 +133,44 @@ def k_means(key: Key, x: Array, num: int, *, num_steps: int = 100) -> Clusters:
     new = assign(centre)
     return count + 1, jnp.any(new != label), new, centre
 
-  centre = spread_centres(key, x, num)
   start = (jnp.zeros((), jnp.int32), jnp.ones((), bool), assign(centre), centre)
   _, _, label, centre = jax.lax.while_loop(more, step, start)
   inertia = jnp.sum(jnp.square(x - centre[label]))
   return Clusters(label, centre + shift[None], inertia)
+
+
+def k_means(
+  key: Key, x: Array, num: int, *, num_steps: int = 100, num_starts: int = 1
+) -> Clusters:
+  """Groups rows by Lloyd's algorithm, the best of several k-means++ starts.
+
+  Args:
+    key: PRNG key.
+    x: `[N, D]` rows.
+    num: groups, K; at most N of them can have rows.
+    num_steps: of each start, as of `lloyd`.
+    num_starts: starts, of which the one with the least inertia is taken.
+
+  Returns:
+    The groups.
+
+  Raises:
+    InputError: if `num` or `num_starts` is below 1.
+
+  Source: [Arthur07].
+  """
+  if min(num, num_starts) < 1:
+    raise errors.InputError(
+      "k_means: num and num_starts must be at least 1, got"
+      f" {num} and {num_starts}."
+    )
+  # Draws too see short vectors; the means of `lloyd` are moved back.
+  shift = jnp.mean(x, axis=0)[None]
+
+  def one(key: Key) -> Clusters:
+    centre = spread_centres(key, x - shift, num) + shift
+    return lloyd(x, centre, num_steps=num_steps)
+
+  found = jax.vmap(one)(jax.random.split(key, num_starts))
+  best = jnp.argmin(found.inertia)
+  return jax.tree.map(lambda a: a[best], found)

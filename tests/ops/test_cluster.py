@@ -90,5 +90,5 @@ def test_one_group_is_the_mean(rng, key):
   got = cluster.k_means(key, x, 1)
   np.testing.assert_allclose(got.centre[0], x.mean(0), atol=1e-5)
   assert not got.label.any()
-  with pytest.raises(ValueError, match="num must be at least 1"):
+  with pytest.raises(ValueError, match="num and num_starts must be at least 1"):
     cluster.k_means(key, x, 0)
