@@ -198,6 +198,7 @@ FAMILY = family.Family(
   rules=(*_RULES, *transformer.norm_rules("norm", "norm")),
   sizes_from=sizes_from,
   more_layers=lambda settings: ("contextual",),
+  fixed=("positions",),
   sources=(
     family.Source(
       "AudioMAE",

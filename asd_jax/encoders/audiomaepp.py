@@ -268,6 +268,7 @@ FAMILY = family.Family(
   sizes_from=sizes_from,
   check=_check_chunk,
   more_layers=lambda settings: ("output_by_band",),
+  fixed=("positions",),
   sources=tuple(
     family.Source(
       f"AudioMAE++ {size}",

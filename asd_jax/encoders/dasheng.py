@@ -242,6 +242,7 @@ FAMILY = family.Family(
   rules=RULES,
   sizes_from=sizes_from,
   check=functools.partial(check_groups, title="DaSheng", patch=_PATCH),
+  fixed=(r"input_norm/(mean|var)",),
   sources=tuple(
     family.Source(
       f"DaSheng {size}",

@@ -208,6 +208,7 @@ FAMILY = family.Family(
   names=NAMES,
   rules=RULES,
   sizes_from=sizes_from,
+  fixed=("positions",),
   sources=tuple(
     family.Source(
       f"EAT-{size}",

@@ -144,6 +144,8 @@ class Family(NamedTuple):
     more_layers: settings to the names of further layers, such as the final
       norm of what leaves each block. One of a single row is a vector of the
       clip.
+    fixed: patterns of places whose numbers are no weights, such as tables of
+      positions and statistics of data: no training changes them.
   """
 
   name: str
@@ -158,6 +160,7 @@ class Family(NamedTuple):
   tells_heads: bool = False
   check: Callable[[Settings], None] = lambda settings: None
   more_layers: Callable[[Settings], Layers] = lambda settings: ()
+  fixed: tuple[str, ...] = ()
 
   def __call__(
     self,

@@ -319,6 +319,7 @@ FAMILY = family.Family(
   sizes_from=sizes_from,
   check=_check,
   more_layers=_more_layers,
+  fixed=("positions", "norm_stats"),
   sources=(
     _source(
       "2025", "2025", "1001p16x16p16kpBpTI-2025", "checkpoint-30.pth", "v0.5.0"
