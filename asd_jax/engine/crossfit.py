@@ -17,7 +17,7 @@ from asd_jax.engine import decide as rules
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.normals import Normals
 from asd_jax.engine.programs import Programs
-from asd_jax.scores import p_value
+from asd_jax.scores import p_value, threshold
 
 Tree = Any
 # Of the largest number of an array.
@@ -184,7 +184,7 @@ def decide(
     What is said of the clips, of each by itself.
   """
   p = np.full(len(score), np.nan)
-  decision = np.full(len(score), rules.NONE, np.int8)
+  decision = np.full(len(score), threshold.UNDECIDED, np.int8)
   if folds is not None:
     p = p_value.p_values(
       folds.own,

@@ -13,8 +13,6 @@ from asd_jax.engine import system as system_lib
 from asd_jax.engine.normals import Normals
 from asd_jax.scores import p_value, threshold
 
-# A decision that cannot be made.
-NONE = -1
 RULES = ("conformal", "quantile", "gamma")
 
 
@@ -90,7 +88,8 @@ class Decided(NamedTuple):
 
   Attributes:
     p_value: `[Q]`, NaN without models of folds.
-    decision: `[Q]` int8: 1 anomalous, 0 normal, `NONE` where none is possible.
+    decision: `[Q]` int8: `ANOMALOUS`, `NORMAL` or `UNDECIDED` of
+      `scores.threshold`.
   """
 
   p_value: np.ndarray

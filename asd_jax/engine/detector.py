@@ -61,15 +61,17 @@ class Section(NamedTuple):
   def about(self) -> dict[str, Any]:
     """What results say about decisions, see `report.record.Decision`."""
     num, target = self.facts["num_train"], self.facts["num_target"]
+    counts = decide.counts(self.rule, num, target)
     return {
       "rule": self.rule.name,
       "false_alarm_rate": self.rule.false_alarm_rate,
       "by_domain": self.rule.by_domain,
       "folds": int(self.folds.fold.max()) + 1 if self.folds else 0,
-      "num_train": min(decide.counts(self.rule, num, target).values()),
+      "num_train": min(counts.values()),
       "num_needed": decide.num_needed(self.rule),
       "possible": not self.problem(),
       "problem": self.problem(),
+      "of_domain": counts if self.rule.by_domain else {},
     }
 
   def sees_own_clips(self) -> bool:

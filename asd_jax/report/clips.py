@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from asd_jax.report import listing, record, spectrogram, text, words
+from asd_jax.scores import threshold
 
 TITLE = "Suspicious clips"
 AUDIO_SECONDS = 10.0
@@ -219,7 +220,7 @@ def _neighbour_item(suspect: record.Suspect) -> list[str]:
 
 
 def _facts(suspect: record.Suspect, how: record.Decision) -> str:
-  look = ' class="alarm"' * (suspect.decision == record.ANOMALOUS)
+  look = ' class="alarm"' * (suspect.decision == threshold.ANOMALOUS)
   facts = [f"<b{look}>{words.decision(suspect.decision)}</b>"]
   if suspect.p_value is not None:
     counted = words.higher(suspect.p_value, how)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from asd_jax.report import record, text, words
+from asd_jax.scores import threshold
 
 TITLE = "All clips"
 # All rows of a page together; a million clips are for a program.
@@ -49,7 +50,8 @@ def listen(link: str, name: str) -> str:
 
 
 def _decision(kind: int) -> str:
-  look = {record.ANOMALOUS: "alarm", record.UNDECIDED: "soft"}.get(kind, "")
+  looks = {threshold.ANOMALOUS: "alarm", threshold.UNDECIDED: "soft"}
+  look = looks.get(kind)
   word = words.decision(kind)
   return f'<span class="{look}">{word}</span>' if look else word
 
@@ -115,7 +117,7 @@ def _summary(part: record.Section, how: record.Decision) -> str:
   num = text.plural(len(part.score), "clip")
   if not how.possible:
     return f"{num}, no decision possible: {text.escape(how.problem)}"
-  alarms = int(np.sum(part.decision == record.ANOMALOUS))
+  alarms = int(np.sum(part.decision == threshold.ANOMALOUS))
   return f"{alarms} of {num} called anomalous"
 
 
@@ -129,7 +131,7 @@ def _table(
   name, limit = place
   rows: list[list[str]] = []
   # By p-values a clip may be anomalous below one that is not.
-  for row in np.lexsort((-part.score, part.decision != record.ANOMALOUS)):
+  for row in np.lexsort((-part.score, part.decision != threshold.ANOMALOUS)):
     card = cards.get(part.names[row], "")
     player = f'<a href="#{card}">play, see why</a>' if card else ""
     rows.append(_cells(part, int(row), how, player))

@@ -4,6 +4,7 @@ Nothing here holds a system, a fitted state or an open file, so that a page can
 be made of any run, from a test's made-up numbers as well as from an engine's.
 """
 
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +13,6 @@ import numpy as np
 Results = Mapping[str, Any]
 
 
-# Kinds of decision.
-ANOMALOUS, NORMAL, UNDECIDED = 1, 0, -1
 # The only rule that promises a rate of false alarms.
 PROMISING = "conformal"
 # Machines of the challenge, and how many clips each has to learn from.
@@ -41,6 +40,7 @@ class Decision(NamedTuple):
     num_needed: as many as the rate takes.
     possible: whether there is any decision.
     problem: why there is none, such as `6 normal clips, 9 needed for 0.1`.
+    of_domain: normal clips of each domain that decide, if `by_domain`.
   """
 
   rule: str
@@ -51,6 +51,7 @@ class Decision(NamedTuple):
   num_needed: int
   possible: bool
   problem: str = ""
+  of_domain: Mapping[str, int] = types.MappingProxyType({})
 
   @property
   def promises(self) -> bool:
@@ -73,7 +74,8 @@ class Section(NamedTuple):
     train: `[N]` of the training clips.
     train_kind: where those come from, in words: "out of fold" ...
     threshold: of a rule on the score; infinite where there is none.
-    decision: `[Q]` int, `ANOMALOUS`, `NORMAL` or `UNDECIDED`.
+    decision: `[Q]` int, `ANOMALOUS`, `NORMAL` or `UNDECIDED` of
+      `scores.threshold`.
     p_value: `[Q]`, NaN where it is unknown.
     names: `[Q]` of the files.
     links: `[Q]` where the page finds them, relative to it; "" if nowhere.
@@ -131,7 +133,7 @@ class Suspect(NamedTuple):
     domain: source or target, or None if unknown.
     label: normal or anomaly, or None if unknown.
     score: its score.
-    decision: `ANOMALOUS`, `NORMAL` or `UNDECIDED`.
+    decision: one of those of a section.
     p_value: None if it is unknown.
     typical: median training score.
     share_below: share of training clips below it.

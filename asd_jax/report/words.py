@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from asd_jax.report import record, text
+from asd_jax.scores import threshold
 
 _WORDS = {
-  record.ANOMALOUS: "anomalous",
-  record.NORMAL: "normal",
-  record.UNDECIDED: "no decision",
+  threshold.ANOMALOUS: "anomalous",
+  threshold.NORMAL: "normal",
+  threshold.UNDECIDED: "no decision",
 }
 
 
@@ -29,11 +30,6 @@ def rate(value: float) -> str:
   return f"{value:.3g}"
 
 
-def normal_clips(num: int) -> str:
-  """`1 normal clip`, `60 normal clips`."""
-  return text.plural(num, "normal clip")
-
-
 def higher(p_value: float | None, how: record.Decision) -> str:
   """How many of the normal clips stand out as a clip does.
 
@@ -42,15 +38,25 @@ def higher(p_value: float | None, how: record.Decision) -> str:
     how: how the section's clips are decided.
 
   Returns:
-    `1 of 60 normal clips scores higher`; "" where nothing can be counted.
+    `1 of 60 normal clips scores higher`; of two domains the one whose p-value
+    counts, `1 of 8 normal target clips scores higher`. "" where nothing can be
+    counted.
   """
-  # Of two domains the larger p-value counts, and nobody knows whose it was.
-  if p_value is None or how.by_domain:
+  counts: Mapping[str, int] = {"normal": how.num_train}
+  if how.by_domain:
+    counts = {f"normal {domain}": n for domain, n in how.of_domain.items()}
+  if p_value is None or not min(counts.values(), default=0):
     return ""
   # p = (1 + number) / (n + 1)
-  num = round(p_value * (how.num_train + 1)) - 1
-  verb = "score" if num > 1 else "scores"
-  return f"{num or 'none'} of {normal_clips(how.num_train)} {verb} higher"
+  number = {d: p_value * (n + 1) - 1 for d, n in counts.items()}
+  whole = {d: round(x) for d, x in number.items() if abs(x - round(x)) < 1e-6}
+  if len(whole) > 1:
+    # The larger p-value counts, and it may be that of either domain.
+    said = (f"{num} of {counts[d]} {d}" for d, num in whole.items())
+    return f"at most {' and '.join(said)} clips score higher"
+  ((kind, num),) = whole.items()
+  clips = text.plural(counts[kind], f"{kind} clip")
+  return f"{num or 'none'} of {clips} {'score' if num > 1 else 'scores'} higher"
 
 
 def p_value(value: float) -> str:

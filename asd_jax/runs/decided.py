@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from asd_jax.metrics import decisions
-from asd_jax.report import record
+from asd_jax.scores import threshold
 
 
 def flagged(scored: Any) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def flagged(scored: Any) -> list[dict[str, Any]]:
   Returns:
     `file`, `score`, and `p_value` (None if it is unknown) of each.
   """
-  rows = np.flatnonzero(np.asarray(scored.decisions) == record.ANOMALOUS)
+  rows = np.flatnonzero(np.asarray(scored.decisions) == threshold.ANOMALOUS)
   rows = rows[np.argsort(-scored.score[rows], kind="stable")]
   return [
     {
@@ -52,7 +52,7 @@ def entry(
   """
   how = scored.section.about()
   is_anomaly, is_target = flags
-  decided = np.asarray(scored.decisions) == record.ANOMALOUS
+  decided = np.asarray(scored.decisions) == threshold.ANOMALOUS
   rates = {}
   if scored.clips and how["possible"] and is_anomaly is not None:
     rates = decisions.measured(decided, is_anomaly, is_target)

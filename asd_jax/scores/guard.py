@@ -43,13 +43,27 @@ def _compare(
   )
 
 
+def _in_company(clips: Tree, others: np.ndarray, factor: float) -> Tree:
+  """The clips with some of them multiplied; flags and counts stay."""
+
+  def one(x: ArrayLike) -> np.ndarray:
+    x = np.array(x)
+    if np.issubdtype(x.dtype, np.inexact):
+      x[others] = x[others] * factor if factor else 0
+    return x
+
+  return jax.tree.map(one, clips)
+
+
 def scores(
   fn: Callable[[Tree], ArrayLike], clips: Tree, *, rtol: float = 1e-6
 ) -> np.ndarray:
-  """Scores clips as a batch, backwards and one by one.
+  """Scores clips as a batch, backwards, one by one and in other company.
 
   A statistic over the test clips (their mean, range, ranks or percentiles), and
   anything that is carried over from one call to the next, gives other scores.
+  One that shows only in odd company (a limit that no clip here reaches) does so
+  when every second clip is silent or a thousand times as loud.
 
   Args:
     fn: Q clips to `[Q]` scores, `[Q, ...] -> [Q]`; of a function of one clip,
@@ -71,8 +85,10 @@ def scores(
   if num < 2:
     raise errors.InputError(f"clips: found {num}, expected two or more.")
 
-  def run(rows: np.ndarray) -> np.ndarray:
-    found = np.asarray(fn(jax.tree.map(lambda x: x[rows], clips)))
+  def run(rows: np.ndarray, clips: Tree = clips) -> np.ndarray:
+    # What is odd about the company is none of the clips' that are compared.
+    with np.errstate(all="ignore"):
+      found = np.asarray(fn(jax.tree.map(lambda x: x[rows], clips)))
     if found.shape != (len(rows),):
       raise errors.InputError(
         f"scores of {len(rows)} clips: found the shape {found.shape}, expected"
@@ -86,4 +102,9 @@ def scores(
   _compare(run(back), batch, back, "in reversed order", rtol)
   for row in every[:, None]:
     _compare(run(row), batch, row, "alone", rtol)
+  for first in (0, 1):
+    for factor, how in ((0.0, "beside silence"), (1e3, "beside loud clips")):
+      odd = _in_company(clips, every[first::2], factor)
+      rows = every[1 - first :: 2]
+      _compare(run(every, odd)[rows], batch, rows, how, rtol)
   return batch

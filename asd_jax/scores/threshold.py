@@ -9,6 +9,8 @@ import numpy as np
 
 from asd_jax import errors
 
+# What is said of a clip; the last where there is too little to go by.
+ANOMALOUS, NORMAL, UNDECIDED = 1, 0, -1
 # What `conformal` promises where a config says nothing else.
 FALSE_ALARM_RATE = 0.1
 

@@ -11,7 +11,7 @@ from asd_jax.engine import crossfit, decide, programs, structure
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.normals import Augmented, Normals
 from asd_jax.ops import distance
-from asd_jax.scores import p_value
+from asd_jax.scores import p_value, threshold
 from configs import common
 
 NUM, DIM = 14, 6
@@ -204,7 +204,7 @@ def test_decisions_without_folds_are_empty_or_by_a_limit():
   none = np.zeros((2, 0))
   rule = decide.Rule(folds=0)
   said = crossfit.decide(rule, None, None, score, none, possible=False)
-  np.testing.assert_array_equal(said.decision, [decide.NONE] * 2)
+  np.testing.assert_array_equal(said.decision, [threshold.UNDECIDED] * 2)
   assert np.isnan(said.p_value).all()
   rule = decide.Rule(folds=0, decide_in_sample=True)
   said = crossfit.decide(rule, 2.0, None, score, none, possible=True)

@@ -33,9 +33,25 @@ def test_a_p_value_is_said_as_a_number_of_normal_clips():
     "1 of 12 normal clips scores higher",
     "2 of 12 normal clips score higher",
   ]
-  # The larger of two domains' p-values counts the clips of one of them.
-  assert words.higher(1 / 13, how._replace(by_domain=True)) == ""
   assert words.higher(None, how) == ""
+
+
+def test_a_p_value_of_two_domains_is_of_the_clips_of_one():
+  both = {"source": 92, "target": 8}
+  how = made.decision_of(plain())._replace(by_domain=True, of_domain=both)
+  said = [words.higher(p, how) for p in (1 / 9, 2 / 9, 5 / 93, 2 / 3)]
+  assert said == [
+    "none of 8 normal target clips scores higher",
+    "1 of 8 normal target clips scores higher",
+    "4 of 92 normal source clips score higher",
+    # 62 of 93 or 6 of 9: nobody knows of which domain it is.
+    "at most 61 of 92 normal source and 5 of 8 normal target clips score"
+    " higher",
+  ]
+  # Results of an earlier version do not say how many clips there were, and
+  # of no clips there is nothing to say.
+  for of_domain in ({}, {"source": 92, "target": 0}):
+    assert words.higher(1.0, how._replace(of_domain=of_domain)) == ""
 
 
 def test_every_clip_is_listed_those_to_look_at_first():

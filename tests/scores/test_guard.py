@@ -55,6 +55,44 @@ def test_statistics_over_test_clips_are_refused(name):
     guard.scores(REFUSED[name], CLIPS)
 
 
+# Every reduction that a guard of arrays would refuse along the clips.
+REDUCTIONS = {
+  name: getattr(np, name)
+  for name in (
+    *("sum", "mean", "std", "var", "min", "max", "median", "sort", "argsort"),
+    *("argmin", "argmax", "cumsum"),
+  )
+} | {
+  "percentile": lambda s: np.percentile(s, 25),
+  "quantile": lambda s: np.quantile(s, 0.8),
+  "rank": lambda s: np.argsort(np.argsort(s)),
+  "norm": np.linalg.norm,
+  "histogram": lambda s: np.histogram(s, bins=3)[1][1],
+}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_no_reduction_of_the_list_passes(name):
+  reduce = REDUCTIONS[name]
+  with pytest.raises(guard.TestStatisticError):
+    guard.scores(lambda x: (s := length(x)) + reduce(s), CLIPS)
+
+
+# What these clips do not show by themselves.
+HIDDEN = {
+  "outliers": lambda x: np.where((s := length(x)) > 9 * np.median(s), 0, s),
+  "limit": lambda x: (s := length(x)) / max(1.0, s.max() / 100),
+  "spread": lambda x: (s := length(x)) - (s.mean() if s.std() > 99 else 0),
+  "dead channel": lambda x: length(x) * (2 if (length(x) == 0).any() else 1),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_statistics_that_show_in_odd_company_only_are_refused(name):
+  with pytest.raises(guard.TestStatisticError, match="beside (silence|loud)"):
+    guard.scores(HIDDEN[name], CLIPS)
+
+
 def test_clips_may_be_a_tree():
   with pytest.raises(guard.TestStatisticError, match="alone"):
     guard.scores(by_domain, (CLIPS, IS_TARGET))
