@@ -1,8 +1,7 @@
 """Autoencoders of context windows, trained on the clips of one machine.
 
 The official baseline's, and the one with residual blocks of [KATECH26]. Both
-are published as PyTorch programs whose results we follow, so the layers here
-have PyTorch's arithmetic and initial values.
+are published as PyTorch programs whose results we follow, hence `torch_layers`.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,89 +11,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asd_jax.encoders import family, tokens
+from asd_jax.encoders import family, tokens, torch_layers
 from asd_jax.ops import signal
 from asd_jax.typing import Array, Key
 
 Tree = Any
 # Deviations below this count as this, in dB: a constant dimension stays small.
 MIN_STD = 1e-6
-
-
-def torch_uniform(key: Key, shape: tuple[int, ...], fan_in: int) -> Array:
-  """PyTorch's default for linear layers: uniform in +-1/sqrt(fan_in).
-
-  Args:
-    key: consumed.
-    shape: shape of the parameter.
-    fan_in: number of inputs of the layer.
-
-  Returns:
-    `[*shape]` float32.
-  """
-  bound = fan_in**-0.5
-  return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-
-
-class Dense(nn.Module):
-  """A linear layer with PyTorch's default initialisation.
-
-  Attributes:
-    features: output width.
-  """
-
-  features: int
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """Maps `[..., D]` to `[..., features]`."""
-    fan_in = x.shape[-1]
-    init = lambda key, shape: torch_uniform(key, shape, fan_in)
-    kernel = self.param("kernel", init, (fan_in, self.features))
-    bias = self.param("bias", init, (self.features,))
-    return x @ kernel + bias.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
-class BatchNorm(nn.Module):
-  """Batch normalisation over the rows.
-
-  All normalise with the biased variance; PyTorch stores the unbiased one
-  (correction 1), flax the biased one (0).
-
-  Attributes:
-    momentum: weight of the new batch in the running statistics (PyTorch's
-      meaning; flax calls one minus this number momentum).
-    epsilon: added to the variance.
-    correction: subtracted from the count for the stored variance.
-  """
-
-  momentum: float = 0.1
-  epsilon: float = 1e-5
-  correction: int = 1
-
-  @nn.compact
-  def __call__(self, x: Array, *, train: bool) -> Array:
-    """Normalises `[B, D]`; `train` uses and records the batch's statistics."""
-    num, width = x.shape
-    scale = self.param("scale", nn.initializers.ones, (width,))
-    shift = self.param("bias", nn.initializers.zeros, (width,))
-    mean = self.variable("batch_stats", "mean", jnp.zeros, (width,))
-    var = self.variable("batch_stats", "var", jnp.ones, (width,))
-    # One product a value: the statistics are folded into gain and shift.
-    if not train:
-      gain = scale * jax.lax.rsqrt(var.value + self.epsilon)
-      return x * gain[None] + (shift - mean.value * gain)[None]
-    batch_mean = jnp.mean(x, axis=0)
-    centred = x - batch_mean[None]
-    batch_var = jnp.mean(jnp.square(centred), axis=0)
-    # The blank input of `init` must leave no trace in the statistics.
-    if not self.is_initializing():
-      keep = 1.0 - self.momentum
-      stored = batch_var * (num / (num - self.correction))
-      mean.value = keep * mean.value + self.momentum * batch_mean
-      var.value = keep * var.value + self.momentum * stored
-    gain = scale * jax.lax.rsqrt(batch_var + self.epsilon)
-    return centred * gain[None] + shift[None]
 
 
 class Autoencoder(nn.Module):
@@ -122,13 +45,13 @@ class Autoencoder(nn.Module):
     code = x
     for part, widths in parts.items():
       for i, width in enumerate(widths):
-        x = Dense(width, name=f"{part}_{i}")(x)
-        norm = BatchNorm(0.01, 1e-3, name=f"{part}_{i}_norm")
+        x = torch_layers.Dense(width, name=f"{part}_{i}")(x)
+        norm = torch_layers.BatchNorm(0.01, 1e-3, name=f"{part}_{i}_norm")
         x = nn.relu(norm(x, train=train))
       # The bottleneck is normalised and rectified like any other layer.
       if part == "encoder":
         code = x
-    out = Dense(self.num_inputs, name=f"decoder_{self.num_layers}")
+    out = torch_layers.Dense(self.num_inputs, name=f"decoder_{self.num_layers}")
     return out(x), code
 
 
@@ -159,10 +82,10 @@ class ResidualAutoencoder(nn.Module):
 
   def _half(self, part: str, x: Array, width: int, train: bool) -> Array:
     def dense(name: str, x: Array, features: int) -> Array:
-      return Dense(features, name=f"{part}_{name}")(x)
+      return torch_layers.Dense(features, name=f"{part}_{name}")(x)
 
     def norm(name: str, x: Array) -> Array:
-      layer = BatchNorm(correction=0, name=f"{part}_{name}")
+      layer = torch_layers.BatchNorm(correction=0, name=f"{part}_{name}")
       return layer(x, train=train)
 
     gelu = lambda x: jax.nn.gelu(x, approximate=False)

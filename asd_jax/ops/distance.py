@@ -26,19 +26,6 @@ LARGE = 65_536
 CHUNK = 2048
 
 
-def unit(x: Array) -> Array:
-  """Scales rows to length one; a zero row stays zero.
-
-  Args:
-    x: `[..., D]` rows.
-
-  Returns:
-    `[..., D]` unit rows.
-  """
-  norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
-  return x / jnp.maximum(norm, 1e-12)
-
-
 def root(x: Array) -> Array:
   """Square root whose gradient at zero is zero, and not infinite.
 
@@ -50,6 +37,19 @@ def root(x: Array) -> Array:
   """
   positive = x > 0.0
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def unit(x: Array) -> Array:
+  """Scales rows to length one; a zero row stays zero.
+
+  Args:
+    x: `[..., D]` rows.
+
+  Returns:
+    `[..., D]` unit rows; gradients are finite, those of a zero row too.
+  """
+  norm = root(jnp.sum(jnp.square(x), axis=-1, keepdims=True))
+  return x / jnp.maximum(norm, 1e-12)
 
 
 class Metric(NamedTuple):

@@ -1,41 +1,8 @@
-import json
-
-import jax
-import numpy as np
 import pytest
 
-
-class Case:
-  """One case: `inp("x")`, `out("y")`, `params`."""
-
-  def __init__(self, z, item, name):
-    self._z, self.name = z, f"{item}/{name}"
-    self.params = json.loads(str(z[f"{self.name}/params"]))
-
-  def has(self, name):
-    return f"{self.name}/{name}" in self._z.files
-
-  def inp(self, name):
-    # NumPy's: each operation on one of JAX's is a program of its own.
-    value = self._z[f"{self.name}/in/{name}"]
-    return value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
-
-  def out(self, name):
-    return self._z[f"{self.name}/out/{name}"]
-
-  def check(self, got, name, atol=1e-4):
-    np.testing.assert_allclose(
-      got, self.out(name), rtol=1e-4, atol=atol, err_msg=f"{self.name} {name}"
-    )
+from tests.cases import of_item
 
 
 @pytest.fixture
 def cases(golden):
-  z = golden("backends")
-
-  def of(item):
-    names = {k.split("/")[1] for k in z.files if k.startswith(f"{item}/")}
-    assert names, item
-    return [Case(z, item, n) for n in sorted(names)]
-
-  return of
+  return lambda item: of_item(golden("backends"), item)
