@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend."""
+"""The one error that is the user's to mend, and the end that they asked for."""
 
 
 class InputError(ValueError):
@@ -9,6 +9,19 @@ class InputError(ValueError):
   and end with exit status 2; every other exception is a bug and keeps its
   traceback. It is a `ValueError`, so that callers from Python need not know it.
   """
+
+
+class Stopped(KeyboardInterrupt):
+  """A signal asked to end, and what was done is saved.
+
+  Args:
+    message: one line for people.
+    status: exit status, 128 and the number of the signal.
+  """
+
+  def __init__(self, message: str, status: int) -> None:
+    super().__init__(message)
+    self.status = status
 
 
 # What a file of a user's own, which is a program, may raise when it is loaded:

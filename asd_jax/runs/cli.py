@@ -181,8 +181,11 @@ def _use_cache() -> None:
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def open_devices() -> None:
+def open_devices(join: Callable[[], None] | None = None) -> None:
   """Starts jax, so that what the environment makes of it is known at once.
+
+  Args:
+    join: joins the other processes of a run, before devices are looked for.
 
   Raises:
     InputError: if a variable names devices that are not here, or asks of jax
@@ -199,6 +202,8 @@ def open_devices() -> None:
       " standard, or none."
     )
   _use_cache()
+  if join:
+    join()
   try:
     jax.local_devices()
   except (AssertionError, RuntimeError) as e:  # a missing plugin asserts
@@ -289,7 +294,7 @@ def guard(work: Callable[[], int | None]) -> NoReturn:
   Args:
     work: returns an exit status, or None for 0. An `InputError`, and an
       `OSError` that names a file, is told on one line: status 2. Any other
-      exception is a bug: its traceback, status 1.
+      exception is a bug: its traceback, status 1. `Stopped` tells its own.
   """
   try:
     _open_output()
@@ -303,6 +308,9 @@ def guard(work: Callable[[], int | None]) -> NoReturn:
     status = fail(e)
   except OSError as e:
     status = fail(e) if _is_of_a_file(e) else _tell_bug()
+  except errors.Stopped as e:
+    tell(e)
+    status = e.status
   except KeyboardInterrupt:
     tell("stopped")
     status = _INTERRUPTED

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
 from asd_jax import errors, files, store
+from asd_jax.training import mesh
 from asd_jax.training import state as train_state
 
 Tree = Any
 # What Orbax raises for a tree of another structure or shape.
 _OTHER = (KeyError, TypeError, ValueError)
+_CRITERION = "criterion"
 
 
 def _raw(tree: Tree) -> Tree:
@@ -24,112 +28,245 @@ def _raw(tree: Tree) -> Tree:
   )
 
 
+def _raw_like(shapes: Tree) -> Tree:
+  """The same of abstract arrays, which stay where they are to be."""
+  where = lambda x: getattr(x, "sharding", None)
+  raw = jax.eval_shape(_raw, shapes)
+  return jax.tree.map(
+    lambda x, old: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where(old)),
+    raw,
+    shapes,
+  )
+
+
 def _content(folder: Path) -> str:
   """Names all files of a folder and what is in them."""
   found = sorted(p for p in folder.rglob("*") if p.is_file())
   return store.digest([[p.relative_to(folder).as_posix(), p] for p in found])
 
 
-def _reserve(folder: Path, num_bytes: int) -> None:
-  """Refuses to start a save that the disk has no room for.
+def _own_bytes(tree: Tree) -> int:
+  """Bytes of a tree that this process writes, at most."""
+  parts = (s for x in jax.tree.leaves(tree) for s in x.addressable_shards)
+  return sum(s.data.nbytes for s in parts if s.replica_id == 0)
+
+
+def _room(folder: Path, num_bytes: int) -> str:
+  """Looks whether the disk has room for a save.
 
   Orbax writes from threads of its own: a disk that fills up under it ends in
   their tracebacks. The room is taken and given back here first.
+
+  Returns:
+    What is wrong, or "".
   """
-  probe = folder / ".room"
+  probe = folder / f".room_{jax.process_index()}"
   try:
     with open(probe, "wb") as file:
       # macOS has no such call: there only an unwritable folder is noticed.
       if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, 2 * num_bytes + 2**16)
   except OSError as e:
-    shutil.rmtree(folder, ignore_errors=True)
-    raise errors.InputError(
-      f"{folder}: checkpoint cannot be written: {e.strerror}"
-    ) from e
-  probe.unlink()
+    return e.strerror or str(e)
+  finally:
+    probe.unlink(missing_ok=True)
+  return ""
 
 
 class OrbaxCheckpoints:
-  """Keeps the newest checkpoints of one training run in a folder.
+  """Keeps the newest checkpoints of one training run in a folder, and the best.
+
+  Several processes call every method together; the folder is one that all of
+  them see.
 
   Args:
     folder: made if missing.
-    num_units: units of the whole run; the last one is always saved.
+    num_units: units of the whole run; the last one is always due.
     every: units between two saves.
-    keep: checkpoints kept.
+    keep: newest checkpoints kept; beside them the one of the lowest criterion.
+    background: write while the training goes on. Else a save has ended when
+      the call returns, so that an error is raised by the unit that it belongs
+      to.
 
   Attributes:
     notes: sentences on checkpoints that were damaged, and are removed.
   """
 
   def __init__(
-    self, folder: Path, *, num_units: int, every: int = 10, keep: int = 2
+    self,
+    folder: Path,
+    *,
+    num_units: int,
+    every: int = 10,
+    keep: int = 2,
+    background: bool = False,
   ) -> None:
     self._num_units, self._every = num_units, every
     self._folder = Path(folder).absolute()
-    # Saved before the call returns, so that an error is raised by the unit
-    # that it belongs to.
+    self._background = background
+    criterion = lambda metrics: metrics[_CRITERION]
+    policy = checkpoint_managers.AnyPreservationPolicy(
+      [
+        checkpoint_managers.LatestN(keep),
+        checkpoint_managers.BestN(
+          get_metric_fn=criterion,
+          reverse=True,  # the last ones of the order are kept
+          n=1,
+          keep_checkpoints_without_metrics=False,
+        ),
+      ]
+    )
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, enable_async_checkpointing=False, create=True
+      preservation_policy=policy,
+      best_fn=criterion,
+      best_mode="min",
+      enable_async_checkpointing=background,
+      cleanup_tmp_directories=True,
+      create=True,
     )
     self._manager = ocp.CheckpointManager(self._folder, options=options)
+    self._unsealed: int | None = None
     self.notes: list[str] = []
 
   def _places(self, unit: int) -> tuple[Path, Path]:
     """A checkpoint, and the file that tells its content."""
     return self._folder / str(unit), self._folder / f"{unit}.digest"
 
-  def restore(self, like: Callable[[], Tree]) -> tuple[int, Tree] | None:
+  def restore(
+    self, like: Callable[[], Tree], *, best: bool = False
+  ) -> tuple[int, Tree] | None:
     """Reads the newest checkpoint that is whole.
 
     Args:
-      like: makes the tree of `ShapeDtypeStruct` that is expected.
+      like: makes the tree of `ShapeDtypeStruct` that is expected, and says
+        where arrays are to lie: as they were laid when they were saved, or on
+        any other devices.
+      best: the one of the lowest criterion instead, if any has one.
 
     Returns:
       (units done, tree), or None.
     """
-    for unit in sorted(self._manager.all_steps(), reverse=True):
+    self._settle()
+    while True:
+      # Processes might see the folder differently: the first one decides.
+      unit = mesh.said_by_first(self._first_whole(best))
+      if not mesh.is_first():
+        self._manager.reload()
+      if unit < 0:
+        return None
       shapes = like()
-      # Keys were stored as their data, and are expected as such.
-      tree = self._read(unit, jax.eval_shape(_raw, shapes))
+      tree = self._read(unit, _raw_like(shapes))
       if tree is not None:
         wrap = lambda x, old: (
           jax.random.wrap_key_data(x) if train_state.is_key(old) else x
         )
         return unit, jax.tree.map(wrap, tree, shapes)
-      place, _ = self._places(unit)
-      self.notes.append(
-        f"{place}: found a damaged or interrupted checkpoint, made again"
-      )
+      self._leave_out(unit)
+
+  def criterion(self, unit: int) -> float | None:
+    """The criterion that a checkpoint was saved with, if any."""
+    found = self._manager.metrics(unit)
+    return None if found is None else float(found[_CRITERION])
+
+  def _first_whole(self, best: bool) -> int:
+    """The unit to read, -1 if there is none; others are left out on the way."""
+    if not mesh.is_first():
+      return -1
+    units = sorted(self._manager.all_steps(), reverse=True)
+    if best:
+      found = {u: self._manager.metrics(u) for u in units}
+      value = {u: float(m[_CRITERION]) for u, m in found.items() if m}
+      units.sort(key=lambda u: value.get(u, float("inf")))
+    for unit in units:
+      place, seal = self._places(unit)
+      # Before Orbax sees it: of damaged files it prints page after page, and it
+      # takes damaged numbers for numbers.
+      if seal.exists() and seal.read_bytes() == _content(place).encode():
+        return unit
+      self._leave_out(unit)
+    return -1
+
+  def _leave_out(self, unit: int) -> None:
+    place, _ = self._places(unit)
+    self.notes.append(
+      f"{place}: found a damaged or interrupted checkpoint, made again"
+    )
+    if mesh.is_first():
       shutil.rmtree(place, ignore_errors=True)
-      # Orbax remembers what it saw, and would refuse to save that unit.
-      self._manager.reload()
-    return None
+    # Orbax remembers what it saw, and would refuse to save that unit.
+    self._manager.reload()
 
   def _read(self, unit: int, abstract: Tree) -> Tree | None:
-    """One checkpoint as it was saved; None if it is not."""
-    place, seal = self._places(unit)
-    # Before Orbax sees it: of damaged files it prints page after page, and it
-    # takes damaged numbers for numbers.
-    if not seal.exists() or seal.read_bytes() != _content(place).encode():
-      return None
+    """One checkpoint as it was saved; None if it is of another training."""
     try:
       wanted = ocp.args.StandardRestore(abstract)
       return self._manager.restore(unit, args=wanted)
     except _OTHER:
       return None
 
-  def save(self, unit: int, tree: Tree) -> None:
-    """Saves every `every` units and at the end."""
-    if unit % self._every == 0 or unit == self._num_units:
-      raw = _raw(tree)
-      _reserve(self._folder, sum(x.nbytes for x in jax.tree.leaves(raw)))
-      self._manager.save(unit, args=ocp.args.StandardSave(raw))
+  def due(self, unit: int) -> bool:
+    """Whether a unit is saved: each `every` units and at the end."""
+    # Looked at after every unit, so a save is sealed soon after it has ended.
+    if self._unsealed is not None and not self._manager.is_saving_in_progress():
+      self._settle()
+    return unit % self._every == 0 or unit == self._num_units
+
+  def save(
+    self, unit: int, tree: Tree, *, criterion: float | None = None
+  ) -> None:
+    """Saves a tree.
+
+    Args:
+      unit: units done.
+      tree: of arrays.
+      criterion: how good it is, lower is better; None if nobody looked.
+
+    Raises:
+      InputError: if it cannot be written; what was saved before stays.
+    """
+    self._settle()
+    raw = _raw(tree)
+    wrong = _room(self._folder, _own_bytes(raw))
+    if mesh.any_says(bool(wrong)):
+      raise self._refused(wrong or "another process has no room")
+    if self._background and jax.default_backend() == "cpu":
+      # There Orbax would write from the arrays' own memory, which the next
+      # step takes for its results.
+      raw = jax.tree.map(jnp.copy, raw)
+    metrics = None if criterion is None else {_CRITERION: criterion}
+    self._manager.save(
+      unit, args=ocp.args.StandardSave(raw), metrics=metrics, force=True
+    )
+    self._unsealed = unit
+    if not self._background:
+      self._settle()
+
+  def _refused(self, reason: str) -> errors.InputError:
+    return errors.InputError(
+      f"{self._folder}: checkpoint cannot be written: {reason}"
+    )
+
+  def _settle(self) -> None:
+    """Waits for a save that is under way, and seals it."""
+    unit, self._unsealed = self._unsealed, None
+    if unit is None:
+      return
+    try:
       self._manager.wait_until_finished()
+      self._manager.check_for_errors()
+    # What a full disk becomes on its way through Orbax's threads.
+    except (OSError, RuntimeError, ValueError) as e:
+      raise self._refused(" ".join(str(e).split())[:200]) from e
+    if mesh.is_first():
       place, seal = self._places(unit)
       files.atomic_write_text(seal, _content(place))
+      for old in self._folder.glob("*.digest"):
+        if not old.with_suffix("").exists():
+          old.unlink()
 
   def close(self) -> None:
     """Waits for pending work and frees the manager."""
-    self._manager.close()
+    try:
+      self._settle()
+    finally:
+      self._manager.close()

@@ -1,6 +1,7 @@
 """Work divided among devices is the work of one."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 
 from asd_jax.data import clips as clips_lib
-from asd_jax.training import mesh
+from asd_jax.training import mesh, program, run
 from tests.engine import test_embed
 from tests.runs.sweep import test_engine
-from tests.training import test_loop
+from tests.training import test_loop, toy
 
 ROOT = Path(__file__).parents[2]
 NUM = 8
+KEY = jax.random.key(0)
 SEEDS = 4  # which eight devices do not share, but four do
 
 
@@ -42,6 +44,38 @@ def trained():
   return {"trained": np.concatenate(flat)}
 
 
+def losses(folder, **settings):
+  """Losses and devices of a job; and what its parameters lie on."""
+  seen = []
+  found = run.run(
+    toy.job(), KEY, settings=run.Settings(**settings), show=seen.append
+  )
+  kernel = found.state.params["w"]
+  parts = len({s.index for s in kernel.addressable_shards})
+  return [s.metrics["loss"] for s in seen], parts
+
+
+def jobs(folder):
+  """A job over machines: every device has all, or its part of all."""
+  whole, num_whole = losses(folder)
+  cut, num_cut = losses(folder, sharded=True)
+  # Saved as parts of several devices, and read where it is tested.
+  run.run(
+    toy.job(every=5),
+    KEY,
+    settings=run.Settings(sharded=True, max_steps=10),
+    folder=folder / "moved",
+  )
+  compiled = program.Program(toy.job(), KEY, sharded=False)
+  rows = slice(0, toy.job().batch_size)
+  batch = mesh.joined(toy.job().batch_at(0, rows), compiled.over)
+  return {
+    "losses": np.array([whole, cut]),
+    "parts": [num_whole, num_cut],
+    "collects": ["all-gather" in compiled.compiled(batch).as_text()],
+  }
+
+
 def everything(folder):
   """Embedding, sweep and training on the devices there are."""
   over = mesh.local(num_rows=SEEDS)
@@ -50,6 +84,7 @@ def everything(folder):
     **embeddings(folder),
     **test_engine.spread(),
     **trained(),
+    **jobs(folder),
   }
 
 
@@ -78,6 +113,8 @@ def test_eight_devices_give_what_one_gives(tmp_path):
     check=False,
   )
   assert done.returncode == 0, done.stderr
+  moved = run.run(toy.job(every=5), KEY, folder=folder / "moved")
+  shutil.rmtree(folder / "moved")
   want = everything(folder)
   with np.load(tmp_path / "eight.npz") as file:
     found = dict(file)
@@ -85,6 +122,18 @@ def test_eight_devices_give_what_one_gives(tmp_path):
   assert [*found.pop("devices")] == [NUM, SEEDS, 12]
   assert [*want.pop("devices")] == [1, 1, 9]
   assert found.pop("batch") == NUM > want.pop("batch")
+  # Each device hears its own clips, and no other's.
+  assert [*found.pop("collects")] == [*want.pop("collects")] == [False]
+  assert [*found.pop("parts")] == [1, NUM]
+  assert [*want.pop("parts")] == [1, 1]
+  one, eight = want.pop("losses"), found.pop("losses")
+  np.testing.assert_allclose(eight, one, rtol=1e-5)
+  np.testing.assert_array_equal(one[0], one[1])
+  stayed = run.run(toy.job(every=5), KEY, folder=folder / "moved")
+  assert (moved.step, stayed.step) == (20, 20)
+  close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+  jax.tree.map(close, moved.state.params, stayed.state.params)
+  np.testing.assert_allclose(moved.criterion, stayed.criterion, rtol=1e-5)
   for name, value in want.items():
     np.testing.assert_allclose(
       found[name], value, rtol=1e-4, atol=2e-5, err_msg=name
