@@ -1,6 +1,6 @@
 """The challenge's metrics on the host, exact.
 
-These are the numbers to publish. AUCs and partial AUCs come from scikit-learn,
+These are the numbers to publish. AUCs and partial AUCs equal scikit-learn's,
 in float64, and follow the official evaluator of DCASE Task 2 (2022 to 2026):
 the anomalies of both domains stand against the normal clips of each domain.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from asd_jax import errors
-from asd_jax.metrics import device
+from asd_jax.metrics import device, roc
 
 MAX_FPR = device.MAX_FPR
 EPS = device.EPS
@@ -61,12 +61,10 @@ def _area(
   max_fpr: float | None = None,
 ) -> float | None:
   """AUC or partial AUC of the kept clips, None when a class is missing."""
-  from sklearn.metrics import roc_auc_score  # slow to import
-
   label = is_anomaly[keep]
   if label.all() or not label.any():
     return None
-  return float(roc_auc_score(label, score[keep], max_fpr=max_fpr))
+  return roc.area(score[keep], label, max_fpr)
 
 
 def _decision_metrics(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from asd_jax.metrics import roc as ranking
 from asd_jax.report import record, text
 
 if TYPE_CHECKING:
@@ -128,13 +129,9 @@ def roc_points(
   score: np.ndarray, is_anomaly: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
   """False- and true-positive rates, or None where a class is missing."""
-  from sklearn.metrics import roc_curve  # slow to import
-
   if is_anomaly.all() or not is_anomaly.any():
     return None
-  # Of scikit-learn, as the AUCs in the table are.
-  fpr, tpr, _ = roc_curve(is_anomaly, score)
-  return fpr, tpr
+  return ranking.curve(score, is_anomaly)
 
 
 def _roc_sets(clips: record.Section) -> list[tuple[str, np.ndarray]]:
