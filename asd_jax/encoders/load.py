@@ -1,12 +1,13 @@
 """Weights of the encoders of a system: found, loaded, kept beside detectors."""
 
 import contextlib
+import functools
 import math
 import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.encoders import convert, family, places, zoo
+from asd_jax.encoders import convert, family, places, remembered, zoo
 from asd_jax.weights import folder as weight_folder
 
 Tree = Any
@@ -28,21 +29,37 @@ RANDOM = "random"
 
 
 class Loaded(NamedTuple):
-  """Parameters of an encoder.
+  """Parameters of an encoder, which may still be unread.
 
   Attributes:
     encoder: the network.
-    params: nested mappings of float32 arrays.
+    read: gives the parameters; raises InputError if they are not what the
+      digest says.
     digest: 32 hex digits of family, settings and all parameters; an official
       file and its converted folder have the same.
     origin: path, `hub owner/name`, or `random`.
+    size: number of parameters.
     notes: what of an official file was taken, where that is not plain.
   """
 
   encoder: family.Encoder
-  params: Tree
+  read: Callable[[], Tree]
   digest: str
   origin: str
+  size: int
+  notes: tuple[str, ...] = ()
+
+  @property
+  def params(self) -> Tree:
+    """Nested mappings of float32 arrays."""
+    return self.read()
+
+
+class _Read(NamedTuple):
+  """Parameters that were read, their digest, and notes."""
+
+  params: Tree
+  digest: str
   notes: tuple[str, ...] = ()
 
 
@@ -63,6 +80,9 @@ class Origin(NamedTuple):
 
 def read(wanted: Wanted, origin: Origin) -> dict[str, Loaded]:
   """Reads the weights of a system, or makes them.
+
+  Those that an earlier run has read, and whose files are as they were, are read
+  when they are asked for.
 
   Args:
     wanted: encoder and checkpoint by name; may be empty.
@@ -103,7 +123,7 @@ def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
     InputError: if some are not found (all are named), or do not fit.
   """
   found = places.find(wanted, folder=folder)
-  return {n: _read(wanted[n][0], *found[n]) for n in wanted}
+  return {n: _opened(wanted[n][0], *found[n]) for n in wanted}
 
 
 def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:
@@ -116,23 +136,62 @@ def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:
   Returns:
     Parameters by name; the same in each run.
   """
-  made = {}
+  drawn = {}
   for name, (encoder, _) in wanted.items():
-    shapes = encoder.about.shapes()
-    draw = lambda path, shapes=shapes: _drawn(path, shapes[path], seed)
-    with ThreadPoolExecutor() as pool:
-      flat = dict(zip(shapes, pool.map(draw, shapes), strict=True))
-    tree = flax.traverse_util.unflatten_dict(flat, sep="/")
-    values = weight_folder.checksum(tree)
-    made[name] = Loaded(encoder, tree, _digest(encoder, values), RANDOM)
-  return made
+    draw = functools.partial(_draw, encoder, seed)
+    known = remembered.name_of_drawn(encoder, seed)
+    drawn[name] = _lazy(encoder, known, draw, RANDOM)
+  return drawn
+
+
+def _draw(encoder: family.Encoder, seed: int) -> _Read:
+  shapes = encoder.about.shapes()
+  draw = lambda path: _drawn(path, shapes[path], seed)
+  with ThreadPoolExecutor() as pool:
+    flat = dict(zip(shapes, pool.map(draw, shapes), strict=True))
+  tree = flax.traverse_util.unflatten_dict(flat, sep="/")
+  return _Read(tree, _digest(encoder, weight_folder.checksum(tree)))
+
+
+def _opened(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
+  """Reads one place, at once if nothing is known of it."""
+  name = remembered.name_of(encoder, path, origin)
+  read = functools.partial(_read, encoder, path, origin)
+  return _lazy(encoder, name, read, origin)
+
+
+def _lazy(
+  encoder: family.Encoder, name: str, read: Callable[[], _Read], origin: str
+) -> Loaded:
+  """Weights by what is remembered of them, else by reading them now."""
+  about = remembered.get(name)
+  if about is None:
+    found = read()
+    tree = found.params
+    size = sum(x.size for x in jax.tree.leaves(tree))
+    about = remembered.About(found.digest, size, found.notes)
+    remembered.put(name, about)
+    return Loaded(
+      encoder, lambda: tree, about.digest, origin, about.size, about.notes
+    )
+
+  def later() -> Tree:
+    found = read()
+    if found.digest != about.digest:
+      raise errors.InputError(
+        f"{origin}: found weights of the digest {found.digest}, expected"
+        f" {about.digest}, as before: they changed while this run used them."
+      )
+    return found.params
+
+  return Loaded(encoder, later, about.digest, origin, about.size, about.notes)
 
 
 def keep(folder: Path, loaded: Loaded) -> Path:
   """Keeps parameters in a folder of the name of their digest.
 
-  Two runs may keep the same at once. Parameters on a device are copied to the
-  host only where the folder is not there yet.
+  Two runs may keep the same at once. Parameters are read, and copied from a
+  device, only where no other folder has them: its files are linked.
 
   Args:
     folder: of all kept parameters.
@@ -154,14 +213,23 @@ def keep(folder: Path, loaded: Loaded) -> Path:
   if weight_folder.is_whole(place, about):
     return place
   _set_aside(place, about)
-  params = jax.tree.map(np.asarray, loaded.params)
   # Another run may have written the same in the meantime.
   try:
-    weight_folder.write(place, params, about)
+    _put(place, loaded, about)
   except errors.InputError:
     if not weight_folder.is_whole(place, about):
       raise
   return place
+
+
+def _put(place: Path, loaded: Loaded, about: Mapping[str, Any]) -> None:
+  """Writes a folder, or links the files of one that another run wrote."""
+  other = remembered.kept_at(loaded.digest)
+  if other is not None and weight_folder.link(place, other, about):
+    return
+  params = jax.tree.map(np.asarray, loaded.params)
+  weight_folder.write(place, params, about)
+  remembered.keep(loaded.digest, place)
 
 
 def read_kept(folder: Path, digest: str, encoder: family.Encoder) -> Loaded:
@@ -189,7 +257,7 @@ def read_kept(folder: Path, digest: str, encoder: family.Encoder) -> Loaded:
       f" {encoder.about.family.title} {places.named(encoder)} that evaluate.py"
       " wrote there."
     )
-  found = _read(encoder, place, str(place))
+  found = _opened(encoder, place, str(place))
   if found.digest != digest:
     raise errors.InputError(
       f"{place}: found weights of the digest {found.digest}, expected those of"
@@ -235,7 +303,7 @@ def _drawn(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
   return out
 
 
-def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
+def _read(encoder: family.Encoder, path: Path, origin: str) -> _Read:
   """Reads one place."""
   if path.is_dir() and not (path / weight_folder.ABOUT).exists():
     source = places.source_of(encoder)
@@ -257,7 +325,7 @@ def _read(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
     _check(encoder, path, settings, told=told)
     values = weight_folder.checksum(tree)
   notes = tuple(f"weights {origin}: {note}" for note in notes)
-  return Loaded(encoder, tree, _digest(encoder, values), origin, notes)
+  return _Read(tree, _digest(encoder, values), notes)
 
 
 def _check(

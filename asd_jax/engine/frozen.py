@@ -110,8 +110,8 @@ def open_embedder(
   Returns:
     The stage.
   """
-  params = {n: w.params for n, w in loaded.items()}
   digests = {n: w.digest for n, w in loaded.items()}
-  programs = Programs(system, params, config["batch_size"])
+  read = lambda: {n: w.params for n, w in loaded.items()}
+  programs = Programs(system, read, config["batch_size"])
   caches = _caches(system, digests, config)
   return Embedder(programs, caches, config["sample_rate"])

@@ -24,25 +24,34 @@ class Programs:
 
   Args:
     system: the system, at the hyperparameters of its config.
-    weights: parameters of its frozen encoders by source.
+    weights: gives the parameters of its frozen encoders by source; asked when
+      they are first needed.
     batch_size: rows of a batch, rounded up to a multiple of the devices.
 
   Attributes:
     system: the system.
     batch_size: rows B of every batch.
-    weights: as given, on the devices.
   """
 
-  def __init__(self, system: System, weights: Tree, batch_size: int) -> None:
+  def __init__(
+    self, system: System, weights: Callable[[], Tree], batch_size: int
+  ) -> None:
     self.system = system
     self._devices = mesh.local()
     self.batch_size = mesh.filled(batch_size, self._devices)
-    # Copied once here, not at every call.
-    self.weights = self.place(weights)
+    self._read: Callable[[], Tree] | None = weights
     self._programs: dict[tuple[str, tuple[str, ...]], Callable] = {}
     self._one: Callable | None = None
     score = functools.partial(system_lib.scores, system, system.hypers)
     self._scores = self._over_clips(score, num_shared=1)
+
+  @functools.cached_property
+  def weights(self) -> Tree:
+    """Parameters of frozen encoders by source, on the devices."""
+    # Copied once, not at every call; whoever read them lets go of them.
+    read, self._read = self._read, None
+    assert read is not None
+    return self.place(read())
 
   def place(self, tree: Tree) -> Tree:
     """Copies arrays to all devices of this process."""

@@ -118,14 +118,15 @@ class Session:
     loaded = load.read(wanted, self._origin)
     embedder = frozen.open_embedder(self.system, loaded, self.config)
     # Those on the device, so that there is one copy of gigabytes.
-    params = embedder.programs.weights
+    there = embedder.programs
     return embedder, {
-      n: w._replace(params=params[n]) for n, w in loaded.items()
+      n: w._replace(read=lambda n=n: there.weights[n])
+      for n, w in loaded.items()
     }
 
   @property
   def embedder(self) -> Embedder:
-    """The embedding stage; weights are read when it is first asked for."""
+    """The embedding stage; weights are found when it is first asked for."""
     return self._opened[0]
 
   @property

@@ -4,7 +4,7 @@ Development and evaluation sets stay apart: what a challenge takes are scores of
 the evaluation set, and results of the development set.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +25,25 @@ NONE = "none"
 
 def total_parameters(
   system: system_lib.System,
-  weights: Iterable[Any],
+  published: int,
   state: Callable[[], Any],
 ) -> int:
   """Parameters of all networks that score one machine.
 
   Args:
     system: the system.
-    weights: published parameters, each once.
+    published: parameters of its frozen encoders, each counted once.
     state: reads the fitted state of one machine; called only where networks
       were trained on it.
 
   Returns:
     Their number, each seed's network counted; zero without networks.
   """
-  trees = list(weights)
-  if system_lib.draws(system):
-    fitted = state()["branches"].values()
-    trees += [b["encoder"].get("params", {}) for b in fitted]
-  return sum(x.size for x in jax.tree.leaves(trees))
+  if not system_lib.draws(system):
+    return published
+  fitted = state()["branches"].values()
+  trained = [b["encoder"].get("params", {}) for b in fitted]
+  return published + sum(x.size for x in jax.tree.leaves(trained))
 
 
 def _named(

@@ -241,7 +241,7 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
   )
   found["total_parameters"] = challenge.total_parameters(
     opened.system,
-    [w.params for w in opened.weights.values()],
+    sum(w.size for w in opened.weights.values()),
     lambda: states(machines[0].name, min(scored[machines[0].name])),
   )
   outputs.write(out, config, opened.system, scored, record)

@@ -19,7 +19,7 @@ from asd_jax.data import audio, clips
 from asd_jax.engine import encode, findings
 from asd_jax.engine.programs import Programs
 from asd_jax.report import record, spectrogram
-from asd_jax.runs import results, suspects
+from asd_jax.runs import reasons, results, suspects
 
 _MAX_DENOISED = 12
 
@@ -189,11 +189,14 @@ def record_of(
   """
   out = Path(config["output_dir"])
   link = functools.partial(link_to, out=out)
+  kept = reasons.of_run(config, found["encoders"].get("weights", {}))
   return record.Run(
     found,
     {
       m: {s: scores_of(v, out) for s, v in e.items()} for m, e in scored.items()
     },
-    suspects.find(programs, machines, scored, config, states, link=link),
+    suspects.find(
+      programs, machines, scored, config, states, link=link, kept=kept
+    ),
     find_denoised(programs, scored, config, states),
   )

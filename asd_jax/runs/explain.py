@@ -119,6 +119,7 @@ def explain(
   *,
   batch_size: int,
   rate: int,
+  known: list[float],
 ) -> record.Reason:
   """Measures how far the score falls without each part's oddness.
 
@@ -128,6 +129,8 @@ def explain(
     references: normal clips, `[C, S']` as decoded.
     batch_size: the only batch size that `score` sees.
     rate: Hz.
+    known: scores of the clip and of its first swaps. Those that are found are
+      added one batch after another, so that what was stopped can go on.
 
   Returns:
     The mean drops over the references.
@@ -135,13 +138,12 @@ def explain(
   clean = audio.to_float(wave)
   normals = [fitted(audio.to_float(r), wave.shape[1]) for r in references]
   swaps = [wave, *(_as(x, wave.dtype) for x in _swapped(clean, normals, rate))]
-  scores = []
-  for i in range(0, len(swaps), batch_size):
+  for i in range(len(known), len(swaps), batch_size):
     rows = swaps[i : i + batch_size]
     # One batch size is one compiled program.
     padding = [wave] * (batch_size - len(rows))
-    scores.append(score(np.stack(rows + padding))[: len(rows)])
-  found = np.concatenate(scores).astype(np.float64)
+    known += score(np.stack(rows + padding))[: len(rows)].tolist()
+  found = np.array(known, np.float64)
   # An infinite score (no neighbour left) has no finite part.
   drop = np.nan_to_num(found[0] - found[1:], posinf=0.0, neginf=0.0)
   drop = drop.reshape(len(references), -1).mean(axis=0)  # [A + B]

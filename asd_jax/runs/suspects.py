@@ -11,7 +11,7 @@ from asd_jax import errors
 from asd_jax.data import audio, clips
 from asd_jax.engine.programs import Programs
 from asd_jax.report import record
-from asd_jax.runs import decided, explain
+from asd_jax.runs import decided, explain, reasons
 
 # A page of a few cards is read; one of two hundred is not.
 PER_MACHINE = 3
@@ -22,6 +22,7 @@ _NUM_SAMPLED = 24
 # A reason takes dozens of passes: a slow encoder must not double the run.
 _BUDGET_SECONDS = 30.0
 _TOO_SLOW = "No reason: explaining takes too long on this machine."
+_GOES_ON = " The next run goes on with it."
 
 
 class Pick(NamedTuple):
@@ -121,12 +122,17 @@ class _Explainer:
     programs: the compiled system.
     rate: Hz.
     link: where the page finds a file.
+    kept: reasons that earlier runs found.
   """
 
   def __init__(
-    self, programs: Programs, rate: int, link: Callable[[Path], str]
+    self,
+    programs: Programs,
+    rate: int,
+    link: Callable[[Path], str],
+    kept: reasons.Reasons,
   ) -> None:
-    self._programs, self._link = programs, link
+    self._programs, self._link, self._kept = programs, link, kept
     # Compiled at the first suspect, if there is a bank at all.
     self._bank = explain.bank_scorer(programs.system)
     self._rate = rate
@@ -140,19 +146,18 @@ class _Explainer:
 
   def _by_spectrum(
     self, key: tuple[str, str], wave: np.ndarray, train: Sequence[clips.Clip]
-  ) -> list[tuple[clips.Clip, np.ndarray]]:
+  ) -> list[int]:
     """The training clips of nearest spectrum, from a few spread evenly."""
     # Only the last section is kept: suspects come machine by machine.
     if key not in self._sampled:
       step = max(1, len(train) // _NUM_SAMPLED)
-      some = train[::step][:_NUM_SAMPLED]
-      read = [(c, self._read(c)) for c in some]
-      mean = [explain.mean_spectrum(x, self._rate) for _, x in read]
-      self._sampled = {key: (read, mean)}
-    known, means = self._sampled[key]
+      rows = [*range(0, len(train), step)][:_NUM_SAMPLED]
+      mean = lambda i: explain.mean_spectrum(self._read(train[i]), self._rate)
+      self._sampled = {key: (rows, [mean(i) for i in rows])}
+    rows, means = self._sampled[key]
     here = explain.mean_spectrum(wave, self._rate)
     near = explain.nearest_spectra(here, means, _NUM_REFERENCES)
-    return [known[i] for i in near]
+    return [rows[i] for i in near]
 
   def _score(self, state: Any, wave: np.ndarray, deadline: float) -> np.ndarray:
     # Looked at batch by batch; a pass of a large encoder takes seconds.
@@ -160,24 +165,24 @@ class _Explainer:
       raise TimeoutError
     return np.asarray(self._programs.score(state, wave).fused)
 
-  def _references(
+  def _begun(
     self,
     suspect: record.Suspect,
     state: Any,
     train: Sequence[clips.Clip],
     wave: np.ndarray,
-  ) -> tuple[list[tuple[int, float]], list[tuple[clips.Clip, np.ndarray]]]:
-    """Nearest rows with their scores, and the clips that parts come from."""
+  ) -> reasons.Known:
+    """Nearest clips of a bank, and those that parts come from."""
     if not explain.has_bank(state):
       key = suspect.machine, suspect.section
-      return [], self._by_spectrum(key, wave, train)
+      return reasons.Known([], self._by_spectrum(key, wave, train), [])
     feats = self._programs.clip_features(state["front"], wave)
     neighbours = explain.nearest_rows(
       self._bank, state, feats, len(train), _NUM_NEIGHBOURS
     )
     # The nearest clips differ from it in the fault and in little else.
-    near = [train[i] for i, _ in neighbours[:_NUM_REFERENCES]]
-    return neighbours, [(c, self._read(c)) for c in near]
+    near = [i for i, _ in neighbours[:_NUM_REFERENCES]]
+    return reasons.Known(neighbours, near, [])
 
   def explain(
     self,
@@ -200,8 +205,12 @@ class _Explainer:
       The same with them, without a reason past the deadline.
     """
     wave = self._read(clip)
-    neighbours, references = self._references(suspect, state, train, wave)
-    reason, problem = None, ""
+    key = "" if state is None else self._kept.key(state, clip, train)
+    known = self._kept.get(key)
+    if known is None:
+      known = self._begun(suspect, state, train, wave)
+    references = [(train[i], self._read(train[i])) for i in known.references]
+    num_known, reason, problem = len(known.scores), None, ""
     try:
       if references:
         reason = explain.explain(
@@ -210,15 +219,18 @@ class _Explainer:
           [x for _, x in references],
           batch_size=self._programs.batch_size,
           rate=self._rate,
+          known=known.scores,
         )
     except TimeoutError:
-      problem = _TOO_SLOW
+      problem = _TOO_SLOW + (_GOES_ON if key and self._kept.writes else "")
+    if len(known.scores) > num_known:
+      self._kept.put(key, known)
     return suspect._replace(
       problem=problem,
       sound=self._sound(clip, wave),
       rate=self._rate,
       reason=reason,
-      neighbours=tuple((train[i].name, s) for i, s in neighbours),
+      neighbours=tuple((train[i].name, s) for i, s in known.neighbours),
       references=tuple(c.name for c, _ in references),
       normal=self._sound(*references[0]) if references else None,
     )
@@ -232,6 +244,7 @@ def find(
   states: Callable[[str, str], Any],
   *,
   link: Callable[[Path], str],
+  kept: reasons.Reasons,
   seconds: float = _BUDGET_SECONDS,
 ) -> list[record.Suspect]:
   """Finds the most suspicious clips and why they are.
@@ -243,12 +256,13 @@ def find(
     config: `sample_rate`.
     states: `(machine, section) -> fitted state`.
     link: where the page finds a file.
+    kept: reasons that earlier runs found.
     seconds: no clip is explained after this time.
 
   Returns:
     Suspects in the order to show them.
   """
-  explainer = _Explainer(programs, config["sample_rate"], link)
+  explainer = _Explainer(programs, config["sample_rate"], link, kept)
   train = {m.name: m.train for m in machines}
   start = time.perf_counter()
   out = []

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -99,19 +99,50 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
   """
   import orbax.checkpoint as ocp  # a second to import
 
+  with _replacing(output) as beside:
+    _reserve(beside, tree)
+    with ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save(beside / PARAMS, tree)
+    files = [p for p in (beside / PARAMS).rglob("*") if p.is_file()]
+    names = sorted(p.relative_to(beside).as_posix() for p in files)
+    _write_about(beside, {**about, "files": _sums(beside, names)})
+
+
+def link(output: Path, other: Path, about: Mapping[str, Any]) -> bool:
+  """Makes a folder of the files of another, which take no room twice.
+
+  Args:
+    output: new folder.
+    other: a folder that `write` made.
+    about: see `write`; the same weights, perhaps from another source.
+
+  Returns:
+    False if that cannot be, as between disks. Then nothing is there.
+  """
+  if not is_whole(other, about):
+    return False
+  files = read_about(other)["files"]
+  try:
+    with _replacing(output) as beside:
+      for name in files:
+        (beside / name).parent.mkdir(parents=True, exist_ok=True)
+        os.link(other / name, beside / name)
+      _write_about(beside, {**about, "files": files})
+  except errors.InputError:
+    return False
+  return True
+
+
+@contextlib.contextmanager
+def _replacing(output: Path) -> Iterator[Path]:
+  """A folder beside a place, which goes there when all is in it."""
   output = Path(output).absolute()
   try:
     output.parent.mkdir(parents=True, exist_ok=True)
     _remove_left(output.parent)
     beside = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=output.parent))
     try:
-      _reserve(beside, tree)
-      with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(beside / PARAMS, tree)
-      files = [p for p in (beside / PARAMS).rglob("*") if p.is_file()]
-      names = sorted(p.relative_to(beside).as_posix() for p in files)
-      text = {**about, "files": _sums(beside, names)}
-      (beside / ABOUT).write_text(json.dumps(text, indent=2) + "\n")
+      yield beside
       # `mkdtemp` makes folders that nobody else can read.
       os.chmod(beside, 0o755)
       os.rename(beside, output)
@@ -122,6 +153,10 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
   except (OSError, RuntimeError) as error:
     reason = getattr(error, "strerror", None) or str(error)
     raise errors.InputError(f"{output}: cannot be written: {reason}") from error
+
+
+def _write_about(folder: Path, about: Mapping[str, Any]) -> None:
+  (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
 
 
 def _reserve(folder: Path, tree: Tree) -> None:

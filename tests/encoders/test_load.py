@@ -1,6 +1,7 @@
 """Weights are found, read, checked and kept; what is wrong is one line."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -512,10 +513,64 @@ class OnDevice:
 def test_what_is_kept_already_is_not_copied_from_the_device():
   made = random()
   load.keep(Path("kept"), made)
-  there = made._replace(params={"cls": OnDevice()})
+  there = made._replace(read=lambda: {"cls": OnDevice()})
   assert load.keep(Path("kept"), there) == Path("kept") / made.digest
+  # Nor is what another folder holds, whose files are linked.
+  linked = load.keep(Path("linked"), there._replace(origin="elsewhere"))
+  files = [sorted(p.stat().st_ino for p in left(f / "params")) for f in (
+    linked, Path("kept") / made.digest
+  )]  # fmt: skip
+  assert files[0] == files[1] != []
+  assert json.loads((linked / "encoder.json").read_text())["source"] == (
+    "elsewhere"
+  )
+  found = load.read_kept(Path("linked"), made.digest, TINY)
+  same(found.params, made.params)
+  # Unless somebody was at that folder, or links cannot be made.
+  path = left(Path("kept") / made.digest / "params")[0]
+  path.touch()
   with pytest.raises(AssertionError, match="copied"):
     load.keep(Path("other"), there)
+
+
+def old(folder):
+  """As if the files had been there for a minute."""
+  for path in left(folder):
+    then = path.stat().st_mtime_ns - 60_000_000_000
+    os.utime(path, ns=(then, then))
+
+
+def test_weights_that_were_read_are_not_read_to_be_named(monkeypatch):
+  encoder = FAMILIES["ced"](size="smoke")
+  folder = load.keep(Path("kept"), random(encoder))
+  reads = []
+  read = weight_folder.read
+
+  def counted(*args):
+    reads.append(args)
+    return read(*args)
+
+  monkeypatch.setattr(weight_folder, "read", counted)
+  young = one(encoder, folder)
+  assert one(encoder, folder).digest == young.digest
+  assert len(reads) == 2  # what is young may change within a tick
+  old(folder)
+  first = one(encoder, folder)
+  assert len(reads) == 3
+  second = one(encoder, folder)
+  assert len(reads) == 3
+  assert second[2:] == first[2:]
+  assert second.size == sum(x.size for x in jax.tree.leaves(young.params))
+  same(second.params, young.params)
+  assert len(reads) == 4
+  # What changes meanwhile is noticed when it is read.
+  other = load.keep(Path("other"), random(encoder, seed=1))
+  folder.rename("away")
+  other.rename(folder)
+  with pytest.raises(ValueError, match="changed while this run"):
+    _ = second.params
+  old(folder)
+  assert one(encoder, folder).digest == other.name
 
 
 def test_a_damaged_folder_is_written_again():

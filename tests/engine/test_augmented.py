@@ -50,7 +50,7 @@ def system(**settings):
 def gathered(system, train, batch_size=3):
   fit = fronts.front_fitter(system)
   found = fit(train, batch_size=batch_size, rate=RATE)
-  compiled = programs.Programs(system, {}, batch_size)
+  compiled = programs.Programs(system, dict, batch_size)
   stage = embed.Embedder(compiled, {}, RATE)
   normals, _ = gather.collect(stage, found.whole, train)
   made = augmented.augment(compiled, found, train, rate=RATE)

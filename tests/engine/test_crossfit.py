@@ -214,7 +214,7 @@ def test_decisions_without_folds_are_empty_or_by_a_limit():
 def test_the_stated_rate_is_kept_where_own_scores_would_break_it():
   """Whitening with fewer clips than it needs: clips seen look alike."""
   system = build(transform=zca, view=residual)
-  compiled = programs.Programs(system, {}, 32)
+  compiled = programs.Programs(system, dict, 32)
   fit = functools.partial(system_lib.compiled_states(system), system.hypers)
   rule, rng = decide.Rule(), np.random.default_rng(0)
   num, check, honest, naive = 12, 96, [], []

@@ -9,7 +9,7 @@ import pytest
 from asd_jax.engine import encode, programs
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.normals import Normals
-from asd_jax.runs import explain, suspects
+from asd_jax.runs import explain, reasons, suspects
 from configs import plain_knn
 
 RATE = 16_000
@@ -70,7 +70,9 @@ def test_the_reason_names_where_and_when_a_tone_sounds(rng, dtype):
     return (x * 32_768).astype(np.int16) if dtype == np.int16 else x
 
   others = [of(noise(rng, n) / 10) for n in (RATE, RATE // 3)]
-  reason = explain.explain(loudness, of(wave), others, batch_size=7, rate=RATE)
+  reason = explain.explain(
+    loudness, of(wave), others, batch_size=7, rate=RATE, known=[]
+  )
   assert sizes == {(7, np.dtype(dtype).name)}
   assert np.argmax(reason.time) == 4
   band = np.argmax(reason.band)
@@ -137,6 +139,9 @@ def test_nearest_spectra_finds_the_clip_itself(rng):
   assert near[0] == 3
 
 
+NOTHING = reasons.Reasons(None, "", "on")
+
+
 def part(scores):
   return types.SimpleNamespace(
     score=np.array(scores), train=np.linspace(0, 1, 11)
@@ -157,7 +162,7 @@ def test_every_machine_shows_its_worst_clip_before_any_second():
   assert [p.machine for p in every] == ["a", "a", "a", "b", "b"]
 
 
-def finder(tmp_path, rng, bank, seconds=30.0):
+def finder(tmp_path, rng, bank, seconds=30.0, kept=NOTHING):
   import soundfile
 
   from asd_jax.data import clips
@@ -173,11 +178,11 @@ def finder(tmp_path, rng, bank, seconds=30.0):
     clips=machine.test, score=np.array([3.0, 4.0]), train=np.arange(7.0),
     decisions=np.array([1, -1]), p_values=np.array([0.1, np.nan]),
   )}}  # fmt: skip
-  compiled = programs.Programs(system, {}, 4)
+  compiled = programs.Programs(system, dict, 4)
   return lambda: suspects.find(
     compiled, [machine], scored, {"sample_rate": RATE},
     lambda machine, section: state, link=lambda path: f"../{path.name}",
-    seconds=seconds,
+    seconds=seconds, kept=kept,
   )  # fmt: skip
 
 
@@ -211,6 +216,41 @@ def test_reasons_stop_when_time_is_up(tmp_path, rng, bank):
   assert first.normal is not None
   assert first.reason is None
   assert "takes too long" in first.problem
+  assert "next run" not in first.problem
+
+
+def reason_of(suspect):
+  return [x.tolist() for x in suspect.reason], suspect.neighbours
+
+
+def test_a_kept_reason_is_read_and_half_a_one_goes_on(
+  tmp_path, rng, bank, monkeypatch
+):
+  passes, stop = [], [2]
+  score = programs.Programs.score
+
+  def counted(self, state, wave):
+    if len(passes) == stop[0]:
+      raise TimeoutError
+    passes.append(wave)
+    return score(self, state, wave)
+
+  monkeypatch.setattr(programs.Programs, "score", counted)
+  kept = reasons.Reasons(tmp_path / "kept", "a system", "on")
+  find = finder(tmp_path, rng, bank, kept=kept)
+  first, _ = find()
+  assert first.reason is None
+  assert "next run goes on" in first.problem
+  stop[0] = None
+  find()
+  # The clip and ten segments and twelve bands of two references, in fours.
+  whole, num = -(-45 // 4), len(passes)
+  assert num == 2 * whole
+  again = find()
+  assert len(passes) == num
+  monkeypatch.setattr(reasons.Reasons, "get", lambda self, key: None)
+  assert [*map(reason_of, again)] == [*map(reason_of, find())]
+  assert len(passes) == 2 * num
 
 
 def test_mixed_rows_are_nobodys_nearest_clip(rng):
