@@ -139,7 +139,7 @@ def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:
   drawn = {}
   for name, (encoder, _) in wanted.items():
     draw = functools.partial(_draw, encoder, seed)
-    known = remembered.name_of_drawn(encoder, seed)
+    known = remembered.name_of_drawn(encoder, seed=seed)
     drawn[name] = _lazy(encoder, known, draw, RANDOM)
   return drawn
 

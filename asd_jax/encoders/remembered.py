@@ -77,7 +77,7 @@ def name_of(encoder: family.Encoder, place: Path, origin: str) -> str:
   return _name(encoder, "files", where, os.fsencode(origin).hex(), found)
 
 
-def name_of_drawn(encoder: family.Encoder, seed: int) -> str:
+def name_of_drawn(encoder: family.Encoder, *, seed: int) -> str:
   """A name of weights that are drawn at random, see `name_of`."""
   known = encoder.about.family
   if zoo.FAMILIES.get(known.name) is not known:

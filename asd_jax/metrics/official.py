@@ -64,7 +64,7 @@ def _area(
   label = is_anomaly[keep]
   if label.all() or not label.any():
     return None
-  return roc.area(score[keep], label, max_fpr)
+  return roc.area(score[keep], label, max_fpr=max_fpr)
 
 
 def _decision_metrics(

@@ -32,7 +32,7 @@ def curve(
 
 
 def area(
-  score: np.ndarray, is_positive: np.ndarray, max_fpr: float | None = None
+  score: np.ndarray, is_positive: np.ndarray, *, max_fpr: float | None = None
 ) -> float:
   """Area under the ROC curve, all of it or its first part.
 

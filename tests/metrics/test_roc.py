@@ -17,7 +17,7 @@ def test_curves_and_areas_are_those_of_scikit_learn_to_the_last_bit():
         np.testing.assert_array_equal(one, other)
       for part in (None, 0.1, 0.5):
         area = sk.roc_auc_score(is_positive, score, max_fpr=part)
-        assert roc.area(score, is_positive, part) == area
+        assert roc.area(score, is_positive, max_fpr=part) == area
 
 
 def test_wilsons_interval_is_that_of_scipy_to_the_last_bit():
