@@ -1,5 +1,6 @@
 """BEATs against the official code, every intermediate."""
 
+import functools
 import json
 
 import jax
@@ -10,12 +11,16 @@ import pytest
 from asd_jax.encoders import beats, family
 from asd_jax.frontends import kaldi
 from asd_jax.weights import rules
+from tests import quick
 
 pytestmark = pytest.mark.golden
 
 FAMILY = beats.FAMILY
 
 FRONTEND, TOKENS = 5e-4, 3e-4
+FRONT = kaldi.beats_fbank()
+# A program a length: only that of the main clips compiles as users do.
+QUICK = functools.partial(jax.jit, compiler_options=quick.OPTIONS)
 
 
 class Case:
@@ -34,12 +39,6 @@ class Case:
     self.encoder = family.make(FAMILY, self.settings)
     self.module = beats.Beats(**self.settings)
 
-  def frontend(self, wave):
-    front = kaldi.beats_fbank()
-    out = jax.jit(lambda w: front.apply({}, w))(self.z[wave])
-    assert out.shape[1] == front.num_frames(self.z[wave].shape[1])
-    return out
-
   def all(self, fbank, padding=None):
     """Every array of the network, `[B, ...]`."""
 
@@ -47,11 +46,12 @@ class Case:
       return self.module.apply({"params": self.params}, x, padding=pad)
 
     axes = (0, None if padding is None else 0)
-    return jax.jit(jax.vmap(one, in_axes=axes))(fbank, padding)
+    return jax.vmap(one, in_axes=axes)(fbank, padding)
 
   def tokens(self, fbank):
-    one = lambda x: self.encoder.apply(self.params, x[None], ("output",))
-    grid = jax.jit(jax.vmap(one))(fbank)["output"].grid[:, 0]
+    """`[B, L, D]`; the encoder takes clips as channels."""
+    found = self.encoder.apply(self.params, fbank, ("output",))
+    grid = found["output"].grid
     return grid.reshape(len(grid), -1, grid.shape[-1])
 
   def close(self, found, name, atol=TOKENS, *, index=...):
@@ -62,6 +62,30 @@ class Case:
 @pytest.fixture(scope="module")
 def case(golden):
   return Case(golden("encoders/beats"))
+
+
+@pytest.fixture(scope="module")
+def main(case):
+  """Our front end, tokens from it, every array from the golden front end."""
+
+  @jax.jit
+  def run(wave, fbank):
+    own = FRONT.apply({}, wave)
+    return own, case.tokens(own), case.all(fbank)
+
+  return run(case.z["waveform"], case.z["frontend"])
+
+
+@pytest.fixture(scope="module")
+def odd(case):
+  """Front end and tokens of another length."""
+
+  @QUICK
+  def run(wave):
+    own = FRONT.apply({}, wave)
+    return own, case.tokens(own)
+
+  return run(case.z["waveform_odd"])
 
 
 def test_the_settings_are_those_of_the_file(case):
@@ -83,13 +107,15 @@ def test_the_settings_are_those_of_the_file(case):
   )
 
 
-def test_the_front_end(case):
-  case.close(case.frontend("waveform"), "frontend", FRONTEND)
-  case.close(case.frontend("waveform_odd"), "frontend_odd", FRONTEND)
+def test_the_front_end(case, main, odd):
+  for name, found in (("", main[0]), ("_odd", odd[0])):
+    case.close(found, f"frontend{name}", FRONTEND)
+    num = case.z[f"waveform{name}"].shape[1]
+    assert found.shape[1] == FRONT.num_frames(num)
 
 
-def test_every_layer_from_the_golden_front_end(case):
-  out = case.all(case.z["frontend"])
+def test_every_layer_from_the_golden_front_end(case, main):
+  out = main[-1]
   case.close(out["patch_embed_conv"], "patch_embed_conv")
   case.close(out["patch_embed"], "patch_embed")
   case.close(out["pos_conv"], "pos_conv_out")
@@ -102,9 +128,9 @@ def test_every_layer_from_the_golden_front_end(case):
   assert grid == tuple(case.z["patch_grid"])
 
 
-def test_tokens_from_the_waveform(case):
-  case.close(case.tokens(case.frontend("waveform")), "output")
-  case.close(case.tokens(case.frontend("waveform_odd")), "output_odd")
+def test_tokens_from_the_waveform(case, main, odd):
+  case.close(main[1], "output")
+  case.close(odd[1], "output_odd")
 
 
 @pytest.mark.parametrize("name", ["rel_bucket_by_offset", "rel_bucket_320_800"])
@@ -142,43 +168,59 @@ def class_probabilities(tokens, weight, bias, padding=None):
   return jax.nn.sigmoid(total / jnp.sum(~padding))
 
 
+@pytest.fixture(scope="module")
 def padded(case):
+  """Masks of frames and of tokens, and the output under the latter.
+
+  The last is of the golden front end, of which everything counts.
+  """
   frames = case.z["frontend"].shape[1]
-  tokens = np.prod(case.encoder.about.num_patches(frames))
-  return jax.vmap(lambda p: token_padding(p, frames, int(tokens)))(
-    case.z["padding_mask"]
-  )
+  tokens = int(np.prod(case.encoder.about.num_patches(frames)))
+
+  @QUICK
+  def run(wave, padding, fbank):
+    masks = jax.vmap(lambda p: token_padding(p, frames, tokens))(padding)
+    mels = jnp.concatenate([FRONT.apply({}, wave), fbank])
+    none = jnp.zeros((len(fbank), tokens), bool)
+    out = case.all(mels, jnp.concatenate([masks[1], none]))["output"]
+    return *masks, out[: len(wave)], out[len(wave) :]
+
+  z = case.z
+  return run(z["waveform_padded"], z["padding_mask"], z["frontend"])
 
 
-def test_masks_of_samples_reach_the_tokens(case):
-  frames, tokens = padded(case)
+def test_masks_of_samples_reach_the_tokens(case, padded):
+  frames, tokens, out, _ = padded
   np.testing.assert_array_equal(frames, case.z["padding_mask_frames"])
   np.testing.assert_array_equal(tokens, case.z["padding_mask_tokens"])
-  fbank = case.frontend("waveform_padded")
-  case.close(case.all(fbank, tokens)["output"], "output_padded")
+  case.close(out, "output_padded")
 
 
-def test_an_empty_mask_changes_nothing(case):
-  fbank = jnp.asarray(case.z["frontend"])
-  none = jnp.zeros(case.z["padding_mask_tokens"].shape, bool)
-  case.close(case.all(fbank, none)["output"], "output")
+def test_an_empty_mask_changes_nothing(case, padded):
+  case.close(padded[-1], "output")
 
 
-def test_the_classes_of_a_fine_tuned_file(case):
+def test_the_classes_of_a_fine_tuned_file(case, main, padded):
   weight = case.z["param_finetuned/predictor.weight"].T
   bias = case.z["param_finetuned/predictor.bias"]
   head = lambda x, pad: class_probabilities(x, weight, bias, pad)
-  out = jax.vmap(lambda x: head(x, None))(case.tokens(case.z["frontend"]))
-  case.close(out, "probs_finetuned")
-  fbank, (_, mask) = case.frontend("waveform_padded"), padded(case)
-  out = jax.vmap(head)(case.all(fbank, mask)["output"], mask)
-  case.close(out, "probs_finetuned_padded")
+
+  @QUICK
+  def run(plain, masked, mask):
+    return jax.vmap(lambda x: head(x, None))(plain), jax.vmap(head)(
+      masked, mask
+    )
+
+  _, mask, out, _ = padded
+  plain, masked = run(main[-1]["output"], out, mask)
+  case.close(plain, "probs_finetuned")
+  case.close(masked, "probs_finetuned_padded")
 
 
 def test_bfloat16_is_near(case):
   fast = family.make(FAMILY, case.settings, dtype="bfloat16")
   one = lambda x: fast.apply(case.params, x[None], ("output",))["output"]
-  found = jax.jit(jax.vmap(one))(case.z["frontend"]).grid
+  found = QUICK(jax.vmap(one))(case.z["frontend"]).grid
   gap = np.abs(found.reshape(case.z["output"].shape) - case.z["output"])
   assert TOKENS < gap.mean() < 0.05
 
@@ -186,9 +228,9 @@ def test_bfloat16_is_near(case):
 @pytest.mark.optimised
 def test_the_last_clip_of_a_batch_has_the_bytes_of_any_other():
   conv = beats.PositionConv(num_taps=16, num_groups=4)
-  x = jax.random.normal(jax.random.key(0), (56, 48))
-  params = conv.init(jax.random.key(1), x)
-  batch = jnp.repeat(x[None], 4, axis=0)  # [B, L, D]
+  x = np.random.default_rng(0).normal(size=(56, 48)).astype(np.float32)
+  params = QUICK(conv.init)(jax.random.key(1), x)
+  batch = np.repeat(x[None], 4, axis=0)  # [B, L, D]
   out = np.asarray(jax.jit(jax.vmap(lambda y: conv.apply(params, y)))(batch))
   for clip in out[1:]:
     assert clip.tobytes() == out[0].tobytes()

@@ -1,5 +1,6 @@
 """EAT and SSLAM against the official code, every intermediate."""
 
+import functools
 import json
 
 import jax
@@ -12,10 +13,13 @@ from asd_jax.encoders import eat, family, transformer
 from asd_jax.frontends import kaldi
 from asd_jax.ops import filterbank, pooling
 from asd_jax.weights import rules
+from tests import quick
 
 pytestmark = pytest.mark.golden
 
 FRONTEND, TOKENS, WHOLE = 2e-4, 5e-5, 1e-4
+# A program a length: only that of the main clips compiles as users do.
+QUICK = functools.partial(jax.jit, compiler_options=quick.OPTIONS)
 FAMILIES = {f.name: f for f in (eat.FAMILY, eat.SSLAM)}
 
 
@@ -36,16 +40,16 @@ class Case:
     self.module = eat.Eat(**self.settings)
     self.last = f"layer_{self.module.depth}"
 
-  def frontend(self, wave, **settings):
-    front = kaldi.eat_fbank(**settings)
-    out = jax.jit(lambda w: front.apply({}, w))(self.z[wave])
-    assert out.shape[1] == front.num_frames(self.z[wave].shape[1])
-    return out
+  def frontends(self, wave, *fronts):
+    """`[B, T, M]` of one waveform by several front ends."""
+    found = [front.apply({}, wave) for front in fronts]
+    for front, out in zip(fronts, found, strict=True):
+      assert out.shape[1] == front.num_frames(wave.shape[1])
+    return found
 
   def tokens(self, fbank, layers=("output",)):
-    """Grid `[B, T, F, D]` and CLS `[B, D]` by layer."""
-    one = lambda x: self.encoder.apply(self.params, x[None], layers)
-    return jax.tree.map(lambda a: a[:, 0], jax.jit(jax.vmap(one))(fbank))
+    """Grid `[B, T, F, D]` and CLS `[B, D]` by layer; clips as channels."""
+    return self.encoder.apply(self.params, fbank, layers)
 
   def close(self, found, name, atol, *, index=...):
     want = self.z[name][index]
@@ -55,8 +59,8 @@ class Case:
 def whole(encoded, layer="output"):
   """`[B, 1 + L, D]` with CLS first."""
   grid, cls = encoded[layer]
-  rest = grid.reshape(len(grid), -1, grid.shape[-1])
-  return jnp.concatenate([cls[:, None], rest], axis=1)
+  rest = np.reshape(grid, (len(grid), -1, grid.shape[-1]))
+  return np.concatenate([cls[:, None], rest], axis=1)
 
 
 def pooled(encoded, layer="output"):
@@ -70,8 +74,30 @@ def case(request, golden):
 
 
 @pytest.fixture(scope="module")
-def target(case):
-  return case.config["target_length"]
+def main(case):
+  """Of the main clips: our front end, and tokens of both front ends."""
+  front = kaldi.eat_fbank(num_frames=case.config["target_length"])
+  layers = case.encoder.about.layers
+
+  @jax.jit
+  def run(wave, fbank):
+    (own,) = case.frontends(wave, front)
+    found = case.tokens(fbank, layers)
+    return own, found, pooled(found), case.tokens(own)
+
+  return run(case.z["waveform"], case.z["frontend"])
+
+
+@pytest.fixture(scope="module")
+def odd(case):
+  """Of the clip of another length: front ends, the last of any frames."""
+  fronts = (
+    kaldi.eat_fbank(num_frames=case.config["target_length"]),
+    kaldi.eat_fbank(),
+    kaldi.eat_fbank(multiple=32),
+    kaldi.eat_fbank(multiple=1),
+  )
+  return QUICK(lambda w: case.frontends(w, *fronts))(case.z["waveform_odd"])
 
 
 def test_window_and_filters(case):
@@ -83,56 +109,66 @@ def test_window_and_filters(case):
   case.close(bank.T, "mel_filterbank", 1e-4)
 
 
-def test_the_front_end(case, target):
-  case.close(case.frontend("waveform", num_frames=target), "frontend", FRONTEND)
-  odd = case.frontend("waveform_odd", num_frames=target)
-  case.close(odd, "frontend_odd", FRONTEND)
-  frames = case.frontend("waveform_odd", multiple=1).shape[1]
+def test_the_front_end(case, main, odd):
+  case.close(main[0], "frontend", FRONTEND)
+  case.close(odd[0], "frontend_odd", FRONTEND)
+  frames = odd[-1].shape[1]
   assert frames == case.z["n_frames_odd"]
   count = np.prod(case.encoder.about.num_patches(frames))
   assert 1 + count == case.z["output_odd_valid_tokens"]
 
 
-def test_every_layer_from_the_golden_front_end(case):
-  fbank = case.z["frontend"]
+def test_every_layer_from_the_golden_front_end(case, main):
   run = jax.vmap(lambda x: case.module.apply({"params": case.params}, x))
-  out = jax.jit(run)(fbank)
+  out = QUICK(run)(case.z["frontend"])
   case.close(out["patch_embed"], "patch_embed", TOKENS)
   case.close(out["layer_0"], "pre_norm", TOKENS)
   for i in range(case.module.depth):
     case.close(out[f"layer_{i + 1}"], f"layer_{i}", TOKENS)
-  found = case.tokens(fbank, case.encoder.about.layers)
+  _, found, pool, _ = main
+  for i in range(case.module.depth):
+    case.close(whole(found, f"layer_{i + 1}"), f"layer_{i}", TOKENS)
   case.close(whole(found), "output", TOKENS)
   case.close(whole(found, case.last), "output", TOKENS)
   case.close(whole(found, "layer_0"), "pre_norm", TOKENS)
   case.close(found["output"].cls, "cls", TOKENS)
-  case.close(pooled(found), "pooled_time", TOKENS)
+  case.close(pool, "pooled_time", TOKENS)
 
 
-def test_tokens_from_the_waveform(case, target):
-  found = case.tokens(case.frontend("waveform", num_frames=target))
-  case.close(whole(found), "output", WHOLE)
-  odd = case.tokens(case.frontend("waveform_odd", num_frames=target))
-  case.close(whole(odd), "output_odd", WHOLE)
+def test_tokens_from_the_waveform(case, main):
+  case.close(whole(main[-1]), "output", WHOLE)
 
 
-def test_other_lengths(case):
-  by_16 = case.tokens(case.frontend("waveform_odd"))
+def test_other_lengths(case, odd):
+  run = QUICK(lambda x: [case.tokens(fbank) for fbank in x])
+  as_main, by_16, by_32 = run(odd[:3])
+  case.close(whole(as_main), "output_odd", WHOLE)
   case.close(whole(by_16), "output_odd_pad16", WHOLE)
-  by_32 = case.tokens(case.frontend("waveform_odd", multiple=32))
   case.close(by_32["output"].cls, "output_odd_pad32_cls", WHOLE)
-  case.close(pooled(by_32), "output_odd_pad32_pooled", WHOLE)
-  long = case.tokens(case.frontend("waveform", num_frames=1024))
-  case.close(pooled(long), "pooled1024", WHOLE)
+  case.close(QUICK(pooled)(by_32), "output_odd_pad32_pooled", WHOLE)
 
 
 def test_ten_seconds_of_every_layer(case):
   layers = [f"layer_{i + 1}" for i in range(case.module.depth)]
-  fbank = case.frontend("waveform", num_samples=160_000, num_frames=1024)
-  found = case.tokens(fbank, tuple(layers))
-  for i, layer in enumerate(layers):
-    case.close(pooled(found, layer), "pooled10s_layers", WHOLE, index=i)
-    case.close(found[layer].cls, "cls10s_layers", WHOLE, index=i)
+  fronts = (
+    kaldi.eat_fbank(num_frames=1024),
+    kaldi.eat_fbank(num_samples=160_000, num_frames=1024),
+  )
+
+  @QUICK
+  def run(wave):
+    both = jnp.concatenate(case.frontends(wave, *fronts))
+    found = case.tokens(both, (*layers, "output"))
+    cls = [found[n].cls for n in layers]
+    return pooled(found), [pooled(found, n) for n in layers], cls
+
+  wave = case.z["waveform"]
+  output, each, cls = run(wave)
+  num = len(wave)
+  case.close(output[:num], "pooled1024", WHOLE)
+  for i in range(len(layers)):
+    case.close(each[i][num:], "pooled10s_layers", WHOLE, index=i)
+    case.close(cls[i][num:], "cls10s_layers", WHOLE, index=i)
 
 
 def test_the_table_of_positions(case):
@@ -145,7 +181,7 @@ def test_the_table_of_positions(case):
 def test_bfloat16_is_near(case):
   fast = FAMILIES[case.name](size=case.settings, dtype="bfloat16")
   one = lambda x: fast.apply(case.params, x, ("output",))  # clips as channels
-  found = whole(jax.jit(one)(case.z["frontend"]))
+  found = whole(QUICK(one)(case.z["frontend"]))
   gap = np.abs(found - case.z["output"])
   assert TOKENS < gap.mean() < 0.05
 
