@@ -1,14 +1,18 @@
 """Checkpoints of train states, through Orbax."""
 
+import contextlib
+import logging as logging_of_python
 import os
 import shutil
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from asd_jax import errors, files, store
@@ -18,6 +22,8 @@ from asd_jax.training import state as train_state
 Tree = Any
 # What Orbax raises for a tree of another structure or shape.
 _OTHER = (KeyError, TypeError, ValueError)
+# What a full disk becomes on its way through Orbax's threads.
+_FAILED = (OSError, RuntimeError, ValueError)
 _CRITERION = "criterion"
 
 
@@ -125,7 +131,12 @@ class OrbaxCheckpoints:
       create=True,
     )
     self._manager = ocp.CheckpointManager(self._folder, options=options)
-    self._unsealed: int | None = None
+    # Its threads print pages of tracebacks of what they raise here as well.
+    self._verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    self._thread = futures.ThreadPoolExecutor(1, "asd_jax_seal")
+    self._sealing: futures.Future | None = None
+    self._broken = False
     self.notes: list[str] = []
 
   def _places(self, unit: int) -> tuple[Path, Path]:
@@ -206,8 +217,8 @@ class OrbaxCheckpoints:
 
   def due(self, unit: int) -> bool:
     """Whether a unit is saved: each `every` units and at the end."""
-    # Looked at after every unit, so a save is sealed soon after it has ended.
-    if self._unsealed is not None and not self._manager.is_saving_in_progress():
+    # Looked at after every unit: what a save came to is told soon.
+    if self._sealing and self._sealing.done():
       self._settle()
     return unit % self._every == 0 or unit == self._num_units
 
@@ -237,7 +248,7 @@ class OrbaxCheckpoints:
     self._manager.save(
       unit, args=ocp.args.StandardSave(raw), metrics=metrics, force=True
     )
-    self._unsealed = unit
+    self._sealing = self._thread.submit(self._seal, unit)
     if not self._background:
       self._settle()
 
@@ -246,27 +257,39 @@ class OrbaxCheckpoints:
       f"{self._folder}: checkpoint cannot be written: {reason}"
     )
 
+  def _seal(self, unit: int) -> None:
+    """Waits for a save, and tells the content of what it wrote."""
+    self._manager.wait_until_finished()
+    self._manager.check_for_errors()
+    if not mesh.is_first():
+      return
+    place, seal = self._places(unit)
+    files.atomic_write_text(seal, _content(place))
+    for old in self._folder.glob("*.digest"):
+      if not old.with_suffix("").exists():
+        old.unlink()
+
   def _settle(self) -> None:
-    """Waits for a save that is under way, and seals it."""
-    unit, self._unsealed = self._unsealed, None
-    if unit is None:
+    """Waits for a save that is under way."""
+    sealing, self._sealing = self._sealing, None
+    if sealing is None:
       return
     try:
-      self._manager.wait_until_finished()
-      self._manager.check_for_errors()
-    # What a full disk becomes on its way through Orbax's threads.
-    except (OSError, RuntimeError, ValueError) as e:
+      sealing.result()
+    except _FAILED as e:
+      self._broken = True
+      # It would print the same again whenever its futures are collected.
+      logging_of_python.getLogger("asyncio").setLevel("CRITICAL")
       raise self._refused(" ".join(str(e).split())[:200]) from e
-    if mesh.is_first():
-      place, seal = self._places(unit)
-      files.atomic_write_text(seal, _content(place))
-      for old in self._folder.glob("*.digest"):
-        if not old.with_suffix("").exists():
-          old.unlink()
 
   def close(self) -> None:
     """Waits for pending work and frees the manager."""
     try:
-      self._settle()
+      if not self._broken:
+        self._settle()
     finally:
-      self._manager.close()
+      # What broke a save was told; it is raised once more here.
+      with contextlib.suppress(*_FAILED if self._broken else ()):
+        self._manager.close()
+      self._thread.shutdown()
+      logging.set_verbosity(self._verbosity)
