@@ -6,6 +6,8 @@ replaced by the same part of normal training clips; a part that raises the
 score lets it fall when replaced.
 """
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -94,16 +96,16 @@ def swap_band(
   return (wave + np.fft.irfft(change, num)).astype(np.float32)
 
 
-def _swapped(
+def _swaps(
   wave: np.ndarray, references: Sequence[np.ndarray], rate: int
-) -> Iterator[np.ndarray]:
-  """All swaps of float `[C, S]`: segments, then bands, of each reference."""
+) -> Iterator[Callable[[], np.ndarray]]:
+  """What makes each swap of float `[C, S]`: segments, then bands, of each."""
   samples, hertz = edges(wave.shape[1], rate)
   for reference in references:
-    for start, stop in zip(samples[:-1], samples[1:], strict=True):
-      yield swap_time(wave, reference, start, stop)
-    for low, high in zip(hertz[:-1], hertz[1:], strict=True):
-      yield swap_band(wave, reference, low, high, rate)
+    for ends in itertools.pairwise(samples):
+      yield functools.partial(swap_time, wave, reference, *ends)
+    for ends in itertools.pairwise(hertz):
+      yield functools.partial(swap_band, wave, reference, *ends, rate)
 
 
 def _as(wave: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -137,9 +139,10 @@ def explain(
   """
   clean = audio.to_float(wave)
   normals = [fitted(audio.to_float(r), wave.shape[1]) for r in references]
-  swaps = [wave, *(_as(x, wave.dtype) for x in _swapped(clean, normals, rate))]
+  # Made batch by batch: most of a kept reason is never needed again.
+  swaps = [lambda: clean, *_swaps(clean, normals, rate)]
   for i in range(len(known), len(swaps), batch_size):
-    rows = swaps[i : i + batch_size]
+    rows = [_as(swap(), wave.dtype) for swap in swaps[i : i + batch_size]]
     # One batch size is one compiled program.
     padding = [wave] * (batch_size - len(rows))
     known += score(np.stack(rows + padding))[: len(rows)].tolist()
