@@ -181,7 +181,7 @@ def _use_cache() -> None:
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def open_devices(join: Callable[[], None] | None = None) -> None:
+def open_devices(*, join: Callable[[], None] | None = None) -> None:
   """Starts jax, so that what the environment makes of it is known at once.
 
   Args:

@@ -34,7 +34,7 @@ def job(
   def scores(params, frozen, x):
     x = mesh.by_rows(jax.vmap(hear))(x)
     h = jax.nn.gelu(x @ frozen["w"] @ params["w"])
-    return h @ params["head"] + params["bias"]
+    return h @ params["head"] + params["bias"][None]
 
   def loss(params, frozen, x, label):
     logits = scores(params, frozen, x)
@@ -58,7 +58,7 @@ def job(
     params = {
       "w": 0.1 * jax.random.normal(keys[0], (WIDTH, WIDTH)),
       "head": 0.1 * jax.random.normal(keys[1], (WIDTH, CLASSES)),
-      "bias": jnp.zeros(()),
+      "bias": jnp.zeros(CLASSES),
     }
     state = make(keys[2], params, {"seen": jnp.zeros(())})
     return state, {"w": start["w"]}
