@@ -178,7 +178,8 @@ class GatedAttention(nn.Module):
 
   def _gate(self, query: Array) -> Array:
     """Gate of each head and query, of the query before it is scaled."""
-    linear = nn.Dense(2 * _GATE_PARTS, dtype=jnp.float32, name="grep_linear")
+    # In the digits of its parameters, whatever those of the query.
+    linear = nn.Dense(2 * _GATE_PARTS, name="grep_linear")
     parts = linear(query).reshape(*query.shape[:2], 2, _GATE_PARTS)
     parts = jax.nn.sigmoid(jnp.sum(parts, axis=-1)).transpose(2, 1, 0)
     ones = nn.initializers.ones
@@ -260,7 +261,7 @@ class Beats(nn.Module):
     out = {"patch_embed_conv": x}
     x = transformer.layer_norm(1e-5, "patch_norm")(x)
     x = nn.Dense(self.width, dtype=self.dtype, name="patch_proj")(x)
-    x = out["patch_embed"] = x.astype(jnp.float32)
+    x = out["patch_embed"] = x.astype(transformer.exact(x.dtype))
     keep = None
     if padding is not None:
       keep = ~padding

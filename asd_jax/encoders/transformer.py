@@ -31,8 +31,23 @@ def gelu(x: Array) -> Array:
   return x * (0.5 + 0.5 * jax.lax.erf(x * 2.0**-0.5))
 
 
+def exact(dtype: Any) -> Any:
+  """The type that sums of numbers of a type are made in: float32, or its own.
+
+  Args:
+    dtype: of the numbers.
+
+  Returns:
+    float32 for numbers of fewer digits.
+  """
+  return jnp.promote_types(dtype, jnp.float32)
+
+
 def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
   """Makes a layer norm that computes in float32, by the two-pass variance.
+
+  It is float32, of whatever input, because its parameters are; in float64
+  where all are.
 
   Args:
     epsilon: added to the variance.
@@ -41,9 +56,7 @@ def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
   Returns:
     The module.
   """
-  return nn.LayerNorm(
-    epsilon, dtype=jnp.float32, use_fast_variance=False, name=name
-  )
+  return nn.LayerNorm(epsilon, use_fast_variance=False, name=name)
 
 
 def _one_head(
@@ -57,7 +70,7 @@ def _one_head(
   logits = jnp.matmul(
     query * query.shape[-1] ** -0.5,
     key_rows.T,
-    preferred_element_type=jnp.float32,
+    preferred_element_type=exact(query.dtype),
   )
   if bias is not None:
     logits += bias if gate is None else gate[:, None] * bias
