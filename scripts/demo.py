@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from asd_jax import errors
-from asd_jax.runs import cli
+from asd_jax.runs import cli, config_file
 
 _OUTPUT = flags.DEFINE_string("output", "out/demo", "folder for everything")
 _EPOCHS = flags.DEFINE_integer(
@@ -37,15 +37,14 @@ DATA = dict(num_source=90, num_target=10, num_test=12, seconds=2.0)
 def settings(name: str, out: Path) -> dict:
   """The config of one system, with short training."""
   config = importlib.import_module(f"configs.{name}").get_config("")
-  config.data_dir = str(out / "data")
-  config.output_dir = str(out / name)
-  config.training_dir = str(out / "training")
   short = SHORT.get(name, {})
   config.seeds = short.get("seeds", config.seeds)
   for branch in config.branches.values():
-    if "recipe" in branch.encoder:
-      branch.encoder.recipe.num_epochs = short.get("num_epochs", _EPOCHS.value)
     branch.encoder.update(SMALL.get(name, {}))
+  epochs = short.get("num_epochs", _EPOCHS.value)
+  config_file.beside_others(
+    config, out, name, data_dir=str(out / "data"), num_epochs=epochs
+  )
   return config.lock().to_dict()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from asd_jax import errors
-from asd_jax.runs import cli
+from asd_jax.runs import cli, config_file
 
 _DATA = flags.DEFINE_string("data_dir", "", "challenge folders")
 _OUTPUT = flags.DEFINE_string("output", "", "folder for everything")
@@ -36,15 +36,12 @@ def settings(rung: str) -> dict:
   out = Path(_OUTPUT.value)
   smoke = ",smoke" if _SMOKE.value else ""
   config = katech_ablation.get_config(rung + smoke)
-  config.data_dir = _DATA.value or str(out / "data")
-  config.output_dir = str(out / rung)
-  # One folder for all: rungs that hear the same sound share networks.
-  config.training_dir = str(out / "training")
   config.seeds = tuple(range(1, 1 + (2 if smoke else _SEEDS.value)))
   config.threshold.folds = 0  # the table has no decisions
-  if _EPOCHS.value:
-    for branch in config.branches.values():
-      branch.encoder.recipe.num_epochs = _EPOCHS.value
+  data = _DATA.value or str(out / "data")
+  config_file.beside_others(
+    config, out, rung, data_dir=data, num_epochs=_EPOCHS.value
+  )
   return config.lock().to_dict()
 
 

@@ -48,10 +48,7 @@ def settings(name: str, data: str, out: Path) -> dict:
   name, _, row = name.partition(":")
   module = importlib.import_module(f"configs.{name}")
   config = module.get_config((row + ",smoke" * _SMOKE.value).strip(","))
-  config.data_dir = data
-  config.output_dir = str(out / config.system)
-  # One folder for all: systems that hear the same sound share networks.
-  config.training_dir = str(out / "training")
+  config_file.beside_others(config, out, config.system, data_dir=data)
   config.weights_dir = _WEIGHTS.value
   if _SEEDS.value:
     config.seeds = config.seeds[: _SEEDS.value]

@@ -92,6 +92,35 @@ def locate(text: str) -> str:
   )
 
 
+def beside_others(
+  config: ml_collections.ConfigDict,
+  out: Path,
+  name: str,
+  *,
+  data_dir: str,
+  num_epochs: int = 0,
+) -> ml_collections.ConfigDict:
+  """Makes a config one of several systems on the same recordings.
+
+  Args:
+    config: of one system; changed.
+    out: folder of all.
+    name: of its own folder in it.
+    data_dir: the recordings.
+    num_epochs: of every network that is trained; the config's own if 0.
+
+  Returns:
+    The config.
+  """
+  config.data_dir, config.output_dir = data_dir, str(out / name)
+  # One folder for all: systems that hear the same sound share networks.
+  config.training_dir = str(out / "training")
+  for branch in config.branches.values():
+    if num_epochs and "recipe" in branch.encoder:
+      branch.encoder.recipe.num_epochs = num_epochs
+  return config
+
+
 def prepared(
   given: ml_collections.ConfigDict | None, arguments: Sequence[str]
 ) -> dict[str, Any]:

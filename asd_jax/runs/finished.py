@@ -10,12 +10,11 @@ from asd_jax import store
 from asd_jax.data import clips
 from asd_jax.engine import crossfit, detector, identity, session
 from asd_jax.engine import system as system_lib
+from asd_jax.runs import folder as folder_lib
 from asd_jax.runs import results
 
 _FORM = 2
 FOLDER = "finished"
-# Where a run writes decides nothing of what it finds.
-_PLACES = ("output_dir", "training_dir")
 
 
 class Records:
@@ -35,7 +34,8 @@ class Records:
     code = store.code_version(".")
     self._store = store.Store(out / FOLDER, form=_FORM, code=code)
     # Settings once as given, as they are in the detector, once in full.
-    config = {k: v for k, v in opened.config.items() if k not in _PLACES}
+    outputs = folder_lib.OUTPUTS
+    config = {k: v for k, v in opened.config.items() if k not in outputs}
     weights = {s: w.digest for s, w in opened.weights.items()}
     full = identity.of_system(opened.config)
     self._run = store.digest(config, full, weights)

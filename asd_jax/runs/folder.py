@@ -17,11 +17,12 @@ from asd_jax.runs import options
 FILE = "run.json"
 # Folders that came from no run of this version are known by what is in them.
 _LEFT = ("results.json", "sweep.json")
-# Where things are, which decides nothing of what is found (inputs count by
-# their content), and what others found.
+# Where a run writes decides nothing of what it finds.
+OUTPUTS = ("output_dir", "training_dir")
+# Nor do places of inputs, which count by their content, and what others found.
 _PLACES = (
-  *("data_dir", "normal", "test", "ground_truth", "output_dir"),
-  *("training_dir", "cache", "published"),
+  *OUTPUTS,
+  *("data_dir", "normal", "test", "ground_truth", "cache", "published"),
 )
 
 

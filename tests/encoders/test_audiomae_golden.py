@@ -93,6 +93,16 @@ def test_tokens_from_the_waveform(case):
     assert case.gap(out, f"output{name}") < TOKENS
 
 
+def test_bfloat16_is_near(case):
+  fast = family.make(audiomae.FAMILY, case.settings, dtype="bfloat16")
+  run = lambda x: fast.apply(case.params, x, ("output",))["output"]
+  found = jax.jit(run, compiler_options=quick.OPTIONS)(case.z["frontend"])
+  want = case.z["output"]
+  grid = np.reshape(found.grid, (len(want), -1, want.shape[2]))
+  rows = np.concatenate([found.cls.reshape(len(want), 1, -1), grid], axis=1)
+  assert TOKENS < np.abs(rows - want).mean() / want.std() < 0.05
+
+
 def swapped_heads(kernel, heads):
   """What is taken for q, k, v if heads were the outer axis."""
   parts = kernel.reshape(*kernel.shape[:-1], heads, 3, -1)

@@ -106,6 +106,15 @@ def test_every_layer(case, found):
   case.close(rows.mean(1), "output_scene", SCENE)
 
 
+def test_bfloat16_is_near(case, mel):
+  fast = family.make(FAMILY, case.settings, dtype="bfloat16")
+  run = lambda x: fast.apply(case.params, x, ("output",))["output"].grid
+  grid = jax.jit(run, compiler_options=quick.OPTIONS)(mel)
+  want = case.z["output"]
+  gap = np.abs(np.asarray(grid).reshape(want.shape) - want).mean()
+  assert TOKENS < gap / want.std() < 0.05
+
+
 def test_a_scene_from_the_waveform(case, mel, mels):
   own = mels[""]
   assert own.shape == mel.shape
@@ -132,12 +141,12 @@ def test_scenes_of_one_chunk_and_of_less(case, mels):
     case.close(scene, f"output_scene{odd}", SCENE)
 
 
-def test_rows_kept_of_other_lengths(case):
+def test_rows_kept_of_other_lengths():
   """Spec'd lengths; what is cut at the end is rounded down."""
   front = htk_mel.audiomaepp_mel()
   for seconds, rows in ((6, 151), (10, 251), (16, 401)):
     frames = front.num_frames(16_000 * seconds)
-    assert case.encoder.about.num_patches(frames) == (rows, 5)
+    assert FAMILY(size="tiny").about.num_patches(frames) == (rows, 5)
 
 
 def test_rows_are_no_time_patches(case, found):

@@ -150,6 +150,13 @@ def test_every_layer(case, main):
   np.testing.assert_array_equal(tokens[f"normed_{depth}"].grid, last.grid)
 
 
+def test_bfloat16_is_near(case, main):
+  fast = family.make(FAMILY, case.settings, dtype="bfloat16")
+  run = QUICK(lambda mel: fast.apply(case.params, mel, ("output",))["output"])
+  gap = np.abs(bands_first(run(main[0]).grid) - case.z["output"])
+  assert TOLERANCE < gap.mean() / case.z["output"].std() < 0.05
+
+
 def test_the_published_classifier_agrees(case, main):
   logits = case.head(np.float64(main[2]["output"].grid.mean((1, 2))))
   case.close(logits, "logits")

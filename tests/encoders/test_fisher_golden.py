@@ -127,6 +127,14 @@ def test_every_layer_from_the_waveform(case, main):
   case.close(out[case.last].cls, "output", WHOLE)
 
 
+def test_bfloat16_is_near(case, main):
+  fast = family.make(FAMILY, case.settings, dtype="bfloat16")
+  run = QUICK(lambda x: fast.apply(case.params, x, (case.last,))[case.last])
+  rows = rows_of(run(case.z["frontend"]), len(main[3]))
+  want = case.z[f"layer_{case.settings['depth'] - 1}"]
+  assert TOKENS < np.abs(rows - want).mean() / want.std() < 0.05
+
+
 @pytest.mark.parametrize(
   ("name", "rate"), [("odd", RATE), ("22050", 22_050), ("4000", 4000)]
 )

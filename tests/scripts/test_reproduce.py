@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 
 from asd_jax.runs import evaluate, table
+from configs import encoder_zoo
 
 MISSING = "ludo_system1", "dongyuan_system1"
 
@@ -133,6 +134,18 @@ def test_members_are_chosen_once_all_were_run(reproduce):
   mine = [r for r in rows(reproduce.root / "out") if r["system"] == both[1][0]]
   assert mine
   assert not any(r["published"] for r in mine)
+
+
+def test_the_zoo_has_a_row_an_encoder_and_step(reproduce):
+  before = len(reproduce.ran)
+  end = reproduce("encoder_zoo")
+  why = ": not run: weights: 1 not found"
+  told = [x.split(why)[0] for x in end.out.splitlines() if why in x]
+  assert told == [
+    f"encoder_zoo_{row.replace(',', '_')}" for row in encoder_zoo.ROWS
+  ]
+  assert end.status == 2  # nothing could be run
+  assert len(reproduce.ran) == before
 
 
 def test_wrong_flags_are_refused(run, tmp_path):
