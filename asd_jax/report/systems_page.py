@@ -69,6 +69,19 @@ def _compared(system: systems.System, kind: str, names: Sequence[str]) -> str:
   return f"<small>of {text.percent(found.compared)},<br>{what}</small>"
 
 
+_NOTHING = (seeds.cell("-"), text.MISSING, "")
+
+
+def _told(
+  columns: Sequence[text.Column], rows: Sequence[Sequence[str]]
+) -> tuple[list[text.Column], list[list[str]]]:
+  """Columns in which something stands, and their cells."""
+  kept = [
+    i for i in range(len(columns)) if any(r[i] not in _NOTHING for r in rows)
+  ]
+  return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
 def _systems(table: systems.Table, kind: str, names: Sequence[str]) -> str:
   """The table of scores."""
   rows = []
@@ -93,7 +106,7 @@ def _systems(table: systems.Table, kind: str, names: Sequence[str]) -> str:
     caption += f" {systems.OTHERS}"
   head = f"{kind.capitalize()} set. " if kind else ""
   return text.table(
-    head + caption, _COLUMNS, rows, name=f"systems-{kind or 'all'}"
+    head + caption, *_told(_COLUMNS, rows), name=f"systems-{kind or 'all'}"
   )
 
 
@@ -252,10 +265,12 @@ def _not_run(table: systems.Table) -> str:
   if not rows:
     return ""
   heads = "system", "development", "evaluation", "source", "why"
-  return text.table(
-    "Published scores, percent.", [*map(text.Column, heads)], rows,
-    name="not-run",
-  )  # fmt: skip
+  columns, rows = _told([*map(text.Column, heads)], rows)
+  # Without published numbers it is a list of reasons.
+  caption = (
+    "Published scores, percent." if len(columns) > 2 else "What is missing."
+  )
+  return text.table(caption, columns, rows, name="not-run")
 
 
 def page(table: systems.Table) -> str:

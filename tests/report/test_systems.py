@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -119,6 +120,20 @@ def test_a_csv_row_holds_like_with_like():
   assert [(r["metric"], r["published"]) for r in facts][0] == (
     "correlation", "0.86",
   )  # fmt: skip
+
+
+def test_columns_in_which_nothing_stands_are_left_out():
+  heads = lambda page: re.findall(r"<th scope=\"col\"[^>]*>([^<]*)<", page)
+  assert "single runs" in heads(systems_page.page(table_of()))
+  table = systems.Table(
+    [
+      systems.System("alone", results_of({}, seeds=1, draws=False)),
+      systems.System("left out", why="no weights"),
+    ]
+  )
+  found = heads(systems_page.page(table))
+  assert not {"single runs", "to the best", "development", "source"} & {*found}
+  assert {"score", "minutes", "why"} <= {*found}
 
 
 def test_a_number_of_other_recordings_has_no_difference():

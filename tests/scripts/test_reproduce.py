@@ -145,6 +145,9 @@ def test_the_zoo_has_a_row_an_encoder_and_step(reproduce):
     f"encoder_zoo_{row.replace(',', '_')}" for row in encoder_zoo.ROWS
   ]
   assert end.status == 2  # nothing could be run
+  # Of two encoders numbers are printed, a step each.
+  page = (reproduce.root / "out" / table.PAGE).read_text()
+  assert page.count("[LUDO26]") == 6
   assert len(reproduce.ran) == before
 
 
