@@ -81,8 +81,8 @@ def run(arguments: Sequence[str]) -> int | None:
   every = [c for group in here.values() for c in group]
   known = {n: published.of(n) for n in published.names()}
   for c in every:  # a row of the zoo brings what is printed of it
-    if (c["published"] or {}).get("development"):
-      known.setdefault(c["system"], c["published"])
+    own = c["published"] or {}
+    known.setdefault(c["system"], own if own.get("development") else {})
   wanted = [s for name in _SYSTEMS.value for s in systems_of(name)]
   chosen = table.entries(every, known, chosen=wanted)
   if _SMOKE.value:

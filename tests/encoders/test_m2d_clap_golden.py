@@ -1,6 +1,7 @@
 """M2D-CLAP against the published code, every intermediate."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,13 +13,12 @@ from asd_jax.frontends import htk_mel
 from asd_jax.ops import pooling
 from asd_jax.weights import rules
 from tests import quick
-from tests.conftest import GOLDENS
 from tests.encoders.test_dasheng_golden import formula_clips
 
 pytestmark = pytest.mark.golden
 
 FAMILY = m2d_clap.FAMILY
-FOLDER = GOLDENS / "checkpoints"
+FILES = Path(__file__).parents[1] / "goldens" / "checkpoints"
 TOLERANCE = 1e-4  # of the standard deviation of the reference
 BANDS = 5
 FRONT = htk_mel.m2d_mel()
@@ -239,28 +239,35 @@ def test_the_position_table_that_training_makes():
   np.testing.assert_allclose(table[1 + 4 * 3 + 2], want, rtol=1e-6)
 
 
-# Published files, in small.
+# Published files, in small; their weights are those of the goldens beside them.
+
+
+@pytest.fixture(scope="module")
+def own():
+  """What the files were made of, wherever the other goldens are from."""
+  with np.load(FILES.parent / "encoders" / "m2d_clap.npz") as z:
+    yield Case(z)
 
 
 def read(name):
-  tensors, beside = convert.official(FOLDER / name, FAMILY)
+  tensors, beside = convert.official(FILES / name, FAMILY)
   return tensors, beside
 
 
-def test_a_file_of_2025_has_the_golden_weights(case):
+def test_a_file_of_2025_has_the_golden_weights(own):
   """What is not under `backbone.` is the text encoder's, or training's."""
   tensors, beside = read("m2d_clap_2025.pth")
-  want = case.arrays("param")
+  want = own.arrays("param")
   assert set(tensors) == set(want)
   for name, value in tensors.items():
     np.testing.assert_array_equal(value, want[name], name, strict=True)
-  assert FAMILY.sizes_from(tensors, beside) == case.told
+  assert FAMILY.sizes_from(tensors, beside) == own.told
 
 
-def test_a_file_of_2024_has_the_student_and_the_default_statistics(case):
+def test_a_file_of_2024_has_the_student_and_the_default_statistics(own):
   tensors, beside = read("m2d_clap_2024.pth")
-  want = case.arrays("param_mlp")
-  shared = case.arrays("param")
+  want = own.arrays("param_mlp")
+  shared = own.arrays("param")
   want |= {n: v for n, v in shared.items() if "audio_proj" not in n}
   want["norm_stats"] = np.array([-7.1, 4.2], np.float32)
   assert set(tensors) == set(want)
@@ -268,37 +275,37 @@ def test_a_file_of_2024_has_the_student_and_the_default_statistics(case):
   for name, value in tensors.items():
     np.testing.assert_array_equal(value, want[name], name, strict=True)
   found = FAMILY.sizes_from(tensors, beside)
-  assert found == {**case.told, "projector": "2024"}
+  assert found == {**own.told, "projector": "2024"}
 
 
-def test_a_fine_tuned_file_has_no_projector(case):
+def test_a_fine_tuned_file_has_no_projector(own):
   """The file here has one block, like the network that it makes."""
   tensors, beside = read("m2d_clap_finetuned.pth")
   for name, value in tensors.items():
-    np.testing.assert_array_equal(value, case.arrays()[name], name)
+    np.testing.assert_array_equal(value, own.arrays()[name], name)
   found = FAMILY.sizes_from(tensors, beside)
-  assert found == {**case.told, "depth": 1, "projector": "none"}
+  assert found == {**own.told, "depth": 1, "projector": "none"}
   tree, _ = family.port(FAMILY, tensors, beside)
   assert "projector" not in tree
-  assert FAMILY(size={**case.settings, **_known(case, found)}).about.layers == (
+  assert FAMILY(size={**own.settings, **_known(own, found)}).about.layers == (
     *("layer_0", "layer_1", "output", "normed_1"),
   )
 
 
-def _known(case, found):
-  return {k: case.settings[k] if v is None else v for k, v in found.items()}
+def _known(own, found):
+  return {k: own.settings[k] if v is None else v for k, v in found.items()}
 
 
-def test_a_file_of_the_wrong_year_is_named(case):
+def test_a_file_of_the_wrong_year_is_named(own):
   """As a published size: the small networks stand in for the large ones."""
-  years = {"2025": case.settings}
-  years["2024"] = {**case.settings, "projector": "2024"}
+  years = {"2025": own.settings}
+  years["2024"] = {**own.settings, "projector": "2024"}
   known = FAMILY._replace(sizes=years)
   for year, other in (("2025", "2024"), ("2024", "2025")):
     encoder = known(size=year)
-    files = {y: str(FOLDER / f"m2d_clap_{y}.pth") for y in years}
+    files = {y: str(FILES / f"m2d_clap_{y}.pth") for y in years}
     find = lambda y, e=encoder, f=files: load.from_files(
-      {"a": (e, f[y])}, folder=FOLDER
+      {"a": (e, f[y])}, folder=FILES
     )["a"]
     assert set(find(year).params["projector"]) != set()
     with pytest.raises(
@@ -309,14 +316,14 @@ def test_a_file_of_the_wrong_year_is_named(case):
       find(other)
 
 
-def test_the_archive_may_lie_as_it_is(tmp_path, case):
+def test_the_archive_may_lie_as_it_is(tmp_path, own):
   """The folder of a release, in that of the weights, or as the checkpoint."""
-  sizes = {**FAMILY.sizes, "2025": case.settings}
+  sizes = {**FAMILY.sizes, "2025": own.settings}
   encoder = FAMILY._replace(sizes=sizes)(size="2025")
   (source,) = [s for s in FAMILY.sources if s.size == "2025"]
   place = tmp_path / source.files[0]
   place.parent.mkdir()
-  place.symlink_to(FOLDER / "m2d_clap_2025.pth")
+  place.symlink_to(FILES / "m2d_clap_2025.pth")
   find = lambda name: load.from_files({"a": (encoder, name)}, folder=tmp_path)
   found = find("")["a"]
   assert found.origin == str(place)

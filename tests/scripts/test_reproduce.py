@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from asd_jax.runs import evaluate, table
-from configs import encoder_zoo
+from configs import encoder_zoo, published
 
 MISSING = "ludo_system1", "dongyuan_system1"
 
@@ -145,9 +145,10 @@ def test_the_zoo_has_a_row_an_encoder_and_step(reproduce):
     f"encoder_zoo_{row.replace(',', '_')}" for row in encoder_zoo.ROWS
   ]
   assert end.status == 2  # nothing could be run
-  # Of two encoders numbers are printed, a step each.
+  # Numbers are printed of two encoders.
   page = (reproduce.root / "out" / table.PAGE).read_text()
-  assert page.count("[LUDO26]") == 6
+  printed = [n for row in published.LUDO_ZOO.values() for n in row if n]
+  assert page.count("[LUDO26]") == len(printed) > 3
   assert len(reproduce.ran) == before
 
 
