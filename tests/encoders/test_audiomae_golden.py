@@ -171,7 +171,8 @@ def test_the_generated_table_is_that_of_the_other_grid(case):
   # The reference computes the angles in float32.
   assert case.gap(made[None], "pos_embed_sincos_init") < 2e-5
   regular = transformer.sincos_positions(rows - 1, width, 8)
-  assert np.abs(made[1:] - regular).max() > 1
+  # Of 128 frames both grids are 8 x 8.
+  assert np.abs(made[1:] - regular).max() > 1 or rows == 1 + 8 * 8
 
 
 def test_the_fine_tuned_network(case):

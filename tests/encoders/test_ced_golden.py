@@ -187,7 +187,8 @@ def test_long_clips_go_in_filled_groups(case, main, chunks):
     part = grid[:, i * size : (i + 1) * size]
     rows = want[i * num : (i + 1) * num].reshape(num, 4, size, -1)
     kept = rows[:, :, : part.shape[1]].reshape(num, -1, rows.shape[-1])
-    gap = np.abs(bands_first(part) - kept).max() / want.std()
+    # Fewer frames than a patch are none of ours.
+    gap = np.abs(bands_first(part) - kept).max(initial=0) / want.std()
     assert gap < TOLERANCE, i
 
 
