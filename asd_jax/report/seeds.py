@@ -72,7 +72,7 @@ def cell(plain: str) -> str:
 
 def row_head(name: str) -> str:
   """A name as HTML that beside many columns keeps some width."""
-  return f'<div style="min-width:5.5rem">{text.escape(name)}</div>'
+  return f'<div style="min-width:6.5rem">{text.escape(name)}</div>'
 
 
 def spread(values: Sequence[float | None]) -> tuple[float, float] | None:

@@ -264,6 +264,8 @@ def console(table: Table) -> list[str]:
   Returns:
     Lines.
   """
+  if not table.ran:
+    return ["no system was run"]
   lines = []
   for kind, names in table.scopes.items():
     lines += [f"{kind} set:"] if kind else []

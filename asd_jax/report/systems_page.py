@@ -292,7 +292,8 @@ def page(table: systems.Table) -> str:
     for name in names
   )
   notes = "".join(f"<li>{text.escape(n)}</li>" for n in table.notes)
-  num = len(table.ran)
+  num, machines = len(table.ran), text.plural(len(table.machines), "machine")
+  size = f"{text.plural(num, 'system')}, {machines}" if num else "none was run"
   # Empty sections are left out.
   sections = {
     "Systems": per_scope(_systems) + per_scope(_parts) if num else "",
@@ -304,8 +305,7 @@ def page(table: systems.Table) -> str:
   warned = [text.warning(s.results) for s in table.ran if s.results]
   return text.comparison(
     "Systems side by side",
-    f'<span class="soft">{text.plural(num, "system")},'
-    f" {text.plural(len(table.machines), 'machine')}</span>",
+    f'<span class="soft">{size}</span>',
     next(filter(None, warned), ""),
     sections,
   )

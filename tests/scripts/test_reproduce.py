@@ -177,6 +177,7 @@ def test_nothing_to_run_is_told(run, evaluated, tmp_path):
   )
   assert end.status == 2
   assert "not in this version" in end.out
+  assert "no system was run" in end.out
 
 
 @pytest.mark.full
