@@ -4,6 +4,7 @@ The official baseline's, and the one with residual blocks of [KATECH26]. Both
 are published as PyTorch programs whose results we follow, hence `torch_layers`.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from asd_jax import errors
 from asd_jax.encoders import family, tokens, torch_layers
 from asd_jax.ops import signal
 from asd_jax.typing import Array, Key
@@ -135,22 +137,41 @@ def _standardised(extra: Tree, x: Array) -> Array:
   return (x - extra["mean"][None]) / extra["std"][None]
 
 
+# What tokens may be of a window, its reconstruction and its code.
+_OUTPUTS = {
+  "errors": lambda x, recon, code: recon - x,
+  "code": lambda x, recon, code: code,
+}
+
+
 def _of_network(
-  make: Callable[[int], nn.Module], *, num_context: int, standardise: bool
+  make: Callable[[int], nn.Module],
+  *,
+  num_context: int,
+  output: str,
+  standardise: bool,
 ) -> family.Encoder:
   """Wraps a network that maps windows to (reconstruction, code).
 
-  Its tokens are the errors of all windows, one frequency patch each.
+  Its tokens are the errors or codes of all windows, one frequency patch each.
 
   Args:
     make: width D to the module; it has parameters and `batch_stats`.
     num_context: frames in a window.
+    output: a key of `_OUTPUTS`.
     standardise: whether windows are brought to zero mean and unit deviation,
       dimension by dimension, with the training windows' statistics.
 
   Returns:
     The encoder.
+
+  Raises:
+    InputError: for another output.
   """
+  if output not in _OUTPUTS:
+    raise errors.InputError(
+      f"autoencoder: output: found {output!r}, expected one of {[*_OUTPUTS]}."
+    )
 
   def init(key: Key, mean: Array, std: Array) -> tuple[Tree, Tree]:
     width = mean.shape[0]
@@ -170,19 +191,25 @@ def _of_network(
     )
     return reconstruction_loss(recon, x), {**extra, **new}
 
-  def errors(params: Tree, extra: Tree, x: Array) -> Array:
+  def shown(params: Tree, extra: Tree, x: Array, *, output: str) -> Array:
     x = _standardised(extra, x)
     variables = {"params": params, "batch_stats": extra["batch_stats"]}
-    return make(x.shape[-1]).apply(variables, x, train=False)[0] - x
+    recon, code = make(x.shape[-1]).apply(variables, x, train=False)
+    return _OUTPUTS[output](x, recon, code)
 
   def apply(
     variables: Mapping[str, Tree], frames: Array, layers: tokens.Layers
   ) -> dict[str, tokens.Tokens]:
     x = signal.context_windows(frames, num_context=num_context)
-    error = errors(variables["params"], variables["extra"], x)
-    return {n: tokens.Tokens(error[:, None]) for n in layers}  # [T', 1, D]
+    rows = shown(variables["params"], variables["extra"], x, output=output)
+    return {n: tokens.Tokens(rows[:, None]) for n in layers}  # [T', 1, D]
 
-  about = Reconstruction(num_context, loss, errors, patch_frames=num_context)
+  about = Reconstruction(
+    num_context,
+    loss,
+    errors=functools.partial(shown, output="errors"),
+    patch_frames=num_context,
+  )
   return family.Encoder(init, tokens.per_channel(apply), "machine", about)
 
 
@@ -192,6 +219,7 @@ def autoencoder(
   num_hidden: int = 128,
   num_bottleneck: int = 8,
   num_layers: int = 4,
+  output: str = "errors",
 ) -> family.Encoder:
   """The official baseline's autoencoder of context windows.
 
@@ -200,6 +228,7 @@ def autoencoder(
     num_hidden: width of the hidden layers.
     num_bottleneck: width of the code.
     num_layers: hidden layers on either side of the code.
+    output: what tokens are, `"errors"` of reconstruction or `"code"`.
 
   Returns:
     An encoder to train.
@@ -209,7 +238,9 @@ def autoencoder(
   make = lambda width: Autoencoder(
     width, num_hidden, num_bottleneck, num_layers
   )
-  return _of_network(make, num_context=num_context, standardise=False)
+  return _of_network(
+    make, num_context=num_context, output=output, standardise=False
+  )
 
 
 def residual_autoencoder(
@@ -218,6 +249,7 @@ def residual_autoencoder(
   num_hidden: int = 512,
   num_bottleneck: int = 16,
   num_blocks: int = 4,
+  output: str = "errors",
 ) -> family.Encoder:
   """The improved autoencoder of standardised context windows.
 
@@ -226,6 +258,7 @@ def residual_autoencoder(
     num_hidden: width of the blocks.
     num_bottleneck: width of the code.
     num_blocks: residual blocks on either side of the code.
+    output: what tokens are, `"errors"` of reconstruction or `"code"`.
 
   Returns:
     An encoder to train.
@@ -235,7 +268,9 @@ def residual_autoencoder(
   make = lambda width: ResidualAutoencoder(
     width, num_hidden, num_bottleneck, num_blocks
   )
-  return _of_network(make, num_context=num_context, standardise=True)
+  return _of_network(
+    make, num_context=num_context, output=output, standardise=True
+  )
 
 
 ENCODERS = {

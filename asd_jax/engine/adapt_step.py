@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from asd_jax.data import audio
 from asd_jax.encoders.family import Encoder
 from asd_jax.encoders.heads import Head
-from asd_jax.training import augment, criteria, domain, lora, optimiser
+from asd_jax.training import augment, domain, lora, losses, optimiser
 from asd_jax.training import state as train_state
 from asd_jax.training.state import TrainState
 from asd_jax.typing import Array, Key
@@ -33,7 +33,7 @@ class Term(NamedTuple):
   """
 
   name: str
-  criterion: criteria.Criterion
+  criterion: losses.Criterion
   num_classes: int
   weight: float = 1.0
 

@@ -3,7 +3,6 @@
 Their labels are those of `losses`: rows that are all zero have none.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,44 +17,14 @@ from asd_jax.typing import Array, Key, Scalar
 Tree = Any
 
 
-class Criterion(NamedTuple):
-  """A loss with parameters of its own, which are left behind after training.
-
-  Attributes:
-    init: `(key, num_classes, width) -> (params, extra)`; `extra` is state that
-      is not trained.
-    apply: `(params, extra, x [B, D], y [B, C], key, progress []) -> (loss [],
-      extra)`; embeddings before any scaling to length one, and the done share
-      of the training.
-  """
-
-  init: Callable[[Key, int, int], tuple[Tree, Tree]]
-  apply: Callable[[Tree, Tree, Array, Array, Key, Array], tuple[Array, Tree]]
-
-
-def _check_classes(num: int) -> None:
-  if num < 2:
-    raise errors.InputError(
-      f"labels of a criterion: found {num} classes, expected 2 or more."
-    )
-
-
-def _centres(key: Key, shape: tuple[int, ...]) -> Tree:
-  """Class weights `[C, ..., D]`, Glorot uniform over all rows."""
-  _check_classes(shape[0])
-  rows = (math.prod(shape[:-1]), shape[-1])
-  draw = jax.nn.initializers.glorot_uniform()
-  return {"centres": draw(key, rows).reshape(shape)}
-
-
 Logits = Callable[[Key, Array, Array, Array], Array]
 
 
-def _of_cosines(logits: Logits) -> Criterion:
+def _of_cosines(logits: Logits) -> losses.Criterion:
   """Cross entropy of `logits(key, x, cos [B, C], y)`, one centre a class."""
 
   def init(key: Key, num_classes: int, width: int) -> tuple[Tree, Tree]:
-    return _centres(key, (num_classes, width)), {}
+    return losses.centres(key, (num_classes, width)), {}
 
   def apply(
     params: Tree, extra: Tree, x: Array, y: Array, key: Key, progress: Array
@@ -64,12 +33,12 @@ def _of_cosines(logits: Logits) -> Criterion:
     cos = margins.cosines(x, params["centres"])
     return losses.cross_entropy(logits(key, x, cos, y), y), extra
 
-  return Criterion(init, apply)
+  return losses.Criterion(init, apply)
 
 
 def arcface(
   *, scale: float = 30.0, margin: float = 0.2, monotone: bool = False
-) -> Criterion:
+) -> losses.Criterion:
   """ArcFace.
 
   Args:
@@ -89,7 +58,7 @@ def arcface(
   )
 
 
-def cosface(*, scale: float = 30.0, margin: float = 0.35) -> Criterion:
+def cosface(*, scale: float = 30.0, margin: float = 0.35) -> losses.Criterion:
   """CosFace.
 
   Args:
@@ -114,7 +83,7 @@ def _drawn(key: Key, y: Array, mean: float, deviation: float) -> Array:
 
 def elasticface_arc(
   *, scale: float = 64.0, margin: float = 0.5, deviation: float = 0.05
-) -> Criterion:
+) -> losses.Criterion:
   """ElasticFace-Arc: ArcFace whose margins are drawn, one a clip and step.
 
   Args:
@@ -136,7 +105,7 @@ def elasticface_arc(
 
 def elasticface_cos(
   *, scale: float = 64.0, margin: float = 0.35, deviation: float = 0.05
-) -> Criterion:
+) -> losses.Criterion:
   """ElasticFace-Cos: CosFace whose margins are drawn, one a clip and step.
 
   Args:
@@ -162,7 +131,7 @@ def magface(
   norm_range: tuple[float, float] = (10.0, 110.0),
   margin_range: tuple[float, float] = (0.45, 0.8),
   norm_weight: float = 35.0,
-) -> Criterion:
+) -> losses.Criterion:
   """MagFace: margins grow with the length of the embedding, which is rewarded.
 
   Args:
@@ -195,7 +164,7 @@ def magface(
     cost = margins.magnitude_cost(norm, longest=norm_range[1])
     return loss + norm_weight * losses.mean_of_labelled(cost, y), extra
 
-  return Criterion(plain.init, apply)
+  return losses.Criterion(plain.init, apply)
 
 
 class _Scaled(NamedTuple):
@@ -218,13 +187,13 @@ class _Scaled(NamedTuple):
 
 def _self_scaled(
   parts: _Scaled, scale: float | None, dynamic: bool, max_scale: float
-) -> Criterion:
+) -> losses.Criterion:
   first = lambda shape: (
     ada.initial_scale(parts.num_columns(shape)) if scale is None else scale
   )
 
   def init(key: Key, num_classes: int, width: int) -> tuple[Tree, Tree]:
-    params = _centres(key, parts.shape(num_classes, width))
+    params = losses.centres(key, parts.shape(num_classes, width))
     start = first(params["centres"].shape)
     return params, {"scale": jnp.asarray(start)} if dynamic else {}
 
@@ -240,7 +209,7 @@ def _self_scaled(
       extra = {"scale": now}
     return losses.cross_entropy(parts.logits(cos, now), y), extra
 
-  return Criterion(init, apply)
+  return losses.Criterion(init, apply)
 
 
 def adacos(
@@ -248,7 +217,7 @@ def adacos(
   scale: float | None = None,
   dynamic: bool = False,
   max_scale: float = 64.0,
-) -> Criterion:
+) -> losses.Criterion:
   """AdaCos.
 
   Args:
@@ -278,7 +247,7 @@ def subcluster_adacos(
   scale: float | None = None,
   dynamic: bool = False,
   max_scale: float = 64.0,
-) -> Criterion:
+) -> losses.Criterion:
   """Sub-cluster AdaCos: each class has several centres.
 
   Args:
@@ -311,7 +280,7 @@ def adaproj(
   scale: float | None = None,
   dynamic: bool = False,
   max_scale: float = 64.0,
-) -> Criterion:
+) -> losses.Criterion:
   """AdaProj: each class has a space of its own, and angles are to that.
 
   Args:
@@ -336,49 +305,37 @@ def adaproj(
   return _self_scaled(parts, scale, dynamic, max_scale)
 
 
-def dann(*, num_hidden: int = 256, gain: float = 10.0) -> Criterion:
-  """A classifier whose gradient makes embeddings tell its classes less.
+def softmax() -> losses.Criterion:
+  """Plain cross entropy of embeddings that are logits themselves.
 
-  Its labels are those that embeddings should not tell: the domains.
-
-  Args:
-    num_hidden: width of its hidden layer.
-    gain: how soon the reversed gradient rises to its full weight.
+  Outputs beyond the classes are never right, and learn so.
 
   Returns:
-    The criterion.
-
-  Source: [DANN16]; the classifier is our choice.
+    The criterion, without parameters.
   """
-  uniform = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
   def init(key: Key, num_classes: int, width: int) -> tuple[Tree, Tree]:
-    _check_classes(num_classes)
-    ks = jax.random.split(key)
-    sizes = ((width, num_hidden), (num_hidden, num_classes))
-    layers = {
-      f"dense_{i}": {"kernel": uniform(k, size), "bias": jnp.zeros(size[1])}
-      for i, (k, size) in enumerate(zip(ks, sizes, strict=True))
-    }
-    return layers, {}
+    del key
+    losses.check_classes(num_classes)
+    if num_classes > width:
+      raise errors.InputError(
+        f"criterion softmax: found {num_classes} classes for {width} outputs of"
+        " the head, expected no more (head.num_outputs)."
+      )
+    return {}, {}
 
   def apply(
     params: Tree, extra: Tree, x: Array, y: Array, key: Key, progress: Array
   ) -> tuple[Array, Tree]:
-    del key
-    weight = domain.reversal_weight(progress, gain=gain).astype(x.dtype)
-    h = domain.reverse_gradient(x, weight)
-    h = jax.nn.relu(_linear(params["dense_0"], h))
-    return losses.cross_entropy(_linear(params["dense_1"], h), y), extra
+    del params, key, progress
+    y = jnp.pad(y, ((0, 0), (0, x.shape[1] - y.shape[1])))
+    return losses.cross_entropy(x, y), extra
 
-  return Criterion(init, apply)
-
-
-def _linear(layer: Tree, x: Array) -> Array:
-  return jnp.matmul(x, layer["kernel"]) + layer["bias"][None]
+  return losses.Criterion(init, apply)
 
 
 CRITERIA = {
+  "softmax": softmax,
   "arcface": arcface,
   "cosface": cosface,
   "elasticface_arc": elasticface_arc,
@@ -387,5 +344,5 @@ CRITERIA = {
   "adacos": adacos,
   "subcluster_adacos": subcluster_adacos,
   "adaproj": adaproj,
-  "dann": dann,
+  "dann": domain.dann,
 }

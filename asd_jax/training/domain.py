@@ -1,11 +1,15 @@
 """Training that makes domains look alike: DANN and MixStyle."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from asd_jax.training import losses
 from asd_jax.typing import Array, Key, Scalar
+
+Tree = Any
 
 
 @jax.custom_vjp
@@ -94,3 +98,45 @@ def mix_styles(
   mix = functools.partial(mix_style, share=share, partner=partner)
   mixed = jax.vmap(mix, in_axes=1, out_axes=1)(h)
   return jnp.where(jax.random.bernoulli(ks[2], probability), mixed, h)
+
+
+def dann(*, num_hidden: int = 256, gain: float = 10.0) -> losses.Criterion:
+  """A classifier whose gradient makes embeddings tell its classes less.
+
+  Its labels are those that embeddings should not tell: the domains.
+
+  Args:
+    num_hidden: width of its hidden layer.
+    gain: how soon the reversed gradient rises to its full weight.
+
+  Returns:
+    The criterion.
+
+  Source: [DANN16]; the classifier is our choice.
+  """
+  uniform = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+  def init(key: Key, num_classes: int, width: int) -> tuple[Tree, Tree]:
+    losses.check_classes(num_classes)
+    ks = jax.random.split(key)
+    sizes = ((width, num_hidden), (num_hidden, num_classes))
+    layers = {
+      f"dense_{i}": {"kernel": uniform(k, size), "bias": jnp.zeros(size[1])}
+      for i, (k, size) in enumerate(zip(ks, sizes, strict=True))
+    }
+    return layers, {}
+
+  def apply(
+    params: Tree, extra: Tree, x: Array, y: Array, key: Key, progress: Array
+  ) -> tuple[Array, Tree]:
+    del key
+    weight = reversal_weight(progress, gain=gain).astype(x.dtype)
+    h = reverse_gradient(x, weight)
+    h = jax.nn.relu(_linear(params["dense_0"], h))
+    return losses.cross_entropy(_linear(params["dense_1"], h), y), extra
+
+  return losses.Criterion(init, apply)
+
+
+def _linear(layer: Tree, x: Array) -> Array:
+  return jnp.matmul(x, layer["kernel"]) + layer["bias"][None]

@@ -3,11 +3,12 @@
 import jax
 
 
-def compiled(cases, of):
+def compiled(cases, of, options=None):
   """Yields `(case, result)`; `of(case)` is a function and its inputs."""
   functions, inputs = zip(*map(of, cases), strict=True)
   run = lambda inputs: [f(*x) for f, x in zip(functions, inputs, strict=True)]
-  return zip(cases, jax.jit(run)(inputs), strict=True)
+  run = jax.jit(run, compiler_options=options)
+  return zip(cases, run(inputs), strict=True)
 
 
 def check_all(cases, of):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from asd_jax import errors
 from asd_jax.encoders import autoencoder
 from asd_jax.training import reconstruction, windows
 
@@ -91,3 +92,27 @@ def test_a_constant_dimension_stays_finite():
   assert out.grid.shape == (1, 26, 1, 30)
   assert out.cls is None
   assert np.isfinite(out.grid).all()
+
+
+def test_tokens_may_be_the_codes():
+  settings = dict(num_hidden=8, num_bottleneck=3)
+  encoder = autoencoder.residual_autoencoder(**settings, output="code")
+  frames = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
+  flat = np.stack([frames[i : i + 5].ravel() for i in range(5)])
+  net = autoencoder.ResidualAutoencoder(30, **settings)
+
+  def run(key):
+    params, extra = encoder.init(key, jnp.full(30, 0.1), jnp.full(30, 2.0))
+    variables = {"params": params, "extra": extra}
+    found = encoder.apply(variables, frames[None], ("output",))["output"]
+    stats = {"params": params, "batch_stats": extra["batch_stats"]}
+    return found.grid, net.apply(stats, (flat - 0.1) / 2.0, train=False)[1]
+
+  found, want = jax.jit(run)(jax.random.key(0))
+  assert found.shape == (1, 5, 1, 3)
+  np.testing.assert_allclose(found[0, :, 0], want, rtol=1e-5, atol=1e-6)
+
+
+def test_other_tokens_are_refused():
+  with pytest.raises(errors.InputError, match="code"):
+    autoencoder.residual_autoencoder(output="reconstruction")

@@ -35,22 +35,29 @@ def one_hot(*labels):
   return np.asarray(jax.nn.one_hot(np.array(labels), CLASSES))
 
 
-X = draw(5, D)
-Y = one_hot(0, 2, 1, 3, 2)
-NONE = one_hot(-1, -1)
+X = draw(6, D)
+Y = one_hot(0, 2, 1, 3, 2, 1)
+
+
+def batches():
+  """`[6, D]` clips and `[6, C]` labels; every name is used by a test."""
+  half = np.concatenate([X[:3], X[:3]])
+  labels = np.concatenate([Y[:3], Y[:3]])
+  some = np.where(np.arange(6)[:, None] < 3, labels, 0.0)
+  return {
+    "twice": (half, labels),
+    "some": (np.concatenate([X[:3], 2.0 * X[:3]]), some),
+    "none": (half, 0.0 * labels),
+    "mixed": (X, 0.3 * Y + 0.7 * Y[::-1]),
+    "silent": (0.0 * X, Y),
+  }
 
 
 @pytest.fixture(scope="module")
 def results():
-  """Loss, gradient and state of each criterion, on three batches."""
-  mixed = 0.3 * Y + 0.7 * Y[::-1]
-  batches = {
-    "all": (X, Y),
-    "some": (np.concatenate([X, X[:2]]), np.concatenate([Y, NONE])),
-    "none": (X[:2], NONE),
-    "mixed": (X, mixed),
-    "silent": (np.zeros_like(X), Y),
-  }
+  """Loss, state and gradients of each criterion, on each batch."""
+  every = zip(*batches().values(), strict=True)
+  x, y = (np.stack(a).astype(np.float32) for a in every)
 
   def run(key):
     found = {}
@@ -61,52 +68,55 @@ def results():
         return made.apply(params, extra, x, y, jax.random.key(1), 0.5)
 
       value = jax.value_and_grad(loss, (0, 1), has_aux=True)
-      found[name] = {
-        batch: value(x, params, y) for batch, (x, y) in batches.items()
-      }
-      found[name]["extra"] = extra
+      found[name] = jax.vmap(value, (0, None, 0))(x, params, y)
     return found
 
-  return jax.jit(run)(jax.random.key(0))
+  found = jax.jit(run)(jax.random.key(0))
+  return {
+    name: {
+      batch: jax.tree.map(lambda a: np.asarray(a)[i], of)  # noqa: B023
+      for i, batch in enumerate(batches())
+    }
+    for name, of in found.items()
+  }
 
 
 def test_every_criterion_is_tried():
   assert criteria.CRITERIA.keys() <= MADE.keys()
 
 
-# Its margins are drawn anew for a batch of another size.
+# Margins of a clip that comes twice are drawn twice.
 DRAWN = {"elasticface_arc", "elasticface_cos"}
+
+
+def close(found, want):
+  return np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(MADE.keys() - DRAWN))
 def test_a_clip_without_a_label_has_no_part(results, name):
-  (want, extra), wanted = results[name]["all"]
-  (loss, after), found = results[name]["some"]
-  np.testing.assert_allclose(loss, want, rtol=1e-5)
-  jax.tree.map(np.testing.assert_allclose, after, extra)
-  np.testing.assert_allclose(found[0][:5], wanted[0], rtol=1e-4, atol=1e-6)
-  assert not np.any(found[0][5:])
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-    found[1],
-    wanted[1],
-  )
+  # The mean over three clips is that over the same three twice.
+  want, (wanted_x, wanted) = results[name]["twice"]
+  found, (found_x, gradients) = results[name]["some"]
+  jax.tree.map(close, (found, gradients), (want, wanted))
+  close(found_x[:3], 2.0 * wanted_x[:3])
+  assert not np.any(found_x[3:])
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_a_batch_without_any_label_costs_and_changes_nothing(results, name):
-  (loss, after), found = results[name]["none"]
+  (loss, after), gradients = results[name]["none"]
   assert loss == 0.0
-  assert not any(map(np.any, jax.tree.leaves(found)))
-  jax.tree.map(np.testing.assert_array_equal, after, results[name]["extra"])
+  assert not any(map(np.any, jax.tree.leaves(gradients)))
+  _, extra = MADE[name].init(jax.random.key(0), CLASSES, D)
+  jax.tree.map(np.testing.assert_array_equal, after, extra)
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_mixed_labels_and_silence_have_finite_gradients(results, name):
   for batch in ("mixed", "silent"):
-    assert all(
-      map(np.all, map(np.isfinite, jax.tree.leaves(results[name][batch])))
-    )
+    found = jax.tree.leaves(results[name][batch])
+    assert all(np.isfinite(x).all() for x in found)
   assert results[name]["mixed"][0][0] > 0.0
 
 
@@ -186,6 +196,16 @@ def test_one_class_is_refused(key, name):
     criteria.CRITERIA[name]().init(key, 1, D)
 
 
+def test_more_classes_than_logits_are_refused_and_fewer_are_padded(key):
+  made = criteria.softmax()
+  with pytest.raises(errors.InputError, match="num_outputs"):
+    made.init(key, 7, 6)
+  loss, _ = made.apply({}, {}, X, Y, key, 0.0)
+  logits = X - np.log(np.exp(X).sum(1, keepdims=True))
+  want = -np.mean(logits[np.arange(6), Y.argmax(1)])
+  np.testing.assert_allclose(loss, want, rtol=1e-5)
+
+
 def test_elastic_margins_differ_by_clip_and_by_key():
   made = criteria.elasticface_cos(scale=1.0, deviation=0.1)
   x = np.repeat(X[:1], 2, axis=0)
@@ -204,7 +224,7 @@ def test_elastic_margins_differ_by_clip_and_by_key():
 
 
 def test_dann_learns_domains_and_unlearns_them_below():
-  made = criteria.dann(num_hidden=7)
+  made = criteria.CRITERIA["dann"](num_hidden=7)
   params, _ = made.init(jax.random.key(0), CLASSES, D)
   weight = 2.0 / (1.0 + np.exp(-10.0 * 0.3)) - 1.0
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from asd_jax.training import adacos, criteria, domain, losses, margins
+from tests import quick
 from tests.backends.together import compiled
 from tests.cases import of_item
 
@@ -122,10 +123,17 @@ ITEMS = {
 }
 
 
-def test_losses_and_gradients(golden):
+# Two items compile as users do; all of them would take three times as long.
+WHOLE = ("arcface", "subcluster_adacos")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_losses_and_gradients(golden, whole):
   z = golden("losses")
+  options = None if whole else quick.OPTIONS
   # The cases that run the scale on by itself have no loss.
-  cases = [c for item in ITEMS for c in of_item(z, item) if c.has("out/loss")]
+  items = [name for name in ITEMS if (name in WHOLE) == whole]
+  cases = [c for item in items for c in of_item(z, item) if c.has("out/loss")]
   names = {}
 
   def of(case):
@@ -133,7 +141,7 @@ def test_losses_and_gradients(golden):
     places = tuple(range(len(inputs)))
     return jax.value_and_grad(loss, places, has_aux=True), inputs
 
-  for case, ((value, aux), gradients) in compiled(cases, of):
+  for case, ((value, aux), gradients) in compiled(cases, of, options):
     # An angle of nearly 0 or pi has fewer digits than its cosine.
     edge = "edges" in case.name
     case.check(value, "loss", 1e-5, 0.0)
