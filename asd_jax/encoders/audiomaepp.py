@@ -233,17 +233,13 @@ def sizes_from(
   """
   base = SIZES["base"]
   shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
-  width = shape("patch_embed.proj.bias", base["width"])[0]
-  first = "encoder.blocks.0."
+  blocks = "encoder.blocks."
+  found = sizes.of_vit(tensors, SIZES, blocks=blocks, hidden="ffn1.layer1.bias")
+  table = (1, base["num_positions"], found["width"])
   return {
-    "width": width,
-    "depth": sizes.count_blocks(tensors, _BLOCK, default=base["depth"]),
-    "num_heads": sizes.heads_of(SIZES, width),
-    "hidden": shape(f"{first}ffn1.layer1.bias", base["hidden"])[0],
-    "gated": shape(f"{first}ffn2.linear1.bias", base["gated"])[0],
-    "num_positions": shape(
-      "encoder.pos_embed", 1, base["num_positions"], width
-    )[1],
+    **found,
+    "gated": shape(f"{blocks}0.ffn2.linear1.bias", base["gated"])[0],
+    "num_positions": shape("encoder.pos_embed", *table)[1],
   }
 
 

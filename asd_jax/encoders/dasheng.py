@@ -189,19 +189,15 @@ def read_sizes(
       f" {patch[0]} and {patch[1]} of {title} (DaSheng and CED name their"
       " weights alike)."
     )
-  width = shape("patch_embed.proj.bias", base["width"])[0]
-  table = (1, width, 1, base["num_positions"])
+  told = sizes.of_vit(tensors, known)
+  table = (1, told["width"], 1, base["num_positions"])
   num = shape("time_pos_embed", *table)[-1]
   count = lambda key, value: sizes.count_in(config, key, default=value)
   same = num == base["num_positions"]
   frames = base["target_frames"] if same else num * patch[0]
   return {
-    "width": width,
-    "depth": sizes.count_blocks(
-      tensors, r"blocks\.(\d+)\.", default=base["depth"]
-    ),
-    "num_heads": count("num_heads", sizes.heads_of(known, width)),
-    "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
+    **told,
+    "num_heads": count("num_heads", told["num_heads"]),
     "num_positions": num,
     "target_frames": count("target_length", frames),
   }

@@ -133,7 +133,8 @@ def read_sizes(
   tensors: Mapping[str, np.ndarray],
   model: Mapping[str, Any],
   *,
-  base: Mapping[str, Any],
+  known: Mapping[str, Mapping[str, Any]],
+  base: str,
   heads: Callable[[int], int | None],
 ) -> dict[str, Any]:
   """Reads the size of a network from its weights and training settings.
@@ -141,7 +142,8 @@ def read_sizes(
   Args:
     tensors: arrays by official name.
     model: see `model_of`.
-    base: settings, for what the file lacks.
+    known: settings by size.
+    base: the size that stands for what the file lacks.
     heads: width to the heads that it has where nothing tells them.
 
   Returns:
@@ -154,18 +156,16 @@ def read_sizes(
     raise errors.InputError(
       "found a network with layer_norm_first, expected norms after the sums."
     )
-  width, hidden, num = (base[k] for k in ("width", "hidden", "num_positions"))
-  shape = lambda name, *other: sizes.shape_of(tensors, name, default=other)
-  width = shape(f"{PLAIN}local_encoder.proj.bias", width)[0]
+  found = sizes.of_vit(
+    tensors, known, base=base, width=f"{PLAIN}local_encoder.proj.bias"
+  )
+  width = found["width"]
+  table = (1, known[base]["num_positions"], width)
   name = f"{PLAIN}fixed_positional_encoder.positions"
   return {
-    "width": width,
-    "depth": sizes.count_blocks(
-      tensors, r"blocks\.(\d+)\.", default=base["depth"]
-    ),
+    **found,
     "num_heads": sizes.count_in(model, "num_heads", default=heads(width)),
-    "hidden": shape("blocks.0.mlp.fc1.bias", hidden)[0],
-    "num_positions": shape(name, 1, num, width)[1],
+    "num_positions": sizes.shape_of(tensors, name, default=table)[1],
   }
 
 
@@ -191,7 +191,7 @@ def sizes_from(
       "found a FISHER encoder, expected EAT or SSLAM weights."
     )
   heads = functools.partial(sizes.heads_of, SIZES)
-  return read_sizes(tensors, model, base=SIZES["base"], heads=heads)
+  return read_sizes(tensors, model, known=SIZES, base="base", heads=heads)
 
 
 FAMILY = family.Family(

@@ -103,7 +103,7 @@ def sizes_from(
   _check_kind(model)
   # Two published widths are inferred: another one has heads of that width too.
   heads = lambda width: None if width % _HEAD else width // _HEAD
-  return eat.read_sizes(tensors, model, base=SIZES["small"], heads=heads)
+  return eat.read_sizes(tensors, model, known=SIZES, base="small", heads=heads)
 
 
 FAMILY = eat.FAMILY._replace(

@@ -273,7 +273,7 @@ def sizes_from(
     Settings of `M2dClap`; `num_heads` and `num_frames` are None where no size
     of that width, or position table, is published.
   """
-  found = sizes.of_vit(tensors, SIZES)
+  found = sizes.of_vit(tensors, SIZES, base="2025")
   rows = 1 + _NUM_BANDS * SIZES["2025"]["num_positions"]
   table = sizes.shape_of(
     tensors, "pos_embed", default=(1, rows, found["width"])

@@ -46,5 +46,5 @@ def lines(results: record.Results) -> Iterator[str]:
         yield from _section(title, part)
   rates = results["measured"].get("all")
   if rates:
-    yield f"false alarms: {words.false_alarms(rates)}"
-    yield f"anomalies found: {words.detections(rates)}"
+    yield f"false alarms: {words.measured(rates, 'false_alarms')}"
+    yield f"anomalies found: {words.measured(rates, 'true_alarms')}"

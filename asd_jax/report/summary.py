@@ -138,12 +138,14 @@ def _measured_tile(results: record.Results) -> str:
     if how.promises
   }
   promise = f", promised at most {' or '.join(sorted(promised))}"
+  alarms, found = (
+    words.measured(rates, kind) for kind in ("false_alarms", "true_alarms")
+  )
   return _tile(
     f"{text.percent(rates['false_alarm_rate'], digits=1)} /"
     f" {text.percent(rates['recall'], digits=1)}",
     "false alarms and anomalies found, %: of the normal clips"
-    f" {words.false_alarms(rates)}{promise * bool(promised)}; of the anomalies"
-    f" {words.detections(rates)}",
+    f" {alarms}{promise * bool(promised)}; of the anomalies {found}",
   )
 
 

@@ -84,29 +84,24 @@ def share(part: int, whole: int, interval: Any) -> str:
   )
 
 
-def false_alarms(rates: Mapping[str, Any]) -> str:
-  """Measured false alarms, as `share` of the normal clips.
+# Beside the decisions of a kind those of the other clips with the same label,
+# and where the interval of their share is.
+_BESIDE = {
+  "false_alarms": ("true_normals", "false_alarm_rate_interval"),
+  "true_alarms": ("misses", "recall_interval"),
+}
+
+
+def measured(rates: Mapping[str, Any], kind: str) -> str:
+  """Decisions of a kind, as `share` of the clips that could have it.
 
   Args:
     rates: what `metrics.decisions.rates` returns.
+    kind: `false_alarms`, of the normal clips, or `true_alarms`, of the
+      anomalies.
 
   Returns:
     Words.
   """
-  found = rates["confusion"]
-  num = found["false_alarms"] + found["true_normals"]
-  return share(found["false_alarms"], num, rates["false_alarm_rate_interval"])
-
-
-def detections(rates: Mapping[str, Any]) -> str:
-  """Measured detections, as `share` of the anomalies.
-
-  Args:
-    rates: what `metrics.decisions.rates` returns.
-
-  Returns:
-    Words.
-  """
-  found = rates["confusion"]
-  num = found["true_alarms"] + found["misses"]
-  return share(found["true_alarms"], num, rates["recall_interval"])
+  found, (rest, interval) = rates["confusion"], _BESIDE[kind]
+  return share(found[kind], found[kind] + found[rest], rates[interval])

@@ -159,24 +159,35 @@ def check_settings(
 
 
 def of_vit(
-  tensors: Mapping[str, np.ndarray], known: Mapping[str, Mapping[str, Any]]
+  tensors: Mapping[str, np.ndarray],
+  known: Mapping[str, Mapping[str, Any]],
+  *,
+  base: str = "base",
+  width: str = "patch_embed.proj.bias",
+  blocks: str = "blocks.",
+  hidden: str = "mlp.fc1.bias",
 ) -> dict[str, Any]:
-  """Sizes that a vision transformer with the usual names tells.
+  """Sizes that the weights of a vision transformer tell.
 
   Args:
     tensors: arrays by official name.
-    known: settings by size; the first stand for what is missing.
+    known: settings by size.
+    base: the size that stands for what is missing.
+    width: name of the bias of the patches.
+    blocks: what stands before the number of a block.
+    hidden: in a block, name of the bias of the wide layer.
 
   Returns:
     `width`, `depth`, `hidden` and `num_heads`, which is None for a width that
     is not published.
   """
-  base = next(iter(known.values()))
-  shape = lambda name, *other: shape_of(tensors, name, default=other)
-  width = shape("patch_embed.proj.bias", base["width"])[0]
+  other = known[base]
+  bias = lambda name, num: shape_of(tensors, name, default=(num,))[0]
+  num = bias(width, other["width"])
+  numbered = re.escape(blocks) + r"(\d+)\."
   return {
-    "width": width,
-    "depth": count_blocks(tensors, r"blocks\.(\d+)\.", default=base["depth"]),
-    "num_heads": heads_of(known, width),
-    "hidden": shape("blocks.0.mlp.fc1.bias", base["hidden"])[0],
+    "width": num,
+    "depth": count_blocks(tensors, numbered, default=other["depth"]),
+    "num_heads": heads_of(known, num),
+    "hidden": bias(f"{blocks}0.{hidden}", other["hidden"]),
   }
