@@ -43,9 +43,25 @@ GOLDENS = Path(
 _LONG = ("scripts", "engine", "sweep", "backends")
 
 
+def _as_users(item):
+  """Whether the programs of a test are those that users run."""
+  return any(item.get_closest_marker(m) for m in ("golden", "optimised"))
+
+
 def pytest_collection_modifyitems(items):
   place = {name: i for i, name in enumerate(_LONG)}
-  items.sort(key=lambda i: place.get(i.path.parent.name, len(_LONG)))
+  first = {}
+  for i, item in enumerate(items):
+    first.setdefault(item.path, i)
+  # Of a file those come first that compile as users do: each change of the way
+  # drops all programs, and what the file's tests share is then made so.
+  items.sort(
+    key=lambda i: (
+      place.get(i.path.parent.name, len(_LONG)),
+      first[i.path],
+      not _as_users(i),
+    )
+  )
 
 
 _users_options = compiler.get_compile_options
@@ -75,8 +91,7 @@ _compile_quickly(_QUICK)
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
   # A hook, not a fixture: it must come before fixtures of wider scope.
-  users = any(item.get_closest_marker(m) for m in ("golden", "optimised"))
-  _compile_quickly(_QUICK and not users)
+  _compile_quickly(_QUICK and not _as_users(item))
 
 
 def _resident_bytes():

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import quick
 from tests.scripts.conftest import call
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ def start(monkeypatch):
 def start_process(command, folder):
   """Runs a command of the page as a user does."""
   script, *args = command.split()
-  env = {**os.environ, "JAX_PLATFORMS": "cpu"}
+  env = {**quick.environment(), "JAX_PLATFORMS": "cpu"}
   return subprocess.run(
     [sys.executable, ROOT / script, *args],
     cwd=folder,

@@ -10,6 +10,11 @@ from asd_jax import errors
 from asd_jax.encoders import autoencoder
 from asd_jax.training import reconstruction, windows
 
+# One program, where each of its operations would be one.
+mean_and_std = jax.jit(
+  reconstruction.mean_and_std, static_argnames="batch_size"
+)
+
 
 def network(z):
   spec = json.loads(str(z["config_json"]))["ae"]
@@ -65,8 +70,9 @@ def test_windows_are_standardised_with_the_training_statistics():
   rng = np.random.default_rng(0)
   clips = [rng.normal(-40, 9, (n, 6)).astype(np.float32) for n in (30, 17)]
   data = windows.from_clips(clips, np.array([False, True]), num_context=5)
-  every = np.asarray(data.take(jnp.arange(len(data.start))))
-  mean, std = reconstruction.mean_and_std(data, batch_size=16)
+  take = jax.jit(lambda data: data.take(jnp.arange(len(data.start))))
+  every = np.asarray(take(data))
+  mean, std = mean_and_std(data, batch_size=16)
   np.testing.assert_allclose(mean, every.mean(0), rtol=1e-5)
   np.testing.assert_allclose(std, every.std(0), rtol=1e-4)
   params, extra = jax.jit(encoder.init)(jax.random.key(0), mean, std)
@@ -84,7 +90,7 @@ def test_a_constant_dimension_stays_finite():
   encoder = autoencoder.residual_autoencoder(num_hidden=8)
   clips = [np.full((30, 6), -156.5, np.float32)]
   data = windows.from_clips(clips, np.array([False]), num_context=5)
-  stats = reconstruction.mean_and_std(data, batch_size=16)
+  stats = mean_and_std(data, batch_size=16)
   params, extra = jax.jit(encoder.init)(jax.random.key(0), *stats)
   variables = {"params": params, "extra": extra}
   run = jax.jit(encoder.apply, static_argnums=2)

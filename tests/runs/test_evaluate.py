@@ -17,6 +17,7 @@ from asd_jax import errors
 from asd_jax.engine import detector
 from asd_jax.runs import evaluate, finished, folder, progress, suspects
 from configs import plain_knn
+from tests import quick
 from tests.scripts.conftest import ROOT, write_machine
 
 MACHINES = ("fan", "pump")
@@ -219,7 +220,11 @@ def test_a_killed_process_is_continued(data, tmp_path, unbroken):
     f"--config.data_dir={data}",
     f"--config.output_dir={tmp_path}",
   ]
-  child = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL)
+  child = subprocess.Popen(
+    [*map(str, command)],
+    env=quick.environment(),
+    stderr=subprocess.DEVNULL,
+  )
   first = tmp_path / finished.FOLDER / "fan.safetensors"
   end = time.monotonic() + 120
   while not first.exists() and time.monotonic() < end:

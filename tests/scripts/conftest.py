@@ -18,6 +18,7 @@ import soundfile
 from absl import flags
 
 from asd_jax.runs import suspects
+from tests import quick
 
 ROOT = Path(__file__).parents[2]
 KNN = ROOT / "configs" / "plain_knn.py"
@@ -124,7 +125,11 @@ def spawn():
     limited = [] if largest_file is None else ["-c", LIMITED, largest_file]
     command = [sys.executable, *limited, ROOT / "scripts" / script, *args]
     end = subprocess.run(
-      list(map(str, command)), cwd=cwd, capture_output=True, check=False
+      list(map(str, command)),
+      cwd=cwd,
+      env=quick.environment(),
+      capture_output=True,
+      check=False,
     )
     return Outcome(end.returncode, end.stdout.decode(), end.stderr.decode())
 

@@ -1,6 +1,5 @@
 """Work divided among devices is the work of one."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from asd_jax.data import clips as clips_lib
 from asd_jax.training import mesh, program, run
+from tests import quick
 from tests.engine import test_embed
 from tests.runs.sweep import test_engine
 from tests.training import test_loop, toy
@@ -108,7 +108,7 @@ def test_eight_devices_give_what_one_gives(tmp_path):
   done = subprocess.run(
     [sys.executable, "-c", CHILD, tmp_path / "eight.npz", folder],
     cwd=ROOT,
-    env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    env={**quick.environment(flags), "JAX_PLATFORMS": "cpu"},
     capture_output=True,
     text=True,
     check=False,
