@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from asd_jax.data import audio
 from asd_jax.encoders.family import Encoder
 from asd_jax.encoders.heads import Head
-from asd_jax.training import augment, domain, lora, losses, optimiser
+from asd_jax.training import augment, domain, lora, losses, mesh, optimiser
 from asd_jax.training import state as train_state
 from asd_jax.training.state import TrainState
 from asd_jax.typing import Array, Key
@@ -79,8 +79,8 @@ class Parts(NamedTuple):
   Attributes:
     init: `(key, base) -> (state, frozen)`; `base` are the encoder's parameters,
       and `frozen` what of them no step changes.
-    step: `(state, frozen, batch) -> (state, metrics)`; `loss`, and `loss_NAME`
-      of each term where there are several.
+    step: `(state, frozen, batch) -> (state, metrics)`; `loss`, `grad_norm`, and
+      `loss_NAME` of each term where there are several.
     loss: `(state, frozen, batch) -> []` in evaluation mode: nothing is drawn or
       changed, and averages of weights are used where they are kept.
     merged: `(state, frozen) -> {"encoder": params, "head": {"params": ...,
@@ -132,7 +132,7 @@ def draw(key: Key, plan: Plan, shape: tuple[int, ...]) -> Tree:
 
 def cleaned(plan: Plan, wave: Array) -> Array:
   """What the denoiser makes of clips, `[B, C, S]` samples to `[B, C', S]`."""
-  return jax.vmap(plan.clean)(audio.to_float(wave))
+  return mesh.by_rows(jax.vmap(plan.clean))(audio.to_float(wave))
 
 
 def rows_of(plan: Plan, labels: Array) -> augment.Labels:
@@ -152,6 +152,11 @@ def _changed(
   return x, rows
 
 
+def _bands(plan: Plan, wave: Array) -> Array:
+  """What the front end makes of cleaned clips."""
+  return mesh.by_rows(jax.vmap(plan.hear))(wave)
+
+
 def heard(
   plan: Plan, draws: Sequence[Tree], wave: Array, rows: augment.Labels
 ) -> tuple[Array, augment.Labels]:
@@ -167,7 +172,7 @@ def heard(
     `[B, C', T, M]` and the labels, which augmentation may mix.
   """
   wave, rows = _changed(plan, "wave", draws, wave, rows)
-  return _changed(plan, "bands", draws, jax.vmap(plan.hear)(wave), rows)
+  return _changed(plan, "bands", draws, _bands(plan, wave), rows)
 
 
 def tokens(
@@ -257,37 +262,50 @@ def _init(key: Key, plan: Plan, base: Tree) -> tuple[TrainState, Tree]:
     terms.append(params)
     states.append(extra)
   params = {"backbone": trained, "head": {"head": head, "terms": terms}}
-  state = TrainState(
-    jnp.zeros((), jnp.int32),
-    params,
-    {"head": stats, "terms": states},
-    plan.optimiser.tx.init(params),
-    of_steps,
+  extra = {"head": stats, "terms": states}
+  begin, _ = _functions(plan)
+  return begin(of_steps, params, extra), frozen
+
+
+def _functions(plan: Plan) -> tuple[Callable, Callable]:
+  """See `state.make_train`."""
+  rule = plan.optimiser
+
+  def loss_fn(
+    params: Tree, extra: Tree, key: Key, batch: Tree, more: Tree
+  ) -> tuple[Array, tuple[Tree, dict]]:
+    shape = jax.eval_shape(functools.partial(cleaned, plan), batch["wave"])
+    draws = batch.get("draws") or draw(key, plan, shape.shape)
+    batch = {**batch, "draws": draws, "progress": more["progress"]}
+    return objective(plan, params, extra, more["frozen"], batch)
+
+  return train_state.make_train(
+    loss_fn,
+    rule.tx,
+    accumulate=rule.accumulate,
+    average=rule.average,
+    watched=True,
   )
-  return state, frozen
 
 
 def _step(
   plan: Plan, state: TrainState, frozen: Tree, batch: Tree
 ) -> tuple[TrainState, dict]:
   done = state.step.astype(jnp.result_type(float)) / plan.num_steps
+  _, step = _functions(plan)
+  return step(state, batch, {"frozen": frozen, "progress": done})
 
-  def loss_fn(params: Tree, extra: Tree, key: Key, batch: Tree) -> tuple:
-    shape = jax.eval_shape(functools.partial(cleaned, plan), batch["wave"])
-    draws = batch.get("draws") or draw(key, plan, shape.shape)
-    batch = {**batch, "draws": draws, "progress": done}
-    return objective(plan, params, extra, frozen, batch)
 
-  _, step = train_state.make_train(loss_fn, plan.optimiser.tx)
-  return step(state, batch)
+def _weights(state: TrainState) -> Tree:
+  """Averages of the weights where they are kept, else they themselves."""
+  return state.params if state.average is None else state.average
 
 
 def _loss(plan: Plan, state: TrainState, frozen: Tree, batch: Tree) -> Array:
-  params = plan.optimiser.weights(state.opt_state, state.params)
+  params = _weights(state)
   head = params["head"]
   wave, rows = cleaned(plan, batch["wave"]), rows_of(plan, batch["labels"])
-  bands = jax.vmap(plan.hear)(wave)
-  h = tokens(plan, params["backbone"], frozen, bands, None)
+  h = tokens(plan, params["backbone"], frozen, _bands(plan, wave), None)
   z, _ = plan.head.apply(head["head"], state.extra["head"], h, False)
   rest = {
     "rows": rows,
@@ -299,7 +317,7 @@ def _loss(plan: Plan, state: TrainState, frozen: Tree, batch: Tree) -> Array:
 
 
 def _merged(plan: Plan, state: TrainState, frozen: Tree) -> Tree:
-  params = plan.optimiser.weights(state.opt_state, state.params)
+  params = _weights(state)
   return {
     "encoder": plan.trains.merge(params["backbone"], frozen),
     "head": {"params": params["head"]["head"], "stats": state.extra["head"]},

@@ -1,5 +1,6 @@
 """AdamW with two rates, schedules that count from zero, averages of weights."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,19 +18,20 @@ GROUPS = ("backbone", "head")
 
 
 class Optimiser(NamedTuple):
-  """How parameters are changed.
+  """How parameters are changed; all but `rates` is for `state.make_train`.
 
   Attributes:
     tx: of a mapping with the keys of `GROUPS`. A tensor without gradient has
       gradient zero and takes part: its moments fade and its weights decay.
     rates: step, from zero, to the rate of each group.
-    weights: `(state of tx, params) -> params` to use: their moving averages
-      where they are kept, else they themselves.
+    accumulate: pieces of a batch that are looked at one after another.
+    average: moves averages of the weights on; None keeps none.
   """
 
   tx: optax.GradientTransformation
   rates: Callable[[Array], dict[str, Array]]
-  weights: Callable[[Tree, Tree], Tree]
+  accumulate: int = 1
+  average: Callable[[Tree, Tree, Array], Tree] | None = None
 
 
 def _real(step: Array) -> Array:
@@ -115,43 +117,6 @@ def track(
   return jax.tree.map(one, average, weights)
 
 
-class Average(NamedTuple):
-  """Averages of weights, and the steps that they have seen."""
-
-  count: Array
-  weights: Tree
-
-
-def averaging(decay: float, start: int) -> optax.GradientTransformation:
-  """Keeps averages of the weights that the updates before it lead to.
-
-  Args:
-    decay: see `track`.
-    start: see `track`.
-
-  Returns:
-    A transformation that changes no update; it must be the last.
-  """
-
-  def init(params: Tree) -> Average:
-    return Average(jnp.zeros((), jnp.int32), params)
-
-  def update(updates: Tree, state: Any, params: Any = None) -> tuple[Any, Any]:
-    new = optax.apply_updates(params, updates)
-    moved = track(state.weights, new, state.count, decay=decay, start=start)
-    return updates, Average(state.count + 1, moved)
-
-  return optax.GradientTransformation(init, update)
-
-
-def _averaged(state: Tree, params: Tree) -> Tree:
-  """The averages in a state; the parameters if there are none."""
-  is_average = lambda x: isinstance(x, Average)
-  leaves = jax.tree.leaves(state, is_leaf=is_average)
-  found = [x.weights for x in leaves if is_average(x)]
-  return found[0] if found else params
-
-
 def make(
   settings: Mapping[str, Any],
   num_steps: int,
@@ -166,9 +131,8 @@ def make(
     settings: `learning_rate`; `head_learning_rate`, the same if absent;
       `weight_decay`; `schedule`, key of `SCHEDULES`; `warmup`, steps, or a
       share of the run if below 1.
-    num_steps: batches of the whole run.
-    accumulate: batches whose gradients are averaged for one change; what counts
-      steps counts changes.
+    num_steps: of the whole run.
+    accumulate: pieces of a batch that are looked at one after another.
     ema: decay of the averages of weights; 0 keeps none.
     ema_start: see `track`.
 
@@ -179,13 +143,12 @@ def make(
     InputError: for settings out of range, or unknown ones.
   """
   known = _checked(settings)
-  num_changes = max(num_steps // accumulate, 1)
   warmup = known["warmup"]
-  warmup = round(warmup * num_changes) if warmup < 1 else int(warmup)
+  warmup = round(warmup * num_steps) if warmup < 1 else int(warmup)
   schedule = SCHEDULES[known["schedule"]]
   peaks = (known["learning_rate"], known["head_learning_rate"])
   rates = {
-    group: schedule(peak, warmup=warmup, num_steps=num_changes)
+    group: schedule(peak, warmup=warmup, num_steps=num_steps)
     for group, peak in zip(GROUPS, peaks, strict=True)
   }
   # optax's own decay is 1e-4; PyTorch's, which the recipes rely on, 1e-2.
@@ -194,12 +157,9 @@ def make(
     for group, rate in rates.items()
   }
   tx = optax.partition(each, {group: group for group in GROUPS})
-  if ema:
-    tx = optax.chain(tx, averaging(ema, ema_start))
-  if accumulate > 1:
-    tx = optax.MultiSteps(tx, accumulate).gradient_transformation()
   rate_of = lambda step: {g: rate(step) for g, rate in rates.items()}
-  return Optimiser(tx, rate_of, _averaged)
+  average = functools.partial(track, decay=ema, start=ema_start)
+  return Optimiser(tx, rate_of, accumulate, average if ema else None)
 
 
 DEFAULTS: dict[str, Any] = {

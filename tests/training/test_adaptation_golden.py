@@ -118,16 +118,14 @@ def test_augmentation_of_waveforms(cases):
 def test_averages_of_weights(cases):
   (case,) = cases("ema")
   values = case("in/values")
-  average = optimiser.averaging(case.params["decay"], case.params["start"])
 
-  def step(carry, value):
-    weights, state = carry
-    updates, state = average.update(value - weights, state, weights)
-    return (weights + updates, state), state.weights
+  def step(average, told):
+    average = optimiser.track(average, *told, **case.params)
+    return average, average
 
-  start = (jnp.zeros(()), average.init(jnp.zeros(())))
-  _, found = jax.jit(lambda v: jax.lax.scan(step, start, v))(values)
-  case.check(found, "ema")
+  told = (values, jnp.arange(len(values)))
+  run = lambda told: jax.lax.scan(step, jnp.zeros(()), told)[1]
+  case.check(jax.jit(run)(told), "ema")
 
 
 def test_the_schedule_counts_from_zero(cases):

@@ -54,24 +54,13 @@ def test_each_group_has_its_rate_and_all_of_it_decays():
   np.testing.assert_allclose(found["head"], want, atol=1e-8)
 
 
-def test_averages_are_used_where_they_are_kept():
-  made = optimiser.make({**SETTINGS, "warmup": 0}, 6, ema=0.5, ema_start=1)
-  (params, state), path = trained(made, 3)
-  w = path["head"]["w"]
-  np.testing.assert_allclose(
-    made.weights(state, params)["head"]["w"], 0.5 * w[1] + 0.5 * w[2], rtol=1e-6
-  )
-  bare = optimiser.make(SETTINGS, 6)
-  assert bare.weights(trained(bare, 1)[0][1], params) is params
-
-
-def test_gradients_of_several_batches_make_one_change():
-  two = optimiser.make(SETTINGS, 12, accumulate=2)
-  _, path = trained(two, 6)
-  _, want = trained(optimiser.make(SETTINGS, 6), 3)
-  np.testing.assert_allclose(
-    path["head"]["w"][1::2], want["head"]["w"], rtol=1e-6
-  )
+def test_averages_are_kept_if_asked_for():
+  made = optimiser.make(SETTINGS, 6, ema=0.5, ema_start=1)
+  old, new = ({"w": np.full(2, x, np.float32)} for x in (1.0, 3.0))
+  for step, want in ((0, 3.0), (1, 3.0), (2, 2.0)):
+    found = made.average(old, new, jnp.asarray(step))
+    np.testing.assert_array_equal(found["w"], want)
+  assert optimiser.make(SETTINGS, 6).average is None
 
 
 def test_a_warmup_below_one_is_a_share_of_the_run():
