@@ -15,12 +15,11 @@ from asd_jax.training import domain, losses, margins
 from asd_jax.typing import Array, Key, Scalar
 
 Tree = Any
-
-
+Criterion = losses.Criterion
 Logits = Callable[[Key, Array, Array, Array], Array]
 
 
-def _of_cosines(logits: Logits) -> losses.Criterion:
+def _of_cosines(logits: Logits) -> Criterion:
   """Cross entropy of `logits(key, x, cos [B, C], y)`, one centre a class."""
 
   def init(key: Key, num_classes: int, width: int) -> tuple[Tree, Tree]:
@@ -33,12 +32,12 @@ def _of_cosines(logits: Logits) -> losses.Criterion:
     cos = margins.cosines(x, params["centres"])
     return losses.cross_entropy(logits(key, x, cos, y), y), extra
 
-  return losses.Criterion(init, apply)
+  return Criterion(init, apply)
 
 
 def arcface(
   *, scale: float = 30.0, margin: float = 0.2, monotone: bool = False
-) -> losses.Criterion:
+) -> Criterion:
   """ArcFace.
 
   Args:
@@ -58,7 +57,7 @@ def arcface(
   )
 
 
-def cosface(*, scale: float = 30.0, margin: float = 0.35) -> losses.Criterion:
+def cosface(*, scale: float = 30.0, margin: float = 0.35) -> Criterion:
   """CosFace.
 
   Args:
@@ -83,7 +82,7 @@ def _drawn(key: Key, y: Array, mean: float, deviation: float) -> Array:
 
 def elasticface_arc(
   *, scale: float = 64.0, margin: float = 0.5, deviation: float = 0.05
-) -> losses.Criterion:
+) -> Criterion:
   """ElasticFace-Arc: ArcFace whose margins are drawn, one a clip and step.
 
   Args:
@@ -105,7 +104,7 @@ def elasticface_arc(
 
 def elasticface_cos(
   *, scale: float = 64.0, margin: float = 0.35, deviation: float = 0.05
-) -> losses.Criterion:
+) -> Criterion:
   """ElasticFace-Cos: CosFace whose margins are drawn, one a clip and step.
 
   Args:
@@ -131,7 +130,7 @@ def magface(
   norm_range: tuple[float, float] = (10.0, 110.0),
   margin_range: tuple[float, float] = (0.45, 0.8),
   norm_weight: float = 35.0,
-) -> losses.Criterion:
+) -> Criterion:
   """MagFace: margins grow with the length of the embedding, which is rewarded.
 
   Args:
@@ -164,7 +163,7 @@ def magface(
     cost = margins.magnitude_cost(norm, longest=norm_range[1])
     return loss + norm_weight * losses.mean_of_labelled(cost, y), extra
 
-  return losses.Criterion(plain.init, apply)
+  return Criterion(plain.init, apply)
 
 
 class _Scaled(NamedTuple):
@@ -187,7 +186,7 @@ class _Scaled(NamedTuple):
 
 def _self_scaled(
   parts: _Scaled, scale: float | None, dynamic: bool, max_scale: float
-) -> losses.Criterion:
+) -> Criterion:
   first = lambda shape: (
     ada.initial_scale(parts.num_columns(shape)) if scale is None else scale
   )
@@ -209,7 +208,7 @@ def _self_scaled(
       extra = {"scale": now}
     return losses.cross_entropy(parts.logits(cos, now), y), extra
 
-  return losses.Criterion(init, apply)
+  return Criterion(init, apply)
 
 
 def adacos(
@@ -217,7 +216,7 @@ def adacos(
   scale: float | None = None,
   dynamic: bool = False,
   max_scale: float = 64.0,
-) -> losses.Criterion:
+) -> Criterion:
   """AdaCos.
 
   Args:
@@ -247,7 +246,7 @@ def subcluster_adacos(
   scale: float | None = None,
   dynamic: bool = False,
   max_scale: float = 64.0,
-) -> losses.Criterion:
+) -> Criterion:
   """Sub-cluster AdaCos: each class has several centres.
 
   Args:
@@ -280,7 +279,7 @@ def adaproj(
   scale: float | None = None,
   dynamic: bool = False,
   max_scale: float = 64.0,
-) -> losses.Criterion:
+) -> Criterion:
   """AdaProj: each class has a space of its own, and angles are to that.
 
   Args:
@@ -305,7 +304,7 @@ def adaproj(
   return _self_scaled(parts, scale, dynamic, max_scale)
 
 
-def softmax() -> losses.Criterion:
+def softmax() -> Criterion:
   """Plain cross entropy of embeddings that are logits themselves.
 
   Outputs beyond the classes are never right, and learn so.
@@ -331,7 +330,7 @@ def softmax() -> losses.Criterion:
     y = jnp.pad(y, ((0, 0), (0, x.shape[1] - y.shape[1])))
     return losses.cross_entropy(x, y), extra
 
-  return losses.Criterion(init, apply)
+  return Criterion(init, apply)
 
 
 CRITERIA = {

@@ -77,7 +77,7 @@ def mix_style(h: Array, share: Array, partner: Array) -> Array:
 
 
 def mix_styles(
-  key: Key, h: Array, *, probability: float = 0.5, beta: float = 0.1
+  key: Key, h: Array, *, probability: Scalar = 0.5, beta: float = 0.1
 ) -> Array:
   """Draws for a batch whether, with what and how far its styles are mixed.
 
