@@ -96,7 +96,7 @@ def test_tokens_from_the_waveform(case):
 def test_bfloat16_is_near(case):
   fast = family.make(audiomae.FAMILY, case.settings, dtype="bfloat16")
   run = lambda x: fast.apply(case.params, x, ("output",))["output"]
-  found = jax.jit(run, compiler_options=quick.OPTIONS)(case.z["frontend"])
+  found = quick.jit(run)(case.z["frontend"])
   want = case.z["output"]
   grid = np.reshape(found.grid, (len(want), -1, want.shape[2]))
   rows = np.concatenate([found.cls.reshape(len(want), 1, -1), grid], axis=1)
@@ -183,7 +183,7 @@ def test_the_fine_tuned_network(case):
   encoder = family.make(known, settings)
   layers = (f"layer_{settings['depth']}", "output", "pooled")
   run = lambda x: encoder.apply(params, x, layers)
-  out = jax.jit(run, compiler_options=quick.OPTIONS)(z["frontend"])
+  out = quick.jit(run)(z["frontend"])
   pooled = np.asarray(out["pooled"].grid[:, 0, 0])  # [B, D]
   assert out["pooled"].cls is None
   assert case.gap(pooled, "output_pooled_finetuned") < TOKENS

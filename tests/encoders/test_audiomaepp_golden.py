@@ -46,7 +46,7 @@ class Case:
 
   def frontend(self, wave):
     front = htk_mel.audiomaepp_mel()
-    run = jax.jit(lambda w: front.apply({}, w), compiler_options=quick.OPTIONS)
+    run = quick.jit(lambda w: front.apply({}, w))
     out = run(self.z[wave])
     assert out.shape[1] == front.num_frames(self.z[wave].shape[1])
     return out
@@ -109,7 +109,7 @@ def test_every_layer(case, found):
 def test_bfloat16_is_near(case, mel):
   fast = family.make(FAMILY, case.settings, dtype="bfloat16")
   run = lambda x: fast.apply(case.params, x, ("output",))["output"].grid
-  grid = jax.jit(run, compiler_options=quick.OPTIONS)(mel)
+  grid = quick.jit(run)(mel)
   want = case.z["output"]
   gap = np.abs(np.asarray(grid).reshape(want.shape) - want).mean()
   assert TOKENS < gap / want.std() < 0.05
@@ -130,7 +130,7 @@ def test_scenes_of_one_chunk_and_of_less(case, mels):
   # Both in one program: the shorter ones end where the encoder would fill.
   mels = [np.pad(x, [(0, 0), (0, whole - x.shape[1]), (0, 0)]) for x in mels]
   run = lambda x: case.encoder.apply(case.params, x, ("output",))["output"].grid
-  grids = jax.jit(run, compiler_options=quick.OPTIONS)(np.concatenate(mels))
+  grids = quick.jit(run)(np.concatenate(mels))
   grids = np.split(np.asarray(grids), [len(mels[0])])
   for odd, grid, num in zip(ODD[1:], grids, frames, strict=True):
     rows, bands = case.encoder.about.num_patches(num)
@@ -296,9 +296,7 @@ def test_mistakes_of_the_front_end_show(case):
 
   names = ("lowest edge at 0", "a floor", "another floor")
   names = (*names, "full scale of 16 bits", "right")
-  run = jax.jit(
-    lambda: [variants(n) for n in names], compiler_options=quick.OPTIONS
-  )
+  run = quick.jit(lambda: [variants(n) for n in names])
   *wrong, right = (case.gap(x, "frontend") for x in run())
   assert right < FRONTEND
   for name, gap in zip(names, wrong, strict=False):

@@ -1,6 +1,5 @@
 """BEATs against the official code, every intermediate."""
 
-import functools
 import json
 
 import jax
@@ -19,8 +18,6 @@ FAMILY = beats.FAMILY
 
 FRONTEND, TOKENS = 5e-4, 3e-4
 FRONT = kaldi.beats_fbank()
-# A program a length: only that of the main clips compiles as users do.
-QUICK = functools.partial(jax.jit, compiler_options=quick.OPTIONS)
 
 
 class Case:
@@ -80,7 +77,7 @@ def main(case):
 def odd(case):
   """Front end and tokens of another length."""
 
-  @QUICK
+  @quick.jit
   def run(wave):
     own = FRONT.apply({}, wave)
     return own, case.tokens(own)
@@ -177,7 +174,7 @@ def padded(case):
   frames = case.z["frontend"].shape[1]
   tokens = int(np.prod(case.encoder.about.num_patches(frames)))
 
-  @QUICK
+  @quick.jit
   def run(wave, padding, fbank):
     masks = jax.vmap(lambda p: token_padding(p, frames, tokens))(padding)
     mels = jnp.concatenate([FRONT.apply({}, wave), fbank])
@@ -205,7 +202,7 @@ def test_the_classes_of_a_fine_tuned_file(case, main, padded):
   bias = case.z["param_finetuned/predictor.bias"]
   head = lambda x, pad: class_probabilities(x, weight, bias, pad)
 
-  @QUICK
+  @quick.jit
   def run(plain, masked, mask):
     return jax.vmap(lambda x: head(x, None))(plain), jax.vmap(head)(
       masked, mask
@@ -220,7 +217,7 @@ def test_the_classes_of_a_fine_tuned_file(case, main, padded):
 def test_bfloat16_is_near(case):
   fast = family.make(FAMILY, case.settings, dtype="bfloat16")
   one = lambda x: fast.apply(case.params, x[None], ("output",))["output"]
-  found = QUICK(jax.vmap(one))(case.z["frontend"]).grid
+  found = quick.jit(jax.vmap(one))(case.z["frontend"]).grid
   gap = np.abs(found.reshape(case.z["output"].shape) - case.z["output"])
   assert TOKENS < gap.mean() < 0.05
 
@@ -229,7 +226,7 @@ def test_bfloat16_is_near(case):
 def test_the_last_clip_of_a_batch_has_the_bytes_of_any_other():
   conv = beats.PositionConv(num_taps=16, num_groups=4)
   x = np.random.default_rng(0).normal(size=(56, 48)).astype(np.float32)
-  params = QUICK(conv.init)(jax.random.key(1), x)
+  params = quick.jit(conv.init)(jax.random.key(1), x)
   batch = np.repeat(x[None], 4, axis=0)  # [B, L, D]
   out = np.asarray(jax.jit(jax.vmap(lambda y: conv.apply(params, y)))(batch))
   for clip in out[1:]:

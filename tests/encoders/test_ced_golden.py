@@ -1,6 +1,5 @@
 """CED against the published code, every intermediate."""
 
-import functools
 import json
 
 import jax
@@ -21,8 +20,6 @@ FAMILY = ced.FAMILY
 TOLERANCE = 1e-4  # of the standard deviation of the reference
 DECIBEL = 0.05
 FRONT = htk_mel.dasheng_mel()
-# A program a length: only that of the main clips compiles as users do.
-QUICK = functools.partial(jax.jit, compiler_options=quick.OPTIONS)
 
 
 class Case:
@@ -84,7 +81,7 @@ def main(case):
 def chunks(case, main):
   """Tokens of the main clips in groups of fewer frames."""
   frames = case.config["chunk_case"]["target_length"]
-  run = QUICK(lambda mel: case.all(mel, target_frames=frames)["output"])
+  run = quick.jit(lambda mel: case.all(mel, target_frames=frames)["output"])
   return run(main[0])
 
 
@@ -120,7 +117,7 @@ def test_the_front_end(case, main):
 
 
 def test_the_range_of_decibels_is_the_clips_own(case):
-  @QUICK
+  @quick.jit
   def run(wave):
     power = htk_mel.mel_power(wave)
     # The published code's: one range for the batch.
@@ -152,7 +149,9 @@ def test_every_layer(case, main):
 
 def test_bfloat16_is_near(case, main):
   fast = family.make(FAMILY, case.settings, dtype="bfloat16")
-  run = QUICK(lambda mel: fast.apply(case.params, mel, ("output",))["output"])
+  run = quick.jit(
+    lambda mel: fast.apply(case.params, mel, ("output",))["output"]
+  )
   gap = np.abs(bands_first(run(main[0]).grid) - case.z["output"])
   assert TOLERANCE < gap.mean() / case.z["output"].std() < 0.05
 
@@ -165,7 +164,7 @@ def test_the_published_classifier_agrees(case, main):
 
 def test_frames_beyond_whole_patches_are_dropped(case):
   wave = case.z["waveform_odd"]
-  out = QUICK(lambda w: case.all(FRONT.apply({}, w)))(wave)
+  out = quick.jit(lambda w: case.all(FRONT.apply({}, w)))(wave)
   case.close(picture(out["normalised"])[:, None], "frontend_odd")
   grid = grid_of(out["output"])
   frames = FRONT.num_frames(wave.shape[1])
@@ -208,7 +207,7 @@ def test_ten_seconds_of_every_layer(case):
   layers = [f"normed_{i + 1}" for i in range(case.settings["depth"])]
   pool = jax.vmap(pooling.mean_parts_flat)
 
-  @QUICK
+  @quick.jit
   def run(wave):
     out = case.encoder.apply(case.params, FRONT.apply({}, wave), (*layers,))
     return jnp.stack([pool(out[n].grid) for n in layers])

@@ -1,6 +1,5 @@
 """DaSheng against the published package, every intermediate."""
 
-import functools
 import json
 
 import jax
@@ -21,8 +20,6 @@ TOLERANCE = 1e-4  # of the standard deviation of the reference
 DECIBEL = 0.05
 HOP, PATCH = 160, 4
 FRONT = htk_mel.dasheng_mel()
-# A program a length: only that of the main clips compiles as users do.
-QUICK = functools.partial(jax.jit, compiler_options=quick.OPTIONS)
 
 
 class Case:
@@ -88,7 +85,7 @@ def mel(main):
 def odd(case):
   """The same of clips of another length."""
 
-  @QUICK
+  @quick.jit
   def run(wave):
     mel = FRONT.apply({}, wave)
     return mel, case.all(mel)["normalised"], case.grid(mel)
@@ -111,7 +108,7 @@ def test_the_front_end(case, main, odd):
 
 
 def test_the_range_of_decibels_is_the_clips_own(case):
-  @QUICK
+  @quick.jit
   def run(wave):
     power = htk_mel.mel_power(wave)
     # The package's: one range for the batch.
@@ -144,7 +141,7 @@ def test_tokens_beyond_a_clip_are_masked(case, mel):
   valid = case.z["x_length"] // (HOP * PATCH)
   keep = np.arange(case.z["output"].shape[1])[None] < valid[:, None]
   assert not keep.all()
-  case.close(QUICK(case.all)(mel, keep)["output"], "output_masked")
+  case.close(quick.jit(case.all)(mel, keep)["output"], "output_masked")
 
 
 def test_long_clips_go_in_groups(case, mel):
@@ -159,7 +156,7 @@ def test_long_clips_go_in_groups(case, mel):
   fill = np.broadcast_to(zero, (len(mel), size - rest, mel.shape[-1]))
   both = (mel, np.concatenate([mel, fill], 1))
   run = lambda mels: [case.all(m, target_frames=size)["output"] for m in mels]
-  found, filled = QUICK(run)(both)
+  found, filled = quick.jit(run)(both)
   case.close(found, "output_chunk")
   # A rest of less than a patch is not cut off: a whole group of zeros stays.
   last = rest // PATCH or (size // PATCH if rest else 0)
@@ -183,14 +180,14 @@ def formula_clips(c):
 
 def test_ten_seconds(case):
   waves = formula_clips(case.config["rv10"])
-  run = QUICK(lambda w: case.all(FRONT.apply({}, w))["output"].mean(1))
+  run = quick.jit(lambda w: case.all(FRONT.apply({}, w))["output"].mean(1))
   case.close(run(waves), "rv10_pooled")
 
 
 def test_bfloat16_is_near(case, mel):
   fast = family.make(FAMILY, case.settings, dtype="bfloat16")
   one = lambda x: fast.apply(case.params, x, ("output",))["output"].grid
-  gap = np.abs(QUICK(one)(mel)[:, :, 0] - case.z["output"])
+  gap = np.abs(quick.jit(one)(mel)[:, :, 0] - case.z["output"])
   assert TOLERANCE < gap.mean() / case.z["output"].std() < 0.05
 
 

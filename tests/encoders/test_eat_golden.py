@@ -1,6 +1,5 @@
 """EAT and SSLAM against the official code, every intermediate."""
 
-import functools
 import json
 
 import jax
@@ -18,8 +17,6 @@ from tests import quick
 pytestmark = pytest.mark.golden
 
 FRONTEND, TOKENS, WHOLE = 2e-4, 5e-5, 1e-4
-# A program a length: only that of the main clips compiles as users do.
-QUICK = functools.partial(jax.jit, compiler_options=quick.OPTIONS)
 FAMILIES = {f.name: f for f in (eat.FAMILY, eat.SSLAM)}
 
 
@@ -97,7 +94,7 @@ def odd(case):
     kaldi.eat_fbank(multiple=32),
     kaldi.eat_fbank(multiple=1),
   )
-  return QUICK(lambda w: case.frontends(w, *fronts))(case.z["waveform_odd"])
+  return quick.jit(lambda w: case.frontends(w, *fronts))(case.z["waveform_odd"])
 
 
 def test_window_and_filters(case):
@@ -120,7 +117,7 @@ def test_the_front_end(case, main, odd):
 
 def test_every_layer_from_the_golden_front_end(case, main):
   run = jax.vmap(lambda x: case.module.apply({"params": case.params}, x))
-  out = QUICK(run)(case.z["frontend"])
+  out = quick.jit(run)(case.z["frontend"])
   case.close(out["patch_embed"], "patch_embed", TOKENS)
   case.close(out["layer_0"], "pre_norm", TOKENS)
   for i in range(case.module.depth):
@@ -140,12 +137,12 @@ def test_tokens_from_the_waveform(case, main):
 
 
 def test_other_lengths(case, odd):
-  run = QUICK(lambda x: [case.tokens(fbank) for fbank in x])
+  run = quick.jit(lambda x: [case.tokens(fbank) for fbank in x])
   as_main, by_16, by_32 = run(odd[:3])
   case.close(whole(as_main), "output_odd", WHOLE)
   case.close(whole(by_16), "output_odd_pad16", WHOLE)
   case.close(by_32["output"].cls, "output_odd_pad32_cls", WHOLE)
-  case.close(QUICK(pooled)(by_32), "output_odd_pad32_pooled", WHOLE)
+  case.close(quick.jit(pooled)(by_32), "output_odd_pad32_pooled", WHOLE)
 
 
 def test_ten_seconds_of_every_layer(case):
@@ -155,7 +152,7 @@ def test_ten_seconds_of_every_layer(case):
     kaldi.eat_fbank(num_samples=160_000, num_frames=1024),
   )
 
-  @QUICK
+  @quick.jit
   def run(wave):
     both = jnp.concatenate(case.frontends(wave, *fronts))
     found = case.tokens(both, (*layers, "output"))
@@ -181,7 +178,7 @@ def test_the_table_of_positions(case):
 def test_bfloat16_is_near(case):
   fast = FAMILIES[case.name](size=case.settings, dtype="bfloat16")
   one = lambda x: fast.apply(case.params, x, ("output",))  # clips as channels
-  found = whole(QUICK(one)(case.z["frontend"]))
+  found = whole(quick.jit(one)(case.z["frontend"]))
   gap = np.abs(found - case.z["output"])
   assert TOKENS < gap.mean() < 0.05
 

@@ -1,6 +1,5 @@
 """FISHER against the published code, every intermediate."""
 
-import functools
 import json
 
 import jax
@@ -17,8 +16,6 @@ pytestmark = pytest.mark.golden
 FAMILY = fisher.FAMILY
 FRONTEND, TOKENS, MIDDLE, WHOLE = 5e-3, 5e-5, 1e-3, 1e-4
 RATE = 16_000
-# A program a length: only that of the main clips compiles as users do.
-QUICK = functools.partial(jax.jit, compiler_options=quick.OPTIONS)
 
 
 class Case:
@@ -45,7 +42,7 @@ class Case:
   def embedding(self, wave, rate=RATE, **settings):
     """`[B, P * D]` of waveforms, and the shape of the spectra."""
     front = linear.fisher_spectrum(sample_rate=rate, **settings)
-    run = QUICK(
+    run = quick.jit(
       lambda w: self.tokens(front.apply({}, w), ("output",))["output"].cls
     )
     shape = jax.eval_shape(lambda w: front.apply({}, w), wave).shape
@@ -129,7 +126,7 @@ def test_every_layer_from_the_waveform(case, main):
 
 def test_bfloat16_is_near(case, main):
   fast = family.make(FAMILY, case.settings, dtype="bfloat16")
-  run = QUICK(lambda x: fast.apply(case.params, x, (case.last,))[case.last])
+  run = quick.jit(lambda x: fast.apply(case.params, x, (case.last,))[case.last])
   rows = rows_of(run(case.z["frontend"]), len(main[3]))
   want = case.z[f"layer_{case.settings['depth'] - 1}"]
   assert TOKENS < np.abs(rows - want).mean() / want.std() < 0.05
@@ -155,7 +152,7 @@ def test_ten_seconds(case):
   wave = case.z["waveform"]
   long = np.stack([np.resize(row, 10 * RATE) for row in wave])
   front = linear.fisher_spectrum(seconds=10.0)
-  run = QUICK(
+  run = quick.jit(
     lambda w: case.tokens(front.apply({}, w), ("output",))["output"].cls
   )
   case.close(run(long), "embedding10s", WHOLE)

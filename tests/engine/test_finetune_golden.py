@@ -37,7 +37,7 @@ def runs():
 
 
 RUNS = list(runs())
-jit = functools.partial(jax.jit, compiler_options=quick.OPTIONS)
+jit = quick.jit
 
 
 class Found:

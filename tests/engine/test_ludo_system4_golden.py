@@ -5,7 +5,6 @@ shorter clips than the system's, which are compared here with the config's own
 stages. All that comes after is that of system 1, which has a reference.
 """
 
-import jax
 import numpy as np
 import pytest
 
@@ -38,7 +37,7 @@ def test_the_stages_of_the_config_give_the_reference_embedding(golden):
 
   # The clips of the reference as the two channels of one.
   wave, want = case.z["waveform"][:2], case.z["output_scene"][:2]
-  found, residual = jax.jit(run, compiler_options=quick.OPTIONS)(wave)
+  found, residual = quick.jit(run)(wave)
   np.testing.assert_allclose(found, want, rtol=0, atol=SCENE)
   expected = want[0] - 0.5 * want[1]
   np.testing.assert_allclose(residual, expected, rtol=0, atol=1.5 * SCENE)

@@ -53,7 +53,7 @@ def test_names_and_groups(data):
 def test_all_candidates(data, candidates):
   compare(candidates(data["waveform"]), data["dif"], "main clip")
   # A program a length: only that of the main clip compiles as users do.
-  quick_candidates = jax.jit(dif.candidates, compiler_options=quick.OPTIONS)
+  quick_candidates = quick.jit(dif.candidates)
   clips = train_clips(data)
   assert len(clips) == len(data["dif_train"])
   for i, (clip, want) in enumerate(zip(clips, data["dif_train"], strict=True)):
