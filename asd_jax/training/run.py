@@ -26,7 +26,7 @@ Tree = Any
 # Clips that a message names.
 _NAMED = 8
 # Steps of a profile, counted from the first of a call, which is slower.
-_PROFILED = (3, 8)
+_PROFILED = (2, 7)
 
 
 class Settings(NamedTuple):

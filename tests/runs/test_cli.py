@@ -64,6 +64,12 @@ def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
   assert (status, lines) == (130, ["stopped"])
 
 
+def test_a_command_that_saved_and_stopped_tells_where(monkeypatch, capsys):
+  stopped = errors.Stopped("stopped by SIGTERM: step 3 is saved", 143)
+  status, lines = ended(monkeypatch, capsys, raises(stopped))
+  assert (status, lines) == (143, ["stopped by SIGTERM: step 3 is saved"])
+
+
 def test_a_command_that_ends_well_ends_with_0(monkeypatch, capsys):
   assert ended(monkeypatch, capsys, lambda left: None, "a") == (0, [])
 

