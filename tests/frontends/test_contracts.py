@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from transformers import audio_utils
 
 from asd_jax.frontends import denoise, log_mel
 from asd_jax.ops import filterbank, signal
@@ -255,6 +254,8 @@ def test_unknown_settings_raise():
   ("num", "fft", "rate"), [(128, 1024, 16000), (40, 512, 8000)]
 )
 def test_slaney_filters_equal_transformers(num, fft, rate):
+  from transformers import audio_utils  # a second, of every process
+
   want = audio_utils.mel_filter_bank(
     fft // 2 + 1, num, 0.0, rate / 2, rate, norm="slaney", mel_scale="slaney"
   )
