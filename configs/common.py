@@ -33,6 +33,12 @@ def run(system, arg=""):
   c.precision = "float32"  # of frozen encoders; "bfloat16" is faster
   c.cache = "on"  # of embeddings: on, off, readonly, clear
   c.seeds = (13711,)
+  c.adapt = dict(  # of encoders that are adapted over machines
+    data_dirs=(),  # more folders whose training clips they learn from
+    folds=0,  # or those of threshold: adapted without each fold too
+    seeds_at_once="auto",  # in one program: "auto", "always", "never"
+    memory_gb=4.0,  # of decoded clips that are held
+  )
   c.members = ()  # (branch, seed) pairs; all branches with all seeds if empty
   c.selection = ""  # or a file that names the members
   c.chosen_on = ()  # machines whose labels chose the members, of that file

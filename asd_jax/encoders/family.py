@@ -39,8 +39,9 @@ class Encoder(NamedTuple):
       batch is its `vmap`. Only what the named layers need is computed under
       `jit`.
     scope: where parameters come from: "none" (there are none), "file"
-      (published weights), "run" (trained over all machines) or "machine"
-      (trained on the clips of one).
+      (published weights), "run" (those, trained on over all machines, with a
+      leading axis of seeds K; `apply` takes one) or "machine" (trained on the
+      clips of one).
     about: static facts; at least `layers`, their names, and `patch_frames`,
       the fewest frames that it takes.
   """

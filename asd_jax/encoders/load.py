@@ -26,6 +26,8 @@ _ONES = ("scale", "var", "grep_a", "weight_g", "norm_stats")
 _ZEROS = ("bias", "mean")
 # Origin of weights that no file holds.
 RANDOM = "random"
+# What comes before the origin of the weights that others were adapted from.
+ADAPTED = "adapted from "
 
 
 class Loaded(NamedTuple):
@@ -185,6 +187,27 @@ def _lazy(
     return found.params
 
   return Loaded(encoder, later, about.digest, origin, about.size, about.notes)
+
+
+def named(encoder: family.Encoder, params: Tree, origin: str) -> Loaded:
+  """Parameters with the name of their content.
+
+  Args:
+    encoder: the network.
+    params: its parameters, on the host.
+    origin: in words.
+
+  Returns:
+    The parameters.
+  """
+  digest = _digest(encoder, weight_folder.checksum(params))
+  size = sum(x.size for x in jax.tree.leaves(params))
+  return Loaded(encoder, lambda: params, digest, origin, size)
+
+
+def is_random(loaded: Loaded) -> bool:
+  """Whether parameters are random, or come from such ones."""
+  return loaded.origin.removeprefix(ADAPTED) == RANDOM
 
 
 def keep(folder: Path, loaded: Loaded) -> Path:

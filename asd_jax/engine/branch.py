@@ -5,11 +5,13 @@ behind it; both are functions of these records, so that a branch can be read,
 replaced and compared like data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from asd_jax.backends import base, transform
 from asd_jax.encoders.family import Encoder
+from asd_jax.encoders.heads import Head
+from asd_jax.engine.recipe import Recipe
 from asd_jax.engine.stages import Hypers
 from asd_jax.frontends.base import Augment, Frontend
 from asd_jax.ops.crops import Crops
@@ -34,6 +36,27 @@ class Front(NamedTuple):
   augment: Augment
 
 
+class Adapt(NamedTuple):
+  """How an encoder is trained on over machines, before it sees one.
+
+  Attributes:
+    recipe: how.
+    base: the encoder with published weights.
+    learner: the same as it is trained, which may take less memory.
+    head: what makes the embedding, see `encoders.heads`.
+    channels: of the clips heard in training.
+    decides: plain data, all that decides the network but for published
+      weights, clips and seed.
+  """
+
+  recipe: Recipe
+  base: Encoder
+  learner: Encoder
+  head: Head
+  channels: tuple[int, ...]
+  decides: dict[str, Any]
+
+
 class Source(NamedTuple):
   """Where the tokens of an encoder come from.
 
@@ -42,13 +65,17 @@ class Source(NamedTuple):
     layer: name of the token sequence that is taken.
     passes: what decides the network's output for a clip, but for the weights
       themselves, as text; branches where it is equal share one pass.
-    recipe: how the encoder is trained, if it is.
+    recipe: how the encoder is trained on one machine's clips, if it is.
+    seeds: of an encoder that is adapted over machines; none of others.
+    adapt: how that is done.
   """
 
   checkpoint: str
   layer: str
   passes: str
   recipe: reconstruction.Recipe
+  seeds: tuple[int, ...] = ()
+  adapt: Adapt | None = None
 
 
 class Detect(NamedTuple):
@@ -103,6 +130,7 @@ class Branch(NamedTuple):
   when: str
 
 
+Branches = Mapping[str, Branch]
 # Whether a branch counts for a machine whose clips have attributes.
 WHEN: dict[str, Callable[[bool], bool]] = {
   "always": lambda has_attributes: True,

@@ -10,7 +10,7 @@ import numpy as np
 
 from asd_jax import errors, files, store
 from asd_jax.encoders import load as weights
-from asd_jax.engine import crossfit, decide, encode, identity, structure
+from asd_jax.engine import crossfit, decide, identity, sources, structure
 from asd_jax.engine import system as system_lib
 
 Tree = Any
@@ -221,7 +221,9 @@ def load(folder: Path) -> Detector:
     system = system_lib.build(config)
     sections = _read_sections(Path(folder), index, system)
     encoders = index["encoders"]
-    if encoders.keys() != encode.encoders(system.branches).keys():
+    num = sources.num_folds(config)
+    wanted = sources.encoders(system.branches, num_folds=num)
+    if encoders.keys() != wanted.keys():
       raise KeyError("encoders")
     return Detector(index["machine"], config, system, sections, encoders)
   except errors.InputError as e:

@@ -5,8 +5,9 @@ from typing import Any
 
 from asd_jax import errors
 from asd_jax.backends import base
-from asd_jax.engine import encode
-from asd_jax.engine.branch import Branch
+from asd_jax.encoders import adapted
+from asd_jax.engine import adapt_seeds, encode, sources
+from asd_jax.engine.branch import Branch, Branches
 from asd_jax.ops import views
 
 _FULL = "float32"
@@ -40,8 +41,10 @@ def check_branch(
         f" channels={channels}, {why} before it; expected channels=(0, 1) and"
         " nothing that merges them."
       )
-  has_cls = branch.encoder.scope == "file" and (
-    branch.encoder.about.family.input.num_extra > 0
+  has_cls = (
+    sources.has_weights(branch.encoder)
+    and branch.encoder.about.family.input.num_extra > 0
+    and branch.source.layer != adapted.EMBEDDING
   )
   if branch.detect.of_cls and not has_cls:
     raise errors.InputError(
@@ -56,7 +59,7 @@ def check_branch(
     )
 
 
-def check_run(config: Mapping[str, Any], branches: encode.Branches) -> None:
+def check_run(config: Mapping[str, Any], branches: Branches) -> None:
   """Refuses settings of a run that no branch has a use for.
 
   Args:
@@ -66,7 +69,7 @@ def check_run(config: Mapping[str, Any], branches: encode.Branches) -> None:
   Raises:
     InputError: for another precision without an encoder that it is for.
   """
-  frozen = any(b.encoder.scope == "file" for b in branches.values())
+  frozen = any(sources.has_weights(b.encoder) for b in branches.values())
   if config["precision"] != _FULL and not frozen:
     raise errors.InputError(
       f"config: precision: found {config['precision']!r}, but no encoder with"
@@ -74,7 +77,56 @@ def check_run(config: Mapping[str, Any], branches: encode.Branches) -> None:
     )
 
 
-def check_rate(rate: int, branches: encode.Branches) -> None:
+def check_adapt(config: Mapping[str, Any], branches: Branches) -> None:
+  """Refuses settings of an adaptation that cannot be followed.
+
+  Args:
+    config: plain data, all keys.
+    branches: what was built from it.
+
+  Raises:
+    InputError: for unknown or impossible settings, and for folds of an
+      adaptation that are not those of the decisions.
+  """
+  adapt, where = config["adapt"], "config: adapt"
+  known = ("data_dirs", "folds", "seeds_at_once", "memory_gb")
+  if extra := sorted(set(adapt) - set(known)):
+    raise errors.InputError(
+      f"{where}: found {extra}, expected some of {known}."
+    )
+  folders, folds = adapt["data_dirs"], adapt["folds"]
+  texts = isinstance(folders, list | tuple) and all(
+    isinstance(d, str) for d in folders
+  )
+  if not texts:
+    raise errors.InputError(
+      f"{where}.data_dirs: found {folders!r}, expected a tuple of folders."
+    )
+  if adapt["seeds_at_once"] not in adapt_seeds.MODES:
+    raise errors.InputError(
+      f"{where}.seeds_at_once: found {adapt['seeds_at_once']!r}, expected one"
+      f" of {adapt_seeds.MODES}."
+    )
+  memory = adapt["memory_gb"]
+  if isinstance(memory, bool) or not isinstance(memory, int | float):
+    raise errors.InputError(
+      f"{where}.memory_gb: found {memory!r}, expected a number."
+    )
+  if folds and folds != config["threshold"]["folds"]:
+    raise errors.InputError(
+      f"{where}.folds: found {folds!r}, expected 0, or the"
+      f" {config['threshold']['folds']!r} of threshold.folds, whose models need"
+      " encoders that have not seen their folds."
+    )
+  adapts = any(b.encoder.scope == "run" for b in branches.values())
+  if not adapts and (folders or folds):
+    raise errors.InputError(
+      f"{where}: found {'data_dirs' if folders else 'folds'}, but no branch"
+      " with encoder.adapt, which it is for."
+    )
+
+
+def check_rate(rate: int, branches: Branches) -> None:
   """Refuses a sample rate that front ends or encoders are not made for.
 
   Their windows and bands are numbers of samples: at another rate they would
@@ -89,7 +141,7 @@ def check_rate(rate: int, branches: encode.Branches) -> None:
   """
   for name, branch in branches.items():
     own = {"frontend": branch.front.frontend.sample_rate}
-    if branch.encoder.scope == "file":
+    if sources.has_weights(branch.encoder):
       own["encoder"] = branch.encoder.about.family.input.sample_rate
     for stage, wanted in own.items():
       if wanted not in (None, rate):

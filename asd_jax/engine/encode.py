@@ -1,9 +1,11 @@
 """From a waveform to the features of every branch of a system.
 
-Features are what is computed once a clip: the pooled tokens of a frozen
-encoder, or the input of one that is trained on the machine's clips.
+Features are what is computed once a clip: the pooled tokens of an encoder that
+does not change any more, or the input of one that is trained on the machine's
+clips.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +16,12 @@ from asd_jax import errors
 from asd_jax.data import audio
 from asd_jax.encoders import family
 from asd_jax.encoders.tokens import Tokens
-from asd_jax.engine import stages
-from asd_jax.engine.branch import Branch, Detect, Front, Source
+from asd_jax.engine import sources
+from asd_jax.engine.branch import Branch, Branches, Detect, Front
 from asd_jax.ops.crops import Crops
 from asd_jax.typing import Array
 
 Tree = Any
-Branches = Mapping[str, Branch]
 # Parts of a `Front` that may gather statistics, in order: each sees what the
 # ones before it make.
 FITTED = Front._fields
@@ -80,88 +81,6 @@ def build_crops(
       " on the machine's own clips, expected 'none'."
     )
   return crops
-
-
-def build_source(
-  name: str,
-  spec: Mapping[str, Any],
-  encoder: family.Encoder,
-  bound: stages.Bound,
-) -> Source:
-  """Says where the tokens of a branch come from.
-
-  Args:
-    name: of the branch, for messages.
-    spec: its settings.
-    encoder: its encoder.
-    bound: its stages.
-
-  Returns:
-    The source.
-
-  Raises:
-    InputError: for an unknown layer, or settings that only other encoders
-      have.
-  """
-  where = f"config: branch {name}: encoder {spec['encoder']['name']}"
-  settings = bound.chosen
-  if encoder.scope != "file":
-    if settings:
-      raise errors.InputError(
-        f"{where}: found {[*settings]}, which only encoders with published"
-        " weights have."
-      )
-    return Source("", "output", name, bound.recipe)
-  layer = settings.get("layer", "output")
-  checkpoint = settings.get("checkpoint", "")
-  if not isinstance(checkpoint, str):
-    raise errors.InputError(
-      f"{where}: checkpoint: found {checkpoint!r}, expected a path or a name on"
-      " the hub."
-    )
-  if layer not in encoder.about.layers:
-    raise errors.InputError(
-      f"{where}: layer: found {layer!r}, expected one of"
-      f" {encoder.about.layers}."
-    )
-  return Source(checkpoint, layer, bound.passes, bound.recipe)
-
-
-def sources(branches: Branches) -> dict[str, str]:
-  """Which branches have weights in common.
-
-  Args:
-    branches: by name.
-
-  Returns:
-    Branch to the first one with the same weights, of branches whose encoder
-    has published ones. That first name stands for the weights elsewhere.
-  """
-  # By content, not by name: a size may be spelt out in one branch.
-  first: dict[Any, str] = {}
-  out = {}
-  for name, branch in branches.items():
-    if branch.encoder.scope == "file":
-      about = branch.encoder.about
-      settings = repr(sorted(about.settings.items()))
-      what = about.family.name, settings, branch.source.checkpoint
-      out[name] = first.setdefault(what, name)
-  return out
-
-
-def encoders(branches: Branches) -> dict[str, tuple[family.Encoder, str]]:
-  """Encoders with published weights, and where the config has them from.
-
-  Args:
-    branches: by name.
-
-  Returns:
-    Source (see `sources`) to encoder and checkpoint.
-  """
-  return {
-    n: (branches[n].encoder, branches[n].source.checkpoint)
-    for n in dict.fromkeys(sources(branches).values())
-  }
 
 
 def stages_of(branches: Branches) -> tuple[str, ...]:
@@ -244,7 +163,7 @@ def _passes(branches: Branches, names: Sequence[str]) -> list[list[str]]:
   groups: dict[tuple[bool, str], list[str]] = {}
   for name in names:
     branch = branches[name]
-    key = branch.encoder.scope == "file", branch.source.passes
+    key = sources.has_weights(branch.encoder), branch.source.passes
     groups.setdefault(key, []).append(name)
   return list(groups.values())
 
@@ -293,7 +212,7 @@ def _pooled(detect: Detect, tokens: Tokens) -> Array:
 
 
 def _tokens(
-  branches: Branches, group: Sequence[str], params: Tree, x: Array
+  branches: Branches, group: Sequence[str], x: Array, params: Tree
 ) -> dict[str, Array]:
   """Pooled tokens of branches that share a pass, all layers at once."""
   first = branches[group[0]]
@@ -317,15 +236,15 @@ def features(
 
   Args:
     branches: by name.
-    weights: parameters of encoders with published weights, by source.
+    weights: parameters of encoders that have some, by source.
     outputs: what `front_outputs` returns.
     names: branches that are wanted.
 
   Returns:
     `{branch: [C', ...]}`: pooled tokens, or the input of an encoder that is
-    trained on the machine's clips.
+    trained on the machine's clips; `[K, C', ...]` of an encoder with K seeds.
   """
-  source, out = sources(branches), {}
+  source, out = sources.of(branches), {}
   for group in _passes(branches, names):
     # The front end of the first stands for all: their settings are equal.
     first = group[0]
@@ -334,7 +253,10 @@ def features(
       out[first] = x
     else:
       params = weights[source[first]] if first in source else {}
-      out |= _tokens(branches, group, params, x)
+      one = functools.partial(_tokens, branches, group, x)
+      # Seeds in turn: tokens of one are let go before those of the next.
+      adapted = branches[first].encoder.scope == "run"
+      out |= jax.lax.map(one, params) if adapted else one(params)
   return {n: out[n] for n in names}
 
 
@@ -346,7 +268,7 @@ def clip_features(
   Args:
     branches: by name.
     front: states of the fitted stages.
-    weights: parameters of encoders with published weights, by source.
+    weights: parameters of encoders that have some, by source.
     wave: `[C, S]` int16 or float32 samples.
 
   Returns:
@@ -359,9 +281,7 @@ def clip_features(
 
 def denoises(branch: Branch) -> bool:
   """Whether near and far become one channel before the encoder."""
-  return branch.front.denoise.num_channels > 1 or (
-    branch.front.frontend.num_channels > 1
-  )
+  return sources.merges(branch.front)
 
 
 def num_channels(branches: Branches) -> int:
@@ -393,6 +313,6 @@ def check_length(branches: Branches, num_samples: int) -> None:
     InputError: if one does not.
   """
   for branch in branches.values():
-    if branch.encoder.scope == "file":
+    if sources.has_weights(branch.encoder):
       frames = branch.front.frontend.num_frames(num_samples)
       branch.encoder.about.num_patches(frames)

@@ -36,6 +36,38 @@ def noise_transfers(
   return found
 
 
+def section_facts(
+  system: System,
+  is_target: np.ndarray,
+  train_scores: np.ndarray,
+  front: Tree,
+) -> dict[str, Any]:
+  """What a detector says of its training clips, beside its state.
+
+  Args:
+    system: the system.
+    is_target: `[N]` True for target-domain clips.
+    train_scores: `[N]` of them.
+    front: fitted stages before encoders.
+
+  Returns:
+    Plain data.
+  """
+  return {
+    "num_train": len(train_scores),
+    "num_target": int(is_target.sum()),
+    "training_scores": {
+      n: b.detect.reference for n, b in system.branches.items()
+    },
+    "train_scores": [float(s) for s in np.sort(train_scores)],
+    # Over frequency; [KATECH26] calls it G.
+    "noise_transfer": {
+      n: float(np.median(x))
+      for n, x in noise_transfers(system.branches, front).items()
+    },
+  }
+
+
 def _needs_both(spec: Mapping[str, Any]) -> list[str]:
   """Stages of a branch that make rows of source and target clips together."""
   named = spec["bank"]["name"], spec["augment"]["name"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from asd_jax.data import audio, clips
 from asd_jax.engine import encode
+from asd_jax.engine.branch import Branches
 from asd_jax.engine.system import System
 
 Tree = Any
@@ -55,7 +56,7 @@ def front_fitter(system: System) -> Callable[..., Fronts]:
 
 
 def _fit(
-  branches: encode.Branches,
+  branches: Branches,
   summed: Callable[..., tuple[Tree, Tree]],
   some: Sequence[clips.Clip],
   *,

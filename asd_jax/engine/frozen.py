@@ -5,7 +5,7 @@ from typing import Any
 
 from asd_jax import files
 from asd_jax.encoders import load
-from asd_jax.engine import encode, identity, stages
+from asd_jax.engine import identity, sources, stages
 from asd_jax.engine.cache import EmbeddingCache
 from asd_jax.engine.embed import Embedder
 from asd_jax.engine.programs import Programs
@@ -18,7 +18,7 @@ def _caches(
   """The caches of a system's embeddings by branch; none if they are off."""
   mode = config["cache"]
   out = {}
-  for name, source in encode.sources(system.branches).items():
+  for name, source in sources.of(system.branches).items():
     spec = {**stages.DEFAULTS, **config["branches"][name]}
     # A user's code may read files of its own: its source does not tell enough
     # for a folder that outlives every run.
@@ -49,17 +49,19 @@ def facts(
   """
   if not loaded:
     return {}
-  sources = encode.sources(embedder.programs.system.branches)
-  random = any(w.origin == load.RANDOM for w in loaded.values())
+  known = sources.of(embedder.programs.system.branches)
+  random = any(load.is_random(w) for w in loaded.values())
   notes = embedder.notes()
   notes += [note for w in loaded.values() for note in w.notes]
-  if random:
+  if any(w.origin == load.RANDOM for w in loaded.values()):
     notes.append("encoder weights are random: no score means anything")
+  elif random:
+    notes.append("encoder weights were random before they were adapted")
   return {
     "random_weights": random,
     "weights": {
       found.digest: {
-        "branches": [n for n, s in sources.items() if s == source],
+        "branches": [n for n, s in known.items() if s == source],
         "origin": found.origin,
       }
       for source, found in loaded.items()
@@ -99,6 +101,8 @@ def open_embedder(
   system: System,
   loaded: Mapping[str, load.Loaded],
   config: Mapping[str, Any],
+  *,
+  programs: Programs | None = None,
 ) -> Embedder:
   """Makes the embedding stage of a system.
 
@@ -106,12 +110,16 @@ def open_embedder(
     system: the system.
     loaded: weights by source.
     config: `batch_size`, `sample_rate` and `cache`.
+    programs: of the same system with other weights, which are compiled.
 
   Returns:
     The stage.
   """
   digests = {n: w.digest for n, w in loaded.items()}
   read = lambda: {n: w.params for n, w in loaded.items()}
-  programs = Programs(system, read, config["batch_size"])
+  if programs is None:
+    programs = Programs(system, read, config["batch_size"])
+  else:
+    programs = programs.with_weights(read)
   caches = _caches(system, digests, config)
   return Embedder(programs, caches, config["sample_rate"])

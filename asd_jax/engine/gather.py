@@ -256,6 +256,7 @@ class Gatherer:
     *,
     refit: bool,
     on_epoch: train_lib.OnEpoch,
+    embedder: Embedder,
   ) -> Normals:
     """The training clips without one fold, as the whole fit has them.
 
@@ -264,6 +265,7 @@ class Gatherer:
       k: the fold.
       refit: whether features depend on which clips are trained on.
       on_epoch: called with (branch, epochs done, metrics).
+      embedder: the embedding stage without the fold.
 
     Returns:
       All clips, of which the others count; networks trained on those.
@@ -271,7 +273,7 @@ class Gatherer:
     assert found.fold is not None
     front, normals = found.fronts.without[k], found.normals
     if refit:
-      normals, _ = self.clips(front, found.train, _ignore)
+      normals, _ = collect(embedder, front, found.train)
     valid: Any = found.fold != k
     domains = np.asarray(normals.is_target)[valid]
     made = {}

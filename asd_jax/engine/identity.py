@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from asd_jax import errors, store
+from asd_jax.engine import recipe as recipes
 from asd_jax.engine import stages
 from asd_jax.scores import fusion
 from asd_jax.training import reconstruction
@@ -77,8 +78,11 @@ def of_encoder(spec: Spec) -> dict[str, Any]:
   given = dict(spec)
   recipe = given.pop("recipe", {})
   given.pop("checkpoint", None)
+  adapt = given.pop("adapt", None)
   out = of_stage("encoder", given, stages.TABLES["encoder"])
   out.pop("remat", None)  # numbers are the same with it
+  if adapt:
+    out["adapt"] = recipes.plain(recipes.read("config: encoder: adapt", adapt))
   return out | {"recipe": {**reconstruction.Recipe()._asdict(), **recipe}}
 
 

@@ -17,7 +17,7 @@ class Augmented(flax.struct.PyTreeNode):
   """Clips made from training clips, which only add rows to the bank.
 
   Attributes:
-    features: `[M, C, ...]`.
+    features: `[M, C, ...]`, or `[M, K, C, ...]` as those of the clips.
     clip: `[M]` int32, the training clip that each was made from.
     valid: `[M]` those that count; None if all do.
   """
@@ -35,7 +35,8 @@ class Normals(flax.struct.PyTreeNode):
 
   Attributes:
     front: `{branch: {stage: state}}` of the stages that were fitted first.
-    features: for each clip length, `{branch: [n, C, ...]}`.
+    features: for each clip length, `{branch: [n, C, ...]}`; `[n, K, C, ...]`
+      of an encoder that is adapted over machines, K seeds.
     order: `[N]` place of each clip in the concatenation of `features`.
     is_target: `[N]` True for target-domain clips.
     trained: `{branch: Trained}` of branches that train an encoder.
@@ -101,6 +102,29 @@ def only(normals: Normals, name: str) -> Normals:
     trained=own(normals.trained),
     augmented=own(normals.augmented),
   )
+
+
+def by_seed(fn: Callable[[Normals], Tree], normals: Normals, name: str) -> Tree:
+  """Maps a function over the seeds of one branch's features.
+
+  Args:
+    fn: of the training clips with features `[n, C', ...]`.
+    normals: training clips, whose features of the branch are `[n, K, C', ...]`.
+    name: of the branch.
+
+  Returns:
+    What `fn` returns, leading axis K.
+  """
+  made = normals.augmented.get(name)
+
+  def one(groups: tuple[Array, ...], more: Array | None) -> Tree:
+    augmented = {name: made.replace(features=more)} if made else {}
+    features = tuple({name: g} for g in groups)
+    return fn(normals.replace(features=features, augmented=augmented))
+
+  groups = tuple(jnp.asarray(g[name]) for g in normals.features)
+  more = jnp.asarray(made.features) if made else None
+  return jax.vmap(one, in_axes=1)(groups, more)
 
 
 def of_branch(normals: Normals, name: str) -> Clips:

@@ -1,5 +1,6 @@
 """The compiled programs of a system, data-parallel over the local devices."""
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,6 +53,13 @@ class Programs:
     read, self._read = self._read, None
     assert read is not None
     return self.place(read())
+
+  def with_weights(self, read: Callable[[], Tree]) -> "Programs":
+    """The same programs with other weights; nothing is compiled again."""
+    other = copy.copy(self)
+    other.__dict__.pop("weights", None)
+    other._read = read
+    return other
 
   def place(self, tree: Tree) -> Tree:
     """Copies arrays to all devices of this process."""

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,73 +12,21 @@ from asd_jax import errors
 from asd_jax.data import clips
 from asd_jax.encoders import load
 from asd_jax.engine import (
+  adapt,
   crossfit,
   decide,
   detector,
-  encode,
   findings,
-  frozen,
   gather,
   settings,
 )
+from asd_jax.engine import opened as opened_lib
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Advance, Embedder
 from asd_jax.engine.normals import Normals
+from asd_jax.engine.said import Fitted, Judged
 from asd_jax.scores import p_value
-
-
-def _section_facts(
-  system: system_lib.System,
-  is_target: np.ndarray,
-  train_scores: np.ndarray,
-  front: Any,
-) -> dict[str, Any]:
-  """What a detector says of its training clips, beside its state."""
-  return {
-    "num_train": len(train_scores),
-    "num_target": int(is_target.sum()),
-    "training_scores": {
-      n: b.detect.reference for n, b in system.branches.items()
-    },
-    "train_scores": [float(s) for s in np.sort(train_scores)],
-    # Over frequency; [KATECH26] calls it G.
-    "noise_transfer": {
-      n: float(np.median(x))
-      for n, x in findings.noise_transfers(system.branches, front).items()
-    },
-  }
-
-
-class Fitted(NamedTuple):
-  """One section after its fit.
-
-  Attributes:
-    section: ready to score, and to be saved.
-    train_scores: `[N]` scores of the training clips, by models that have not
-      seen them where there are models of folds.
-    notes: odd but fine input.
-  """
-
-  section: detector.Section
-  train_scores: np.ndarray
-  notes: list[str]
-
-
-class Judged(NamedTuple):
-  """What a fitted section says of clips.
-
-  Attributes:
-    scores: in the order of the clips, leading axis Q.
-    p_values: `[Q]`, NaN without models of folds.
-    decisions: `[Q]` int8, 1 anomalous, 0 normal, -1 where none is possible.
-    notes: odd but fine input.
-  """
-
-  scores: system_lib.Scores
-  p_values: np.ndarray
-  decisions: np.ndarray
-  notes: list[str]
 
 
 def _ignore(*args: Any) -> None:
@@ -94,7 +42,7 @@ class Session:
   Args:
     config: complete and checked.
     system: built from it.
-    origin: where the weights of its frozen encoders come from.
+    opened: its weights.
 
   Attributes:
     config: as given.
@@ -106,33 +54,26 @@ class Session:
     self,
     config: dict[str, Any],
     system: system_lib.System,
-    origin: load.Origin,
+    opened: opened_lib.Opened,
   ) -> None:
-    self.config, self.system, self._origin = config, system, origin
+    self.config, self.system, self._opened = config, system, opened
     self.rule = decide.read_rule(config)
     self._placed: tuple[detector.Section, tuple[Any, ...]] | None = None
-
-  @functools.cached_property
-  def _opened(self) -> tuple[Embedder, dict[str, load.Loaded]]:
-    wanted = encode.encoders(self.system.branches)
-    loaded = load.read(wanted, self._origin)
-    embedder = frozen.open_embedder(self.system, loaded, self.config)
-    # Those on the device, so that there is one copy of gigabytes.
-    there = embedder.programs
-    return embedder, {
-      n: w._replace(read=lambda n=n: there.weights[n])
-      for n, w in loaded.items()
-    }
 
   @property
   def embedder(self) -> Embedder:
     """The embedding stage; weights are found when it is first asked for."""
-    return self._opened[0]
+    return self._opened.embedder
 
   @property
   def weights(self) -> dict[str, load.Loaded]:
     """Weights by source, on the device."""
-    return self._opened[1]
+    return self._opened.weights
+
+  @property
+  def kept(self) -> dict[str, load.Loaded]:
+    """What detectors need: the weights, and those of folds."""
+    return self._opened.kept
 
   @functools.cached_property
   def _gather(self) -> gather.Gatherer:
@@ -147,9 +88,27 @@ class Session:
     fit = system_lib.compiled_states(self.system)
     return functools.partial(fit, self.system.hypers)
 
+  def inputs(self) -> dict[str, str]:
+    """Names of what decides the weights, see `Opened.inputs`."""
+    return self._opened.inputs()
+
   def facts(self) -> dict[str, Any]:
-    """What results say about the frozen encoders, see `frozen.facts`."""
-    return frozen.facts(self.embedder, self.weights)
+    """What results say about the encoders, see `Opened.facts`."""
+    return self._opened.facts()
+
+  def require(self) -> None:
+    """Reads published weights, so that missing ones are told at once."""
+    self._opened.check()
+
+  def adapt(self, carry_out: adapt.CarryOut | None = None) -> list[str]:
+    """Trains what is missing of encoders, see `Opened.adapt`."""
+    return self._opened.adapt(carry_out)
+
+  @property
+  def _refits(self) -> bool:
+    """Whether features of a clip depend on which clips were learned from."""
+    own = self._opened.num_folds
+    return bool(own) or crossfit.refits_features(self.system)
 
   def check(self, some: Sequence[clips.Clip]) -> None:
     """Refuses clips that the system cannot use, before any is decoded.
@@ -246,7 +205,7 @@ class Session:
     limit = decide.limit(
       self.rule, self.system, state, found.normals, train_scores
     )
-    facts = _section_facts(
+    facts = findings.section_facts(
       self.system, is_target, train_scores, found.normals.front
     )
     state = jax.tree.map(np.asarray, state)
@@ -266,11 +225,16 @@ class Session:
     on_epoch: train_lib.OnEpoch,
   ) -> crossfit.Folds:
     """Fits a model without each fold of the training clips."""
-    refit = crossfit.refits_features(self.system)
 
     def without(k: int) -> Normals:
       named = lambda name, *args: on_epoch(f"{name}, fold {k + 1}", *args)
-      return self._gather.without(found, k, refit=refit, on_epoch=named)
+      return self._gather.without(
+        found,
+        k,
+        refit=self._refits,
+        on_epoch=named,
+        embedder=self._opened.of_fold(k),
+      )
 
     assert found.fold is not None
     return crossfit.fit(
@@ -311,7 +275,7 @@ class Session:
     """
     self.check(test)
     state, *others = self._states(section)
-    refit = crossfit.refits_features(self.system)
+    refit = self._refits
     by_fold = np.zeros((len(test), len(others)), np.float32)
     parts, order, notes = [], [], []
     for rows, scores, more, new in gather.score(
@@ -326,10 +290,11 @@ class Session:
       notes += new
       if not refit:
         by_fold[rows] = more
-    # Front ends that were fitted without a fold hear other features: a pass
-    # over the clips for each.
+    # What was fitted before the features without a fold makes other features:
+    # a pass over the clips for each.
     for k, other in enumerate(others if refit else ()):
-      for rows, scores, _, _ in gather.score(self.embedder, other, test):
+      embedder = self._opened.of_fold(k)
+      for rows, scores, _, _ in gather.score(embedder, other, test):
         by_fold[rows, k] = scores.fused
     if not parts:
       none: Any = dict(fused=np.zeros(0), seeds=np.zeros((0, 1)))
@@ -342,11 +307,18 @@ class Session:
     return Judged(all_scores, said.p_value, said.decision, notes)
 
 
-def open(config: Mapping[str, Any]) -> Session:
+def open(
+  config: Mapping[str, Any],
+  *,
+  train: Sequence[clips.Clip] | None = None,
+  tell: adapt.Tell = adapt.silent,
+) -> Session:
   """Prepares a config, builds its system and reads its weights.
 
   Args:
     config: plain data, see `configs/common.py`.
+    train: see `of_config`.
+    tell: see `of_config`.
 
   Returns:
     The session.
@@ -355,22 +327,32 @@ def open(config: Mapping[str, Any]) -> Session:
     InputError: for a config that a run could not finish with, and weights
       that are missing.
   """
-  opened = of_config(settings.prepared(config))
-  _ = opened.embedder  # missing weights are told before any clip is read
+  opened = of_config(settings.prepared(config), train=train, tell=tell)
+  opened.require()  # missing weights are told before any clip is read
   return opened
 
 
-def of_config(config: dict[str, Any]) -> Session:
-  """A session whose weights are read when they are first needed.
+def of_config(
+  config: dict[str, Any],
+  *,
+  train: Sequence[clips.Clip] | None = None,
+  tell: adapt.Tell = adapt.silent,
+) -> Session:
+  """A session whose weights are read, or adapted, when they are first needed.
 
   Args:
     config: complete and checked.
+    train: normal clips to adapt encoders to; those of all machines that the
+      config names if None.
+    tell: told of networks that are trained, and of each step.
 
   Returns:
     The session.
   """
   origin = load.Origin(Path(config["weights_dir"]), config["random_weights"])
-  return Session(config, system_lib.build(config), origin)
+  system = system_lib.build(config)
+  weights = opened_lib.Opened(system, config, origin, train, tell)
+  return Session(config, system, weights)
 
 
 def of_detector(found: detector.Detector, folder: Path) -> Session:
@@ -388,10 +370,9 @@ def of_detector(found: detector.Detector, folder: Path) -> Session:
   """
   # What the run kept may be read; nothing is kept of clips scored later.
   mode = "off" if found.config["cache"] == "off" else "readonly"
-  opened = Session(
-    {**found.config, "cache": mode},
-    found.system,
-    detector.weights_of(found, folder),
-  )
-  _ = opened.embedder
+  config = {**found.config, "cache": mode}
+  origin = detector.weights_of(found, folder)
+  weights = opened_lib.Opened(found.system, config, origin, (), adapt.silent)
+  opened = Session(config, found.system, weights)
+  opened.require()
   return opened

@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Any] = dict(
   sweep=(),
   fusion=dict(name="weighted_mean"),
   threshold=decide.Rule()._asdict(),
+  adapt=dict(data_dirs=(), folds=0, seeds_at_once="auto", memory_gb=4.0),
   submission=dict(label="AsdJax_Local_task2_1", abbreviation="asd_jax"),
   published=dict(development=0.0, evaluation=0.0, source=""),
   synthetic={},
@@ -214,7 +215,8 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
       "config: branches: found none, expected one or more."
     )
   branches = {n: stages.completed(n, b) for n, b in config["branches"].items()}
-  return {**DEFAULTS, **config, "branches": branches}
+  adapt = {**DEFAULTS["adapt"], **config.get("adapt", {})}
+  return {**DEFAULTS, **config, "branches": branches, "adapt": adapt}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -254,6 +256,7 @@ def check(config: Mapping[str, Any]) -> None:
     )
   submission.check_label(config["submission"]["label"])
   system = system_lib.build(config)
+  effects.check_adapt(config, system.branches)
   effects.check_run(config, system.branches)
   effects.check_rate(config[stages.RATE], system.branches)
   _check_threshold(config, system)

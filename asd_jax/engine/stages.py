@@ -70,7 +70,7 @@ WRAPPERS = {**base.WRAPPERS, **prototypes.WRAPPERS}
 # Settings that are a choice from a table themselves.
 NESTED = {"denoiser": denoise.DENOISERS}
 # Settings of an encoder with published weights, beside its own.
-CHOSEN = ("layer", "checkpoint")
+CHOSEN = ("layer", "checkpoint", "adapt")
 OTHER_KEYS = ("channels", "wrappers", "reference", "weight", "when")
 REFERENCES = ("loo", "in_sample")
 # The setting of a front end that can follow the recordings' rate.
@@ -365,7 +365,8 @@ def bind(name: str, spec: Mapping[str, Any]) -> Bound:
   spec = {**spec, "encoder": encoder}
   # Not the layer: a pass gives all of them.
   before = {s: spec[s] for s in ("channels", "denoise", "frontend", "tta")}
-  passes = text_of([before, encoder, chosen.get("checkpoint", "")])
+  what = [before, encoder, chosen.get("checkpoint", "")]
+  passes = text_of([*what, chosen["adapt"]] if chosen.get("adapt") else what)
   found = {s: resolve(s, spec[s], t) for s, t in TABLES.items()}
   fns = {
     s: fn if s in SWEPT else functools.partial(fn, **floats)

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax import errors
-from asd_jax.encoders import family
-from asd_jax.engine import detect, effects, encode, normals, stages
+from asd_jax.engine import detect, effects, encode, normals, sources, stages
 from asd_jax.engine.branch import WHEN, Branch
 from asd_jax.engine.normals import Normals
 from asd_jax.engine.stages import Hypers
@@ -75,19 +74,15 @@ def _seeds(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
   return out
 
 
-def _encoder(name: str, make: Callable[[], family.Encoder]) -> family.Encoder:
-  try:
-    return make()
-  except errors.InputError as e:
-    raise errors.InputError(f"config: branch {name}: encoder: {e}") from e
-
-
-def build_branch(name: str, spec: Mapping[str, Any]) -> tuple[Branch, Hypers]:
+def build_branch(
+  name: str, spec: Mapping[str, Any], *, seeds: tuple[int, ...] = (0,)
+) -> tuple[Branch, Hypers]:
   """Makes one branch.
 
   Args:
     name: name of the branch, for messages.
     spec: its settings; what it leaves out is `stages.DEFAULTS`.
+    seeds: of the branch, one or more.
 
   Returns:
     The branch, and the scalars of its stages.
@@ -98,13 +93,14 @@ def build_branch(name: str, spec: Mapping[str, Any]) -> tuple[Branch, Hypers]:
   spec = stages.completed(name, spec)
   bound = stages.bind(name, spec)
   channels = tuple(spec["channels"])
-  encoder = _encoder(name, bound.fns["encoder"])
+  front = encode.build_front(name, channels, bound.fns)
+  encoder, source = sources.build(name, spec, front, bound, seeds)
   branch = Branch(
     channels=channels,
-    front=encode.build_front(name, channels, bound.fns),
+    front=front,
     crops=encode.build_crops(name, bound.fns["tta"], encoder),
     encoder=encoder,
-    source=encode.build_source(name, spec, encoder, bound),
+    source=source,
     detect=detect.build(spec, bound.fns),
     when=spec["when"],
   )
@@ -134,7 +130,9 @@ def build(config: Mapping[str, Any]) -> System:
     )
   # Branches that no member names are left out altogether.
   seeds = _seeds(config)
-  built = {n: build_branch(n, config["branches"][n]) for n in seeds}
+  built = {
+    n: build_branch(n, config["branches"][n], seeds=s) for n, s in seeds.items()
+  }
   branches = {n: branch for n, (branch, _) in built.items()}
   fuse, fuse_floats = stages.resolve("fusion", config["fusion"], fusion.FUSIONS)
   lists_members = bool(config.get("members"))
@@ -145,7 +143,7 @@ def build(config: Mapping[str, Any]) -> System:
     for n, s in seeds.items()
   }
   hypers = {n: h for n, (_, h) in built.items()}
-  drawn = {n: b.encoder.scope == "machine" for n, b in branches.items()}
+  drawn = {n: _draws(b) for n, b in branches.items()}
   return System(
     branches=branches,
     hypers={**hypers, "weight": weights, "fusion": fuse_floats},
@@ -155,6 +153,10 @@ def build(config: Mapping[str, Any]) -> System:
   )
 
 
+def _draws(branch: Branch) -> bool:
+  return branch.encoder.scope in ("machine", "run")
+
+
 def draws(system: System) -> bool:
   """Whether anything in a system is drawn at random, so that seeds matter.
 
@@ -162,9 +164,10 @@ def draws(system: System) -> bool:
     system: the system.
 
   Returns:
-    True if a branch has a network that is trained on each machine's clips.
+    True if a branch has a network that is trained, on the clips of a machine
+    or of all.
   """
-  return any(b.encoder.scope == "machine" for b in system.branches.values())
+  return any(map(_draws, system.branches.values()))
 
 
 def _fused(
@@ -193,7 +196,14 @@ def fit_branch(
     The state, every array of which has a leading seed axis, of length one
     where nothing is drawn; and `[K, N]` the training clips' scores.
   """
-  branch, clips = system.branches[name], normals.of_branch(some, name)
+  branch = system.branches[name]
+  if branch.encoder.scope == "run":
+    # Features differ by seed, and so does all that is fitted to them.
+    seed = lambda own: detect.fit(
+      branch, h[name], normals.of_branch(own, name), None
+    )
+    return normals.by_seed(seed, some, name)
+  clips = normals.of_branch(some, name)
   member = lambda network: detect.fit(branch, h[name], clips, network)
   # Networks differ by seed, everything else is the same for all.
   if name in some.trained:
@@ -269,13 +279,16 @@ def branch_scores(
     name: of the branch.
     h: scalars of the branch.
     state: of the branch, leading axis K.
-    x: `[C', ...]` features of the clip.
+    x: `[C', ...]` features of the clip, `[K, C', ...]` of an encoder that is
+      adapted over machines.
 
   Returns:
     `[K]` calibrated scores.
   """
   branch = system.branches[name]
-  return jax.vmap(lambda s: detect.score(branch, h, s, x))(state)
+  own = 0 if branch.encoder.scope == "run" else None
+  score_one = lambda s, features: detect.score(branch, h, s, features)
+  return jax.vmap(score_one, in_axes=(0, own))(state, x)
 
 
 def scores(system: System, h: Hypers, state: Tree, x: Tree) -> Scores:
@@ -285,7 +298,7 @@ def scores(system: System, h: Hypers, state: Tree, x: Tree) -> Scores:
     system: the system.
     h: scalars by branch.
     state: what `fit` returned.
-    x: `{branch: [C', ...]}` features of the clip.
+    x: `{branch: [C', ...]}` features of the clip, see `branch_scores`.
 
   Returns:
     The scores.

@@ -1,6 +1,7 @@
 """The report of a run: one self-contained HTML page."""
 
 from asd_jax.report import (
+  adaptation,
   clips,
   curves,
   decisions,
@@ -19,7 +20,8 @@ from asd_jax.report import (
 # links at the top, and `section(run)`, which returns `<section id=...>` or ""
 # where the run has nothing to show: a new one is a file and a line here.
 SECTIONS = (
-  machines, decisions, listing, clips, curves, denoise, seeds, notes, facts,
+  machines, decisions, listing, clips, curves, denoise, seeds, adaptation,
+  notes, facts,
 )  # fmt: skip
 
 

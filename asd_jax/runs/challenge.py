@@ -13,6 +13,7 @@ import jax
 from asd_jax import errors
 from asd_jax.data import submission, submission_meta, submission_write
 from asd_jax.encoders import family
+from asd_jax.engine import sources
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import official
 
@@ -111,7 +112,7 @@ def description(config: Config, system: system_lib.System) -> dict[str, Any]:
     Values by key of `submission_meta.DESCRIPTION`; keys that only the author
     can know are left out.
   """
-  frozen = any(b.encoder.scope == "file" for b in system.branches.values())
+  frozen = any(sources.has_weights(b.encoder) for b in system.branches.values())
   by_attribute = any(b.when != "always" for b in system.branches.values())
   return {
     "input_sampling_rate": f"{config['sample_rate'] / 1000:g}kHz",
@@ -122,8 +123,7 @@ def description(config: Config, system: system_lib.System) -> dict[str, Any]:
     "machine_learning_method": _methods(config, system),
     "aggregation_method": _named(config, "pooling"),
     "ensemble_method_subsystem_count": sum(
-      len(system.seeds[n]) if b.encoder.scope == "machine" else 1
-      for n, b in system.branches.items()
+      len(system.seeds[n]) for n in system.branches
     ),
     "decision_making": _decision(config),
     "attribute_usage": "choose branches" if by_attribute else NONE,
@@ -143,7 +143,7 @@ def external_datasets(system: system_lib.System) -> list[dict[str, Any]]:
   found = {}
   for branch in system.branches.values():
     about = branch.encoder.about
-    if branch.encoder.scope != "file":
+    if not sources.has_weights(branch.encoder):
       continue
     known: family.Family = about.family
     hubs = [

@@ -171,12 +171,14 @@ def state_reader(out: Path) -> Callable[[str, str], Any]:
   return lambda machine, section: load(machine).sections[section].state
 
 
-def _open(config: Config) -> tuple[session.Session, list[clips.Machine]]:
+def _open(
+  config: Config, progress: progress_lib.Progress
+) -> tuple[session.Session, list[clips.Machine]]:
   """The system of a run and the clips it will see, all of them checked."""
   config = dict(config)
   if config["output_dir"] and not config["training_dir"]:
     config["training_dir"] = os.path.join(config["output_dir"], "training")
-  opened = session.open(config)
+  opened = session.open(config, tell=progress.adaptation)
   if not config["output_dir"]:
     raise errors.InputError(
       "config: expected --config.output_dir=OUT, found none."
@@ -206,14 +208,14 @@ def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:
     InputError: for bad input; no file is half-written.
   """
   start = time.perf_counter()
-  opened, machines = _open(config)
+  opened, machines = _open(config, progress)
   config, out = opened.config, Path(opened.config["output_dir"])
-  weights = {source: w.digest for source, w in opened.weights.items()}
-  this = folder.Run(out, "evaluate", config, machines, weights)
+  this = folder.Run(out, "evaluate", config, machines, opened.inputs())
   folder.check(this)
   prepare_output(out)
-  # Before any fit: a disk that is too small for them is noticed at once.
-  digests = detector.keep_weights(out, opened.weights)
+  # Encoders are adapted now. Before any fit: a disk that is too small for
+  # their weights is noticed at once.
+  digests = detector.keep_weights(out, opened.kept)
   records = finished.Records(out, opened)
 
   def done(machine: clips.Machine) -> dict[str, results.Scored]:

@@ -18,7 +18,7 @@ import soundfile
 from asd_jax import errors
 from asd_jax.data import audio, clips, names, truth
 from asd_jax.engine import detector as detector_lib
-from asd_jax.engine import session
+from asd_jax.engine import session, settings
 from asd_jax.runs import config_file
 from asd_jax.runs import score as score_lib
 
@@ -237,7 +237,7 @@ class Detector:
     Raises:
       InputError: if it cannot be written.
     """
-    detector_lib.keep_weights(Path(out), self._opened.weights)
+    detector_lib.keep_weights(Path(out), self._opened.kept)
     folder = Path(out) / "detectors" / self.found.machine
     detector_lib.save(folder, self.found)
     return folder
@@ -266,17 +266,20 @@ def fit(
   Raises:
     InputError: for a config or clips that cannot be used.
   """
-  opened = session.open(config)
   fitted: dict[str, detector_lib.Section] = {}
   notes: list[str] = []
-  with _files(some, opened.config["sample_rate"]) as paths:
+  rate = settings.completed(config)["sample_rate"]
+  with _files(some, rate) as paths:
     train = _clips(paths, machine, "train", domains, sections)
+    # What a config names is more than one machine, and goes before it.
+    named = config.get("data_dir") or config.get("normal")
+    opened = session.open(config, train=None if named else train)
     for section in sorted({c.section for c in train}):
       own = [c for c in train if c.section == section]
       done = opened.fit(f"{machine} {section}", own)
       fitted[section] = done.section
       notes += done.notes
-  digests = {s: w.digest for s, w in opened.weights.items()}
+  digests = {s: w.digest for s, w in opened.kept.items()}
   found = detector_lib.Detector(
     machine, opened.config, opened.system, fitted, digests
   )

@@ -29,6 +29,10 @@ RUN = {
   "chosen_on": "machines whose labels chose the members, of that file",
   "sweep": "what scripts/sweep.py sweeps if it is not told",
   "feature_selection": "file of scripts/select_features.py",
+  "adapt.data_dirs": "more folders whose training clips encoders adapt to",
+  "adapt.folds": "as threshold.folds: encoders adapted without each fold; or 0",
+  "adapt.seeds_at_once": "train seeds in one program: auto, always or never",
+  "adapt.memory_gb": "decoded clips that are held while encoders adapt",
   "fusion.name": "how branches and seeds become one score",
   "threshold.name": "by p-values: conformal; by the score: quantile or gamma",
   "threshold.false_alarm_rate": "share of normal clips called anomalous",
@@ -50,6 +54,7 @@ BRANCH = {
   "encoder.size": "of the network, see docs/encoders.md",
   "encoder.dtype": "float32 or bfloat16; --config.precision sets all",
   "encoder.layer": "whose tokens are taken",
+  "encoder.adapt": "how it is adapted over machines, see docs/training.md",
   "encoder.checkpoint": "published weights: file, folder or hub name",
 }
 _UNLISTED = ("branches", "published")

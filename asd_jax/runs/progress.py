@@ -1,5 +1,6 @@
 """Progress on standard error: bars on a terminal, sparse lines elsewhere."""
 
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -8,6 +9,8 @@ import numpy as np
 import rich.console
 import rich.progress
 import rich.text
+
+from asd_jax.training import meter
 
 # Between lines where there are no bars.
 _INTERVAL_SECONDS = 10.0
@@ -35,6 +38,7 @@ class Progress:
     # Bars are redrawn in place, which a log cannot do: it gets lines.
     self._live = console.is_terminal and not quiet
     self._quiet = quiet
+    self._told = -_INTERVAL_SECONDS
     self._bars = rich.progress.Progress(
       rich.progress.TextColumn("{task.description}"),
       rich.progress.BarColumn(),
@@ -88,6 +92,29 @@ class Progress:
       self.line(f"{label}: {done} of {total}, {rate:.2g}/s, {left:.0f} s left")
 
     return advance
+
+  def adaptation(self, label: str, said: str | meter.Seen) -> None:
+    """Shows what is said of a network that is adapted over machines.
+
+    Args:
+      label: of the network.
+      said: words, or a step.
+    """
+    if isinstance(said, str):
+      self.line(f"{label}: {said}")
+      return
+    now, last = time.perf_counter(), said.step == said.num_steps
+    if now - self._told < _INTERVAL_SECONDS and not last:
+      return
+    self._told = now
+    speed = ""
+    if not math.isnan(said.seconds_left):
+      rate, left = said.clips_per_second, said.seconds_left
+      speed = f", {rate:.2g} clips/s, {left:.0f} s left"
+    self.line(
+      f"{label}: step {said.step} of {said.num_steps},"
+      f" loss {said.metrics['loss']:.4g}{speed}"
+    )
 
   def epochs(self, label: str) -> Callable[[str, int, dict], None]:
     """Makes an `on_epoch` that shows epochs, loss and time."""

@@ -15,7 +15,7 @@ import jax
 from asd_jax import errors, files, store
 from asd_jax.data import audio, clips
 from asd_jax.encoders import places
-from asd_jax.engine import encode, settings
+from asd_jax.engine import adapt_data, settings, sources
 from asd_jax.engine import system as system_lib
 from asd_jax.report import seeds, systems, systems_page
 from asd_jax.runs import (
@@ -88,11 +88,16 @@ def _weights(config: Config) -> dict[str, str]:
   Raises:
     InputError: for weights that are not at hand.
   """
+  system, digests = system_lib.build(config), {}
+  if any(b.source.adapt for b in system.branches.values()):
+    some = [
+      store.remembered_digest(c.path) for c in adapt_data.clips_of(config)
+    ]
+    digests["adapted to"] = store.digest(some)
   if config["random_weights"]:
-    return {}
-  wanted = encode.encoders(system_lib.build(config).branches)
+    return digests
+  wanted = sources.published(system.branches)
   found = places.find(wanted, folder=Path(config["weights_dir"]))
-  digests = {}
   for name, (path, _) in found.items():
     parts = sorted(p for p in path.rglob("*") if p.is_file())
     digests[name] = store.digest(

@@ -13,7 +13,15 @@ from flax import traverse_util
 from asd_jax import store
 from asd_jax.data import clips
 from asd_jax.encoders import load
-from asd_jax.engine import cache, embed, encode, frozen, gather, settings
+from asd_jax.engine import (
+  cache,
+  embed,
+  encode,
+  frozen,
+  gather,
+  settings,
+  sources,
+)
 from asd_jax.engine import system as system_lib
 from configs import common
 
@@ -67,7 +75,7 @@ def of_one_length(some):
 def opened(config):
   """The stage as a run of its own opens it, with programs of earlier tests."""
   system = system_lib.build(config)
-  loaded = load.at_random(encode.encoders(system.branches))
+  loaded = load.at_random(sources.encoders(system.branches))
   stage = frozen.open_embedder(system, loaded, config)
   about = {k: v for k, v in config.items() if k != "cache"}
   key = store.digest(about, sorted((n, w.digest) for n, w in loaded.items()))
@@ -90,7 +98,7 @@ def gathered(embedder, some):
 def alone(config, clip):
   """A clip's features without batches or cache."""
   system = system_lib.build(config)
-  loaded = load.at_random(encode.encoders(system.branches))
+  loaded = load.at_random(sources.encoders(system.branches))
   wave = jnp.asarray(soundfile.read(clip.path)[0].T, jnp.float32)
   params = {n: w.params for n, w in loaded.items()}
   front = encode.unfitted(system.branches)
@@ -131,7 +139,7 @@ def test_clips_of_many_lengths_fill_batches_of_one_program(tmp_path):
 def test_branches_of_one_network_share_weights_and_passes(monkeypatch, some):
   config = config_of(("layer_1", "layer_2", "output"), cache="off")
   system = system_lib.build(config)
-  assert len(encode.encoders(system.branches)) == 1
+  assert len(sources.encoders(system.branches)) == 1
   encoder = system.branches["eat_layer_1"].encoder
   calls = []
 
@@ -145,7 +153,7 @@ def test_branches_of_one_network_share_weights_and_passes(monkeypatch, some):
     )
   params = {
     n: w.params
-    for n, w in load.at_random(encode.encoders(system.branches)).items()
+    for n, w in load.at_random(sources.encoders(system.branches)).items()
   }
   one = jnp.zeros((2, 6000))
   front = encode.unfitted(system.branches)
@@ -261,7 +269,7 @@ def test_a_cache_that_cannot_be_written_is_a_note(some, tmp_path):
   (tmp_path / "cache").write_text("no folder")
   config = config_of()
   system = system_lib.build(config)
-  loaded = load.at_random(encode.encoders(system.branches))
+  loaded = load.at_random(sources.encoders(system.branches))
   stage = frozen.open_embedder(system, loaded, config)
   found, _ = gathered(stage, some)
   assert np.isfinite(found["eat_layer_1"]).all()

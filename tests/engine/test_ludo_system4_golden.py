@@ -8,7 +8,7 @@ stages. All that comes after is that of system 1, which has a reference.
 import numpy as np
 import pytest
 
-from asd_jax.engine import encode, system
+from asd_jax.engine import encode, sources, system
 from configs import ludo_system1, ludo_system4
 from tests import quick
 from tests.encoders import test_audiomaepp_golden as reference
@@ -28,7 +28,7 @@ def test_the_stages_of_the_config_give_the_reference_embedding(golden):
   spec["frontend"]["num_samples"] = None  # the reference has 2.2 s
   spec["encoder"]["size"] = case.settings
   branch, hypers = system.build_branch("a", spec)
-  branches, source = {"a": branch}, encode.sources({"a": branch})["a"]
+  branches, source = {"a": branch}, sources.of({"a": branch})["a"]
 
   def run(wave):
     front, weights = encode.unfitted(branches), {source: case.params}

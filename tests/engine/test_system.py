@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from asd_jax.encoders import load as weights
-from asd_jax.engine import detect, encode, settings, stages
+from asd_jax.engine import detect, encode, settings, sources, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.normals import Clips, Normals
@@ -46,7 +46,7 @@ def waves(num, samples=6000, seed=0):
 
 
 def params_of(system):
-  made = weights.at_random(encode.encoders(system.branches))
+  made = weights.at_random(sources.encoders(system.branches))
   return {n: w.params for n, w in made.items()}
 
 
@@ -151,7 +151,7 @@ def blank_normals(system, num_samples):
     front = encode.fit_front(branches, stage, front, sums)
   weights = {
     n: encoder.init(jax.random.key(0))
-    for n, (encoder, _) in encode.encoders(branches).items()
+    for n, (encoder, _) in sources.encoders(branches).items()
   }
   one = lambda w: encode.clip_features(branches, front, weights, w)
   feats = jax.vmap(one)(wave)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from asd_jax.encoders import load
-from asd_jax.engine import encode, settings
+from asd_jax.engine import settings, sources
 from asd_jax.engine import system as system_lib
 from asd_jax.runs import suspects
 from tests.scripts.conftest import ROOT
@@ -184,7 +184,7 @@ def checkpoint(tmp_path_factory):
 
   config = settings.prepared(ludo_system1.get_config("smoke").to_dict())
   system = system_lib.build(config)
-  (made,) = load.at_random(encode.encoders(system.branches), seed=7).values()
+  (made,) = load.at_random(sources.encoders(system.branches), seed=7).values()
   return load.keep(tmp_path_factory.mktemp("weights"), made)
 
 

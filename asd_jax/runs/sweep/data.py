@@ -193,7 +193,7 @@ class Collector:
     keys = [feature_key(c) for c in unique]
     self._places = dict(zip(keys, places, strict=True))
     self._progress = progress
-    self._opened = session.of_config(self._config)
+    self._opened = session.of_config(self._config, tell=progress.adaptation)
     self._held: dict[str, Clips] = {}
     self._room = _MOST_HELD
 
