@@ -2,6 +2,8 @@
 
 import ml_collections
 
+# Layers of an encoder of any depth; the embedding is that of a learned head.
+ENDS = ("output", "embedding")
 # A synthetic set of seconds, for `:smoke`.
 SMOKE_DATA = dict(
   machines=("fan", "valve"),
@@ -124,11 +126,29 @@ def add_encoder(c, name, *, size="base", arg=""):
   return lambda layer: dict(
     name=name,
     size="smoke" if smoke else size,
-    # That network has two blocks: all but the output become the first.
-    layer="layer_1" if smoke and layer != "output" else layer,
+    # That network has two blocks: all but its ends become the first.
+    layer="layer_1" if smoke and layer not in ENDS else layer,
     dtype=precision,
     checkpoint=checkpoint,
   )
+
+
+def adapted(encoder, recipe, arg=""):
+  """An encoder that is trained on over all machines before it is used.
+
+  Args:
+    encoder: its settings.
+    recipe: how it is trained (docs/training.md).
+    arg: "smoke" takes two steps.
+
+  Returns:
+    Settings of the encoder.
+  """
+  if arg == "smoke":
+    optimiser = {**recipe["optimiser"], "warmup": 0.5}
+    small = dict(optimiser=optimiser, seconds=0.0, batch_size=8, num_steps=2)
+    recipe = {**recipe, **small}
+  return {**encoder, "adapt": recipe}
 
 
 def official_autoencoder(arg=""):

@@ -30,6 +30,8 @@ ENCODERS = {f"{f}_{s}": (f, s) for f, sizes in SIZES.items() for s in sizes}
 # Coefficient of the far channel, and whether there are prototypes.
 STEPS = dict(near=(0.0, False), residual=(0.5, False), prps=(0.5, True))
 ROWS = tuple(f"{e},{s}" for e in ENCODERS for s in STEPS)
+# Rows that `scripts/reproduce.py` runs only if they are named.
+ASKED = ROWS
 
 
 def get_config(arg=""):

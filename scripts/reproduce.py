@@ -28,18 +28,18 @@ _SMOKE = flags.DEFINE_bool("smoke", False, "tiny networks, synthetic data")
 
 # Configs that are parts of a table of their own, or a sweep.
 OTHERS = ("katech_ablation", "katech_table4", "ludo_fig1")
-# Configs of which each row is a system; the zoo's are run if it is named.
-TABLES = ("konica_ablation", "encoder_zoo")
+# Configs of which each row is a system; `ASKED` of them if they are named.
+TABLES = ("konica_ablation", "katech_negative", "encoder_zoo")
 
 
 def rows(chosen: Sequence[str]) -> dict[str, list[str]]:
   """Configs of the systems by what `--systems` may call them."""
-  zoo = any(name.startswith("encoder_zoo") for name in chosen)
-  left_out = OTHERS if zoo else (*OTHERS, "encoder_zoo")
-  found = {n: [n] for n in config_file.names() if n not in left_out}
+  found = {n: [n] for n in config_file.names() if n not in OTHERS}
   for name in set(TABLES) & set(found):
     table = importlib.import_module(f"configs.{name}")
-    found[name] = [f"{name}:{row}" for row in table.ROWS]
+    named = any(c.startswith(name) for c in chosen)
+    left_out = () if named else table.ASKED
+    found[name] = [f"{name}:{r}" for r in table.ROWS if r not in left_out]
   return found
 
 

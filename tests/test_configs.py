@@ -5,11 +5,17 @@ import pytest
 from asd_jax.encoders import zoo
 from configs import (
   common,
+  dongyuan_system1,
+  dongyuan_system2,
+  dongyuan_system3,
+  dongyuan_system4,
   encoder_zoo,
   ludo_fig1,
   ludo_system1,
   ludo_system2,
   ludo_system3,
+  merl_dis_beats,
+  merl_dis_eat,
 )
 
 
@@ -66,3 +72,31 @@ def test_rows_of_the_zoo_are_ludos_steps_and_systems():
   assert found.development == 0.5989
   with pytest.raises(ValueError, match="sslam_base,prps"):
     encoder_zoo.get_config("sslam_base,both")
+
+
+@pytest.mark.parametrize(
+  ("config", "channels", "weights"),
+  [
+    (dongyuan_system1, (0, 0), dict(beats=0.85, audiomae=0.15)),
+    (dongyuan_system2, (0, 1), dict(beats=0.85, audiomae=0.15)),
+    (dongyuan_system3, (0, 0), dict(beats=0.9, audiomae=0.1)),
+    (dongyuan_system4, (0, 0), dict(beats=1.0)),
+  ],
+)
+def test_near_twice_is_for_use_alone(config, channels, weights):
+  c = config.get_config("")
+  assert {n: b.weight for n, b in c.branches.items()} == weights
+  for branch in c.branches.values():
+    assert branch.channels == channels
+    assert branch.encoder.adapt.channels == (0, 1)
+
+
+def test_a_smoke_variant_changes_sizes_of_a_training_alone():
+  small = ("optimiser", "seconds", "batch_size", "num_steps")
+  for config, family in ((merl_dis_beats, "beats"), (merl_dis_eat, "eat")):
+    full, smoke = (
+      config.get_config(arg).branches[family].encoder.adapt.to_dict()
+      for arg in ("", "smoke")
+    )
+    assert full.keys() | {"num_steps"} == smoke.keys()
+    assert all(smoke[k] == v for k, v in full.items() if k not in small)

@@ -7,7 +7,7 @@ import pytest
 from asd_jax.metrics import official
 from asd_jax.report import published as report_published
 from asd_jax.report import record
-from configs import katech_ablation, published
+from configs import katech_ablation, konica_ablation, published
 
 # Half a unit of the last digit of a value, and of a mean of such values.
 ROUNDING = 0.01
@@ -81,6 +81,18 @@ def test_reports_agree_where_they_print_the_same():
   assert ladder["ada_sub"][2] == ada_sub
   _, residual, _ = published.LUDO_ZOO["sslam_base"]
   assert residual == published.LUDO["ludo_system3"][-1][3]
+
+
+def test_steps_of_the_ablation_add_up():
+  frozen, full, mask = published.KONICA_STEPS.values()
+  assert (full - frozen, mask - full) == pytest.approx((5.80, 2.34))
+  assert mask == published.KONICA["konica_system1"][-1][3]
+  rows = {row: published.step(row) for row in konica_ablation.STEPS}
+  assert rows["full"]["development"] == 0.6207
+  assert rows["lora"]["difference"] == -0.033
+  told = published.KONICA_STEPS.keys() | published.KONICA_DIFFERENCES.keys()
+  untold = {"mixstyle", "mean_shift", "unit", "zscore"}
+  assert rows.keys() - untold == told
 
 
 def test_same_domain_auc_come_in_steps_of_fifty_by_fifty_pairs():

@@ -43,6 +43,8 @@ class Bank(flax.struct.PyTreeNode):
     moments: of all frames of the source and of the target clips, every array
       with a leading axis of the two domains; None unless the backend works on
       frames, which are not kept.
+    fourth: `[]` mean of the fourth power of these frames' distance from their
+      mean, for backends with `needs_fourth`; or None.
     mix: mixed rows, which count as target rows and never leave the bank, for
       backends with `mixes`; or None.
     centre_by: `[N]` rows whose mean is subtracted before distances, which it
@@ -61,6 +63,7 @@ class Bank(flax.struct.PyTreeNode):
   key: Array | None = None
   covariance: Array | None = None
   moments: statistics.Moments | None = None
+  fourth: Array | None = None
   mix: Mix | None = None
   centre_by: Array | None = None
   # Not an array: it decides how many rows are made from target rows.
@@ -88,6 +91,7 @@ class Backend(NamedTuple):
       None where the backend has only in-sample scores.
     over_frames: `emb` is the frames `[T, D]` of a clip, and `fit` gets their
       moments instead of embeddings.
+    needs_fourth: `Bank.fourth` is used.
     by_domain: source and target clips are fitted apart.
     mixes: `Bank.mix` is understood; other backends would leave it out.
     needs_key: `Bank.key` is used.
@@ -101,6 +105,7 @@ class Backend(NamedTuple):
   score: Callable[[State, Array], Array]
   self_score: Callable[[State, Array, Array], Array] | None = None
   over_frames: bool = False
+  needs_fourth: bool = False
   by_domain: bool = False
   mixes: bool = False
   needs_key: bool = False

@@ -77,7 +77,11 @@ def _score(
 
 
 def residual_mahalanobis(
-  *, alpha: Scalar = 0.2, percentile: Scalar = 90.0, ridge: Scalar = 1e-3
+  *,
+  alpha: Scalar = 0.2,
+  percentile: Scalar = 90.0,
+  ridge: Scalar = 1e-3,
+  ledoit_wolf: bool = False,
 ) -> base.Backend:
   """One Gaussian of all normal frames, blended with the energy.
 
@@ -85,17 +89,23 @@ def residual_mahalanobis(
     alpha: weight of the energy term.
     percentile: over the frames of a clip, in per cent.
     ridge: see `ridged`.
+    ledoit_wolf: shrinks the covariance before the ridge, which needs a second
+      pass over the training clips.
 
   Returns:
     A backend on `[T, D]` reconstruction errors.
 
-  Source: [KATECH26] eq. 1.
+  Source: [KATECH26] eq. 1; [LedoitWolf04].
   """
 
   def fit(bank: base.Bank) -> ResidualState:
     source, target = base.domain_moments(bank)
     both = statistics.merge(source, target)
-    cov = ridged(statistics.covariance(both), ridge)
+    cov = statistics.covariance(both, ddof=0.0 if ledoit_wolf else 1.0)
+    if ledoit_wolf:
+      assert bank.fourth is not None
+      cov, _ = statistics.shrunk(cov, bank.fourth, jnp.maximum(both.num, 1.0))
+    cov = ridged(cov, ridge)
     one = lambda x: x[None]
     # Only the Mahalanobis term is centred here: the energy is that of the
     # errors as they are. By domain (below), both are centred.
@@ -103,7 +113,7 @@ def residual_mahalanobis(
     return _state(one(both.mean), one(centre), one(cov), one(both.num >= 2))
 
   score = lambda state, errors: _score(state, errors, alpha, percentile)
-  return base.Backend(fit, score, over_frames=True)
+  return base.Backend(fit, score, over_frames=True, needs_fourth=ledoit_wolf)
 
 
 def domain_residual_mahalanobis(

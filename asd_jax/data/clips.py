@@ -122,8 +122,8 @@ def read_plain(
 ) -> Machine:
   """Reads one machine from two folders of wave files with any names.
 
-  Subfolders are read too. Nothing is taken from the names: labels and domains
-  are unknown unless a table says them, the section is "00".
+  Subfolders are read too. Nothing is taken from the names: labels, domains and
+  attributes are unknown unless a table says them, the section is "00".
 
   Args:
     normal_dir: clips of the machine in normal state.
@@ -162,7 +162,8 @@ def read_plain(
     # Names that look official served to refuse anomalies, and for nothing
     # else.
     plain = [dataclasses.replace(c, section="00", attributes="") for c in found]
-    clips.append([_labelled(c, truth.Truth(), None) for c in plain])
+    told = truth.of_tables(root)
+    clips.append([_labelled(c, told[c.name], None) for c in plain])
   train, test = clips
   if ground_truth is not None:
     facts = truth.read_own(ground_truth, [clip.name for clip in test])
@@ -195,8 +196,7 @@ def _read_machine(
       f"{folder / 'train'}: found no wave files, expected normal clips of "
       f"machine {name} to learn from"
     )
-  csv_files = sorted(folder.glob("attributes_[0-9][0-9].csv"))
-  rows = {path: truth.read_attributes(path) for path in csv_files}
+  rows = truth.attribute_tables(folder)
   if not any(rows.values()):
     notes.append("no attributes csv with rows: file names say the attributes")
   attributes = {k: v for table in rows.values() for k, v in table.items()}

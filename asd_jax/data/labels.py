@@ -54,6 +54,15 @@ def number(found: Sequence[str | None]) -> Labels:
   return Labels(np.asarray(ids, np.int32), classes)
 
 
+def machine(clips: Sequence[Clip]) -> Labels:
+  """One class a machine.
+
+  Args:
+    clips: of any machines.
+  """
+  return number([c.machine for c in clips])
+
+
 def attribute(clips: Sequence[Clip]) -> Labels:
   """One class for each attribute text of a machine.
 
@@ -131,10 +140,10 @@ def pseudo(
   Source: [MERL26] Sec. 3.1; [Fujimura25] for the number of groups.
   """
   group = np.full(len(clips), -1, np.int32)
-  for machine, rows in grouped(clips).items():
+  for name, rows in grouped(clips).items():
     x = features(rows)
     # A key of its own: other machines do not change the groups of this one.
-    key = jax.random.fold_in(jax.random.key(0), zlib.crc32(machine.encode()))
+    key = jax.random.fold_in(jax.random.key(0), zlib.crc32(name.encode()))
     num = min(num_clusters, len(rows))
     group[rows] = _k_means(key, x, num, num_starts=num_starts).label
   return in_groups(clips, group.tolist())
@@ -175,6 +184,7 @@ def in_groups(clips: Sequence[Clip], group: Sequence[int]) -> Labels:
 
 # A rule takes clips, and `features` too if it has that argument.
 RULES: dict[str, Callable[..., Labels]] = dict(
+  machine=machine,
   attribute=attribute,
   attribute_or_none=attribute_or_none,
   domain=domain,

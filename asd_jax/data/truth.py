@@ -11,7 +11,7 @@ import concurrent.futures
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from asd_jax import errors
 from asd_jax.data import folders as folder_lib
@@ -180,6 +180,36 @@ def match_renamed(
         "folder to score without labels"
       )
     facts[path.name] = next(iter(found))
+  return facts
+
+
+def attribute_tables(
+  folder: pathlib.Path,
+) -> dict[pathlib.Path, dict[str, str]]:
+  """Reads the attributes tables that lie directly in a folder.
+
+  Args:
+    folder: of a machine, or of clips of any names.
+
+  Returns:
+    What `read_attributes` finds, by table `attributes_XX.csv`.
+  """
+  tables = sorted(folder.glob("attributes_[0-9][0-9].csv"))
+  return {path: read_attributes(path) for path in tables}
+
+
+def of_tables(folder: pathlib.Path) -> Mapping[str, Truth]:
+  """Attributes of clips, by base name, from the tables in their folder.
+
+  Args:
+    folder: see `attribute_tables`.
+
+  Returns:
+    What the tables say; of any other name nothing.
+  """
+  facts: dict[str, Truth] = collections.defaultdict(Truth)
+  for rows in attribute_tables(folder).values():
+    facts |= {name: Truth(attributes=text) for name, text in rows.items()}
   return facts
 
 

@@ -17,6 +17,8 @@ from asd_jax.typing import Array, Key
 Tree = Any
 # The layer of what the head makes of a clip: one token of one channel.
 EMBEDDING = "embedding"
+# The layer of one number a clip: the mean share of near in a blend of channels.
+SHARE = "share"
 
 
 def make(
@@ -39,24 +41,33 @@ def make(
   Returns:
     Encoder of scope "run". Parameters are `{"encoder": those of `base`,
     "head": {"params": ..., "stats": ...}}`, leading axis K; layers are those of
-    `base`, and `EMBEDDING`: a grid `[1, 1, 1, E]`.
+    `base`, and `EMBEDDING`: a grid `[1, 1, 1, E]`; of a head that blends
+    channels `SHARE` too, `[1, 1, 1, 1]`.
   """
+  own = (EMBEDDING, SHARE) if head.share else (EMBEDDING,)
 
-  def embedding(params: Tree, tokens: Tokens) -> Tokens:
+  def rows_of(tokens: Tokens) -> Array:
     grid = tokens.grid  # [C, T, F, D]
-    rows = grid.reshape(1, grid.shape[0], -1, grid.shape[-1])
+    return grid.reshape(1, grid.shape[0], -1, grid.shape[-1])
+
+  def embedding(params: Tree, rows: Array) -> Tokens:
     # A file holds no empty mapping.
     stats = params["head"].get("stats", {})
     z, _ = head.apply(params["head"]["params"], stats, rows, False)  # [1, E]
     return Tokens(head.embed(z)[None, None])
 
   def apply(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
-    wanted = [n for n in layers if n != EMBEDDING]
+    wanted = [n for n in layers if n not in own]
     asked = tuple(dict.fromkeys([*wanted, layer]))
     found = base.apply(params["encoder"], x, asked)
     out = {n: found[n] for n in wanted}
+    rows = rows_of(found[layer])
     if EMBEDDING in layers:
-      out[EMBEDDING] = embedding(params, found[layer])
+      out[EMBEDDING] = embedding(params, rows)
+    if SHARE in layers:
+      assert head.share is not None
+      share = head.share(params["head"]["params"], rows)
+      out[SHARE] = Tokens(share[:, None, None, None])
     return {n: out[n] for n in layers}
 
   def one(key: Key) -> Tree:
@@ -82,7 +93,7 @@ def make(
   facts = json.loads(json.dumps(facts, sort_keys=True))
   known = base.about._replace(
     settings={**base.about.settings, "adapted": facts},
-    layers=(*base.about.layers, EMBEDDING),
+    layers=(*base.about.layers, *own),
     shapes=shapes,
   )
   return family.Encoder(init, apply, "run", known)

@@ -16,6 +16,8 @@ from asd_jax.ops import distance
 from asd_jax.typing import Array, Key
 
 Tree = Any
+# Where a head leaves what is only looked at.
+SEEN = "intermediates"
 # Least variance under a root: its gradient stays finite.
 FLOOR = 1e-4
 
@@ -32,6 +34,8 @@ class Head(NamedTuple):
     embed: `(z [..., width]) -> [..., width]`, what a bank holds.
     num_channels: C.
     width: of the embedding.
+    share: `(params, h [B, C, L, D]) -> [B]`, mean share of the near channel in
+      what is pooled; None where channels are not blended.
   """
 
   init: Callable[[Key, int], tuple[Tree, Tree]]
@@ -39,6 +43,7 @@ class Head(NamedTuple):
   embed: Callable[[Array], Array]
   num_channels: int
   width: int
+  share: Callable[[Tree, Array], Array] | None = None
 
 
 def weighted_statistics(h: Array, weight: Array) -> Array:
@@ -157,6 +162,7 @@ class Gate(nn.Module):
     kernel = self.param("kernel", nn.initializers.zeros, (both.shape[-1], num))
     bias = self.param("bias", nn.initializers.ones, (num,))
     share = nn.sigmoid(both @ kernel + bias[None, None])
+    self.sow(SEEN, "share", share)
     # Written so, near in both channels comes out as it is, whatever the gate.
     return far + share * (near - far)
 
@@ -277,9 +283,16 @@ def gated_projection(
   Source: [Dongyuan26] Sec. 3.4; the mean and the layer are our choice.
   """
   module = _GatedProjection(by_dimension, num_outputs)
-  return _of_module(
+
+  def share(params: Tree, h: Array) -> Array:
+    _, seen = module.apply({"params": params}, h, train=False, mutable=[SEEN])
+    (found,) = seen[SEEN]["gate"]["share"]  # [B, L, 1], or of each dimension
+    return jnp.mean(found, axis=(1, 2))
+
+  head = _of_module(
     "gated_projection", module, num_channels=2, width=num_outputs
   )
+  return head._replace(share=share)
 
 
 def context_projection(

@@ -122,6 +122,11 @@ class Adapter:
       self._network(n, seed) for n in own for seed in branches[n].source.seeds
     ]
 
+  @property
+  def clips(self) -> Sequence[clips.Clip]:
+    """The training clips."""
+    return self._train
+
   def _adapt(self, source: str) -> Adapt:
     adapt = self._system.branches[source].source.adapt
     assert adapt is not None
@@ -192,7 +197,8 @@ class Adapter:
   ) -> list[load.Loaded]:
     """Keeps what a training of some seeds came to, a folder a seed."""
     source = some[0].source
-    merged = self._parts(source, 1).merged
+    # Steps only decide rates, which are not asked for.
+    merged = self._parts(source, 10**9).merged
     if len(some) > 1:
       merged = jax.vmap(merged, in_axes=(0, None))
     params = mesh.on_host(jax.jit(merged)(trained.state, trained.frozen))

@@ -1,17 +1,39 @@
-"""What a published encoder makes of clips, to group those that sound alike."""
+"""What an encoder makes of training clips, before and after it is adapted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.data import clips, labels
-from asd_jax.encoders import load
+from asd_jax.data import clips
+from asd_jax.encoders import adapted, load
 from asd_jax.engine import encode, frozen, gather
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.branch import Adapt
 from asd_jax.typing import Array
+
+# Clips of a machine that its near share is the mean of.
+_MOST = 10
+
+
+def _of_clips(
+  config: Mapping[str, Any],
+  source: str,
+  weights: load.Loaded,
+  changes: Mapping[str, Any],
+  some: Sequence[clips.Clip],
+) -> Array:
+  """Pooled tokens of clips `[n, ...]`; a branch's stages, some changed."""
+  spec = config["branches"][source]
+  plain = {k: spec[k] for k in ("denoise", "frontend")} | dict(changes)
+  config = {**config, "branches": {source: plain}, "members": ()}
+  system = system_lib.build(config)
+  embedder = frozen.open_embedder(system, {source: weights}, config)
+  front = encode.unfitted(system.branches)
+  found, _ = gather.collect(embedder, front, some)
+  flat = [g[source].reshape(len(g[source]), -1) for g in found.features]
+  return jnp.asarray(np.concatenate(flat)[found.order])
 
 
 def make(
@@ -20,7 +42,7 @@ def make(
   adapt: Adapt,
   published: load.Loaded,
   some: Sequence[clips.Clip],
-) -> labels.Features:
+) -> Callable[[Sequence[int]], Array]:
   """Features of the rows of clips, of the encoder before it is adapted.
 
   Args:
@@ -36,23 +58,48 @@ def make(
 
   Source: [MERL26] Sec. 3.1.
   """
-  spec = config["branches"][source]
-  encoder = {k: v for k, v in spec["encoder"].items() if k != "adapt"}
-  plain = {
+  encoder = dict(config["branches"][source]["encoder"])
+  del encoder["adapt"]
+  changes = {
     "channels": adapt.channels,
-    "denoise": spec["denoise"],
-    "frontend": spec["frontend"],
     "encoder": {**encoder, "layer": adapt.recipe.layer},
     "pooling": dict(name="mean_time_flat"),
   }
-  config = {**config, "branches": {source: plain}, "members": ()}
+  return lambda rows: _of_clips(
+    config, source, published, changes, [some[i] for i in rows]
+  )
 
-  def of(rows: Sequence[int]) -> Array:
-    system = system_lib.build(config)
-    embedder = frozen.open_embedder(system, {source: published}, config)
-    front = encode.unfitted(system.branches)
-    found, _ = gather.collect(embedder, front, [some[i] for i in rows])
-    flat = [g[source].reshape(len(g[source]), -1) for g in found.features]
-    return jnp.asarray(np.concatenate(flat)[found.order])
 
-  return of
+def near_shares(
+  config: Mapping[str, Any],
+  source: str,
+  adapt: Adapt,
+  weights: load.Loaded,
+  train: Sequence[clips.Clip],
+) -> dict[str, float]:
+  """How much of near a learned blend of channels takes, machine by machine.
+
+  Args:
+    config: of the system.
+    source: branch whose encoder is adapted.
+    adapt: how.
+    weights: those that it has come to, of all seeds.
+    train: training clips.
+
+  Returns:
+    Mean over tokens, seeds and some clips of each machine, as they were heard
+    in training; empty where channels are not blended.
+  """
+  if adapt.head.share is None:
+    return {}
+  encoder = {**config["branches"][source]["encoder"], "layer": adapted.SHARE}
+  changes = dict(
+    channels=adapt.channels, encoder=encoder, pooling=dict(name="mean_patches")
+  )
+  out = {}
+  for name in sorted({c.machine for c in train}):
+    own = [c for c in train if c.machine == name]
+    some = own[:: -(-len(own) // _MOST)]
+    found = _of_clips(config, source, weights, changes, some)
+    out[name] = float(found.mean())
+  return out

@@ -38,7 +38,7 @@ def pooled(branch: Branch, state: Tree, x: Array) -> Array:
   if branch.encoder.scope != "machine":
     return x
   tokens = branch.encoder.apply(state["encoder"], x, ("output",))["output"]
-  # Frame errors are a grid with one frequency patch.
+  # What is made of frames is a grid with one frequency patch.
   return jax.vmap(branch.detect.pool)(
     tokens.grid[:, :, 0]
   )  # [C', T', D] -> [C', ...]
@@ -103,19 +103,36 @@ def _domain_moments(
   return clips.fold(add, jax.tree.map(lambda a: jnp.stack([a, a]), none))
 
 
+def _fourth(
+  frames: Callable[[Array], Array], clips: Clips, bank: base.Bank
+) -> Array:
+  """Mean of the fourth power of all frames' distance from their mean."""
+  both = statistics.merge(*base.domain_moments(bank))
+
+  def add(total: Array, x: Array, is_target: Array) -> Array:
+    del is_target
+    gap = jnp.sum(jnp.square(frames(x) - both.mean[None]), axis=1)
+    return total + jnp.sum(jnp.square(gap))
+
+  return clips.fold(add, jnp.zeros(())) / jnp.maximum(both.num, 1.0)
+
+
 def _moments_bank(
   branch: Branch, h: Hypers, state: Tree, clips: Clips
 ) -> base.Bank:
   """The bank of a backend on frames: their moments, no embeddings."""
   frames = lambda x: embed(branch, h, state, x)
   none = jnp.zeros((clips.is_target.shape[0], 0))
-  return base.bank_of(
+  bank = base.bank_of(
     none,
     clips.is_target,
     valid=clips.valid,
     num_target=clips.num_target,
     moments=_domain_moments(frames, clips),
   )
+  if branch.detect.backend(h).needs_fourth:
+    bank = bank.replace(fourth=_fourth(frames, clips, bank))
+  return bank
 
 
 def _embeddings_bank(

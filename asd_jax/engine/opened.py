@@ -6,7 +6,7 @@ from typing import Any
 
 from asd_jax.data import clips
 from asd_jax.encoders import load
-from asd_jax.engine import adapt, adapt_data, frozen, sources
+from asd_jax.engine import adapt, adapt_data, adapt_features, frozen, sources
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.embed import Embedder
 
@@ -85,6 +85,14 @@ class Opened:
       )
       for k, some in enumerate(sets)
     ]
+
+  def _about(self, adapter: adapt.Adapter, source: str) -> dict[str, Any]:
+    how = self._system.branches[source].source.adapt
+    assert how is not None
+    shares = adapt_features.near_shares(
+      self._config, source, how, self.weights[source], adapter.clips
+    )
+    return {**adapter.about(source), "near_share": shares}
 
   def adapt(self, carry_out: adapt.CarryOut | None = None) -> list[str]:
     """Trains the networks that are missing, if the system has any.
@@ -179,7 +187,7 @@ class Opened:
       return found
     adapter = self._adapters[0]
     own = dict.fromkeys(n.source for n in adapter.networks)
-    about = {source: dict(adapter.about(source)) for source in own}
+    about = {source: self._about(adapter, source) for source in own}
     found["notes"] += [
       n for facts in about.values() for n in facts.pop("notes")
     ]

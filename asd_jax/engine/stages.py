@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from asd_jax import errors
 from asd_jax.backends import (
   base,
+  classes,
   density,
   knn,
   mahalanobis,
@@ -58,6 +59,7 @@ TABLES: dict[str, dict[str, Callable]] = {
   "backend": {
     "embedding": base.embedding,
     **knn.BACKENDS,
+    **classes.BACKENDS,
     **density.BACKENDS,
     **mahalanobis.BACKENDS,
     **residual.BACKENDS,

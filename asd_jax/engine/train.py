@@ -113,6 +113,7 @@ def train(
       trained[name] = fit(seed_keys(seeds))
       continue
     about = identity.of_encoder(config["branches"][name]["encoder"])
+    about.pop("output", None)  # one network has errors and codes
     place = store.digest(about, data.frames, data.start, data.is_target)
     kept = Kept(folder, place, system.branches[name].source.recipe)
     trained[name] = kept.get(seeds, fit)

@@ -145,18 +145,34 @@ def ledoit_wolf(x: Array, weight: Array) -> tuple[Array, Array, Array]:
 
   Source: [LedoitWolf04]; scikit-learn's `LedoitWolf`.
   """
-  dim = x.shape[1]
   num = jnp.maximum(jnp.sum(weight), 1.0)
   mean = jnp.matmul(weight, x, precision="highest") / num
   centred = (x - mean[None]) * weight[:, None]
   cov = jnp.matmul(centred.T, centred, precision="highest") / num
-  mu = jnp.trace(cov) / dim
-  eye = jnp.eye(dim, dtype=x.dtype)
-  delta = jnp.sum(jnp.square(cov - mu * eye)) / dim
   fourth = jnp.sum(jnp.square(jnp.sum(jnp.square(centred), axis=1))) / num
+  return mean, *shrunk(cov, fourth, num)
+
+
+def shrunk(cov: Array, fourth: Array, num: Array) -> tuple[Array, Array]:
+  """Shrinks a covariance towards a multiple of the identity.
+
+  Args:
+    cov: `[D, D]` covariance (ddof 0).
+    fourth: `[]` mean of the fourth power of the rows' distance from the mean.
+    num: `[]` rows.
+
+  Returns:
+    `[D, D]` covariance and `[]` shrinkage.
+
+  Source: [LedoitWolf04].
+  """
+  dim = cov.shape[0]
+  mu = jnp.trace(cov) / dim
+  eye = jnp.eye(dim, dtype=cov.dtype)
+  delta = jnp.sum(jnp.square(cov - mu * eye)) / dim
   beta = (fourth - jnp.sum(jnp.square(cov))) / (num * dim)
   beta = jnp.clip(beta, 0.0, delta)
   # Equal rows, or one dimension, leave nothing to shrink.
   tiny = (delta <= 0.0) | (dim == 1)
   shrinkage = jnp.where(tiny, 0.0, beta / jnp.where(tiny, 1.0, delta))
-  return mean, (1.0 - shrinkage) * cov + shrinkage * mu * eye, shrinkage
+  return (1.0 - shrinkage) * cov + shrinkage * mu * eye, shrinkage

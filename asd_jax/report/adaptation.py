@@ -29,9 +29,19 @@ def _classes(found: list[Mapping[str, Any]], name: str) -> str:
     for c in found
   ]
   num = sum(c["name"] is not None for c in found)
-  title = f"{num} classes of training clips"
+  title = f"{num} class{'es' * (num != 1)} of training clips"
   table = text.table(title, _COLUMNS, rows, name=name)
   return f"<details><summary>{title}</summary>{table}</details>"
+
+
+def _shares(found: Mapping[str, float]) -> str:
+  """How much of near a learned blend takes; "" where there is none."""
+  if not found:
+    return ""
+  each = ", ".join(
+    f"{text.escape(name)} {share:.2f}" for name, share in sorted(found.items())
+  )
+  return f"<p>Share of near in the blend of near and far: {each}.</p>"
 
 
 def section(run: record.Run) -> str:
@@ -53,6 +63,7 @@ def section(run: record.Run) -> str:
       f" {text.plural(len(facts['machines']), 'machine')}:"
       f" {text.escape(', '.join(facts['machines']))}.</p>"
     )
+    parts.append(_shares(facts.get("near_share") or {}))
     parts += [
       _classes(found, f"classes-{i + 1}-{k + 1}")
       for k, found in enumerate(facts["classes"])

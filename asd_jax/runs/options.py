@@ -57,9 +57,18 @@ BRANCH = {
   "encoder.adapt": "how it is adapted over machines, see docs/training.md",
   "encoder.checkpoint": "published weights: file, folder or hub name",
 }
+# Of `encoder.adapt`.
+OPTIMISER = {
+  "learning_rate": "peak rate of the encoder, or of the pairs beside it",
+  "head_learning_rate": "peak rate of the head and the criteria",
+  "weight_decay": "of all that is trained, decoupled",
+  "schedule": "warmup_cosine or warmup_constant",
+  "warmup": "steps until the peak, or a share of all if below 1",
+}
 _UNLISTED = ("branches", "published")
 _WIDTH = 78
 _RECIPE = "encoder.recipe."
+_ADAPT = "encoder.adapt."
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +106,25 @@ def described(thing: Callable | type) -> dict[str, str]:
   }
 
 
+def _of_recipe(rest: str, adapt: Mapping[str, Any]) -> str:
+  """What a setting of `encoder.adapt` is."""
+  from asd_jax.encoders import heads
+  from asd_jax.engine import recipe
+  from asd_jax.training import domain, lora
+
+  part, _, inner = rest.partition(".")
+  if not inner:
+    return described(recipe.Recipe).get(part, "")
+  if part == "optimiser":
+    return OPTIMISER.get(inner, "")
+  if part == "mixstyle":
+    return described(domain.mix_styles).get(inner, "")
+  table = {"trains": lora.TRAINS, "head": heads.HEADS}[part]
+  if inner == "name":
+    return f"one of {', '.join(sorted(table))}"
+  return described(table[adapt[part]["name"]]).get(inner, "")
+
+
 def _of_stage(stage: str, rest: str, chosen: Mapping[str, Any]) -> str:
   """What a setting of a stage is, from the docstring of its function."""
   from asd_jax.engine import stages
@@ -107,6 +135,8 @@ def _of_stage(stage: str, rest: str, chosen: Mapping[str, Any]) -> str:
     return f"one of {', '.join(sorted(table))}"
   if f"{stage}.{rest}".startswith(_RECIPE):
     return described(reconstruction.Recipe).get(rest.split(".")[1], "")
+  if f"{stage}.{rest}".startswith(_ADAPT):
+    return _of_recipe(rest.partition(".")[2], chosen["adapt"])
   *outer, last = rest.split(".")
   fn = table.get(chosen["name"])
   if outer and outer[0] in stages.NESTED:

@@ -10,6 +10,7 @@ import sklearn.covariance
 
 from asd_jax.backends import (
   base,
+  classes,
   density,
   knn,
   mahalanobis,
@@ -36,6 +37,7 @@ CASES = {
   "knn-half-chord": (rows.plain, knn.knn(k=2, metric="half_chord")),
   "knn-squared": (rows.plain, knn.knn(k=2, metric="sqeuclidean")),
   "mahalanobis": (rows.plain, mahalanobis.mahalanobis()),
+  "own-class": (rows.plain, classes.own_class()),
   "ratio": (rows.plain, density.local_density()),
   "difference": (rows.plain, density.local_density(mode="difference")),
   "ranked": (rows.plain, density.local_density(decay=0.9)),
@@ -266,3 +268,14 @@ def test_standardise_only_centres_a_constant_dimension():
   change = transform.standardise()
   state = change.fit(emb, jnp.zeros(2, bool), None)
   np.testing.assert_allclose(change.apply(state, jnp.array([3.0, 7.0])), [1, 2])
+
+
+def test_own_class_is_the_one_that_training_clips_are_of():
+  logits = np.array([[2.0, 0.0, 5.0], [9.0, 0.0, 5.0], [0.0, 9.0, 9.5]])
+  valid = np.array([True, False, True])
+  backend = classes.own_class()
+  bank = base.bank_of(jnp.asarray(logits), jnp.zeros(3, bool), valid=valid)
+  got = backend.score(backend.fit(bank), jnp.array([1.0, 2.0, 0.5]))
+  np.testing.assert_allclose(
+    got, -np.log(np.exp(0.5) / np.exp([1, 2, 0.5]).sum()), rtol=1e-6
+  )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sklearn.covariance
 
 from asd_jax.backends import base, residual
 from asd_jax.ops import statistics
@@ -177,3 +178,18 @@ def test_equal_errors_do_not_break_the_covariance():
   bank = bank_of(np.ones((20, 6)), np.zeros(20))
   got = fit_and_score(BACKENDS["global"], bank, np.ones((4, 6), np.float32))
   assert np.isfinite(got)
+
+
+def test_a_shrunk_covariance_is_that_of_scikit_learn(key):
+  x = jax.random.normal(key, (40, 3, 5)) * jnp.arange(1.0, 6.0) + 2.0
+  frames, is_target = np.asarray(x).reshape(-1, 5), np.arange(40) > 30
+  bank = bank_of(frames, np.repeat(is_target, 3))
+  gap = np.square(frames - frames.mean(0)).sum(1)
+  backend = residual.residual_mahalanobis(
+    alpha=0.0, percentile=100.0, ridge=0.0, ledoit_wolf=True
+  )
+  state = backend.fit(bank.replace(fourth=jnp.mean(jnp.square(gap))))
+  want = sklearn.covariance.LedoitWolf().fit(frames)
+  clip = frames[:4] + 1.0
+  got = backend.score(state, jnp.asarray(clip))
+  np.testing.assert_allclose(got, want.mahalanobis(clip).max(), rtol=1e-4)

@@ -63,3 +63,32 @@ def test_the_covariance_follows_the_number_of_rows(num, same_as):
   found = transform.zca(covariance="by_rank").fit(rows, is_target, None)
   want = transform.zca(covariance=same_as).fit(rows, is_target, None)
   np.testing.assert_array_equal(found["matrix"], want["matrix"])
+
+
+def test_each_domain_is_centred_by_itself():
+  rows = draw(40, 3) + np.repeat([[0.0], [9.0]], [30, 10], axis=0)
+  rows = np.append(rows, np.full((1, 3), 1e3), axis=0).astype(np.float32)
+  is_target = np.arange(41) >= 30
+  valid = np.arange(41) < 40
+  for change, std in (
+    (transform.domain_mean(), [1.0, 1.0]),
+    (transform.domain_zscore(), [rows[:30].std(0), rows[30:40].std(0)]),
+  ):
+    state = jax.jit(change.fit)(rows, is_target, valid)
+    moved = jax.vmap(change.apply, (None, 0))(state, rows[:40])
+    for part, scale in ((slice(30), std[0]), (slice(30, 40), std[1])):
+      want = (rows[part] - rows[part].mean(0)) / scale
+      np.testing.assert_allclose(moved[part], want, rtol=1e-3, atol=1e-4)
+    # Without target clips every clip is of the source.
+    alone = change.fit(rows[:30], np.zeros(30, bool), None)
+    far = change.apply(alone, jnp.full(3, 9.0))
+    want = (9.0 - rows[:30].mean(0)) / std[0]
+    np.testing.assert_allclose(far, want, rtol=1e-3)
+
+
+def test_unit_leaves_directions_only():
+  change = transform.unit()
+  emb = jnp.asarray(draw(4, 3))
+  found = change.apply({}, emb)
+  np.testing.assert_allclose(jnp.sum(found**2), 1.0, rtol=1e-6)
+  np.testing.assert_allclose(found, emb / jnp.linalg.norm(emb), rtol=1e-6)

@@ -349,6 +349,17 @@ def test_plain_folders_of_any_names_are_read(tmp_path):
   )
 
 
+def test_a_table_says_the_conditions_of_plain_clips(tmp_path):
+  put(tmp_path / "ok", ODD_NAMES[:2])
+  put(tmp_path / "new", ODD_NAMES[:1])
+  rows = f'file_name,d1p,d1v\n"{ODD_NAMES[0]}",spd,3\n'
+  (tmp_path / "ok" / "attributes_00.csv").write_text(rows)
+  machine = clips.read_plain(tmp_path / "ok", tmp_path / "new")
+  told = {clip.name: clip.attributes for clip in machine.train}
+  assert told == {ODD_NAMES[0]: "spd_3", ODD_NAMES[1]: ""}
+  assert machine.test[0].attributes == ""
+
+
 def test_odd_names_are_read_in_the_challenge_layout(tmp_path):
   put(tmp_path / "my fan" / "train", ODD_NAMES[:3])
   put(tmp_path / "my fan" / "test", ODD_NAMES)

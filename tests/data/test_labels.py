@@ -80,7 +80,7 @@ def test_clips_without_attributes_have_no_attribute_class():
 
 def test_clips_of_which_nothing_is_known_are_of_their_machine():
   clips = [Clip("a"), Clip("b"), Clip("a")]
-  for rule in (labels.attribute, labels.domain):
+  for rule in (labels.machine, labels.attribute, labels.domain):
     assert names(rule(clips)) == ["a", "b", "a"]
   none = labels.attribute_or_none(clips)
   assert none.classes == ()
@@ -128,7 +128,7 @@ def test_classes_are_counted_for_people():
 
 
 def test_unknown_rules_are_refused():
-  known = re.escape("('attribute', 'attribute_or_none', 'domain', 'pseudo')")
+  known = re.escape(str(tuple(labels.RULES)))
   for wrong in ("speed", {"name": "domain", "num_clusters": 3}):
     with pytest.raises(ValueError, match=f"config: labels: found .*{known}"):
       labels.of(wrong, [Clip("a")])

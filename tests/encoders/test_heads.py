@@ -84,6 +84,14 @@ def test_near_in_both_channels_comes_out_as_it_is(by_dimension):
   np.testing.assert_array_equal(gate.apply({"params": params}, h, h), h)
 
 
+def test_a_gate_starts_with_more_of_the_near_channel():
+  head = small("gated_projection")
+  params, _ = head.init(jax.random.key(0), D)
+  share = head.share(params, draw(3, 2, 4, D))
+  np.testing.assert_allclose(share, np.full(3, 1 / (1 + np.exp(-1))), rtol=1e-6)
+  assert small("context_projection").share is None
+
+
 def test_running_statistics_of_the_projection_are_unbiased():
   x = draw(3, D)
   projection = heads.Projection(4, 2)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.encoders import adapted, family
+from asd_jax.encoders import adapted, family, heads
 from asd_jax.encoders.tokens import Tokens
 from asd_jax.engine import encode, sources
 from asd_jax.engine import system as system_lib
@@ -28,6 +28,7 @@ class Head(NamedTuple):
   apply: callable
   embed: callable
   num_channels: int = 1
+  share: None = None
 
 
 def _head_apply(params, stats, h, train):
@@ -190,3 +191,19 @@ def test_branches_with_other_seeds_have_other_weights(network):
   other = one._replace(source=one.source._replace(seeds=(5, 6)))
   found = sources.of({"a": one, "b": other, "c": one})
   assert found == {"a": "a", "b": "b", "c": "a"}
+
+
+def test_a_gate_tells_how_much_of_near_it_takes():
+  base = linear()
+  head = heads.gated_projection(num_outputs=5)
+  gated = adapted.make(base, head, layer="output", num_seeds=1, about={})
+  assert gated.about.layers[-2:] == ("embedding", "share")
+  both = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, MELS)))
+
+  def run(key):
+    params = jax.tree.map(lambda x: x[0], gated.init(key))
+    return gated.apply(params, both, ("embedding", "share"))
+
+  found = jax.jit(run)(jax.random.key(0))
+  assert found["embedding"].grid.shape == (1, 1, 1, 5)
+  np.testing.assert_allclose(found["share"].grid, [[[[0.7310586]]]], rtol=1e-5)
