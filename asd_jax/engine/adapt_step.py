@@ -192,10 +192,10 @@ def tokens(
   """
 
   def one(x: Array, drawn: Tree) -> Array:
-    drop: lora.Drop | None = None
-    if drawn is not None:
-      assert plan.trains.drop is not None
-      drop = functools.partial(plan.trains.drop, drawn)
+    drop_of = plan.trains.drop
+    drop = None
+    if drop_of is not None and drawn is not None:
+      drop = functools.partial(drop_of, drawn)
     with plan.trains.attach(trained, frozen, drop) as params:
       out = plan.encoder.apply(params, x, (plan.layer,))[plan.layer]
     return out.grid.reshape(len(out.grid), -1, out.grid.shape[-1])

@@ -33,7 +33,7 @@ class Recipe(NamedTuple):
     batch_size: clips a step.
     num_epochs: passes over the clips.
     num_steps: steps instead of passes; 0 for passes.
-    accumulate: steps whose gradients make one change.
+    accumulate: pieces of a batch that are looked at one after another.
     remat: compute what is inside a block again for gradients, for less memory.
     ema: decay of averages of the weights, which are kept then; 0 for none.
     ema_start: change that the averages begin at.
@@ -136,6 +136,11 @@ def _numbers(where: str, recipe: Recipe) -> None:
         f"{where}: {key}: found {value!r}, expected"
         f" {'a whole number' if whole else 'a number'} from {least}{bound}."
       )
+  if recipe.batch_size % recipe.accumulate:
+    raise errors.InputError(
+      f"{where}: accumulate: found {recipe.accumulate} pieces of a batch of"
+      f" {recipe.batch_size}, expected a number that divides it."
+    )
 
 
 def read(where: str, spec: Any) -> Recipe:

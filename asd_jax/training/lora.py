@@ -20,13 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
+from asd_jax.training.dropout import Drop, DropOf, drops
 from asd_jax.typing import Array, Key
 
 Tree = Any
-# `(path of a pair, input [..., D] of its layer) -> [..., D]`.
-Drop = Callable[[str, Array], Array]
-# `(one draw, path, input) -> input`: a `Drop` when the draw is given.
-DropOf = Callable[[Any, str, Array], Array]
 
 # Layers of an attention by what they make of its input. Networks that pack
 # three projections into one matrix have their outputs side by side.
@@ -67,10 +64,8 @@ def _nested(flat: Mapping[str, Any]) -> Tree:
 
 def _place_of(module: str, num: int, target: str) -> Place | None:
   """What of a layer with `num` outputs a target means, if anything."""
-  if target not in _ALONE:
-    whole = re.fullmatch(target, module)
-    return Place(module, "", 0, num) if whole else None
-  if re.fullmatch(_ATTENTION + _ALONE[target], module):
+  word = target in _ALONE
+  if re.fullmatch(_ATTENTION + _ALONE[target] if word else target, module):
     return Place(module, "", 0, num)
   if target in _PARTS and re.fullmatch(_ATTENTION + _PACKED, module):
     size = num // len(_PARTS)
@@ -212,60 +207,6 @@ def attached(
     yield
 
 
-@jax.custom_batching.custom_vmap
-def _own_key(key: Key, x: Array) -> Key:
-  """A key that is another one for each row of every `vmap` over `x`."""
-  del x
-  return key
-
-
-@_own_key.def_vmap
-def _own_keys(
-  size: int, batched: list[bool], key: Key, x: Array
-) -> tuple[Key, bool]:
-  # Once more, for the rows of `vmap`s around this one.
-  key = _own_key(key, x)
-  if batched[0]:
-    return key, True
-  return jax.random.split(key, size), True
-
-
-def drops(rate: float) -> DropOf | None:
-  """Makes numbers of a pair's input zero, others larger.
-
-  Args:
-    rate: share of zeros.
-
-  Returns:
-    `(key, path, input) -> input`; every pair, and every row of a `vmap` inside
-    the network, such as a channel, has a draw of its own. None if the rate is
-    zero.
-  """
-  if not rate:
-    return None
-
-  def drop(key: Key, path: str, x: Array) -> Array:
-    key = jax.random.fold_in(key, zlib.crc32(path.encode()))
-    key = _own_key(key, jax.lax.stop_gradient(x))
-    return kept(jax.random.bernoulli(key, 1.0 - rate, x.shape), x, rate=rate)
-
-  return drop
-
-
-def kept(keep: Array, x: Array, *, rate: float) -> Array:
-  """Numbers that are kept, scaled so that their mean stays.
-
-  Args:
-    keep: `[...]` whether a number is kept.
-    x: `[...]` numbers.
-    rate: share of those that are not.
-
-  Returns:
-    `[...]`.
-  """
-  return jnp.where(keep, x / (1.0 - rate), 0.0)
-
-
 def merge(
   params: Tree, adapters: Tree, where: Sequence[Place], *, scale: float
 ) -> tuple[Tree, dict[str, Array]]:
@@ -313,8 +254,7 @@ class Trainable(NamedTuple):
 
   Attributes:
     init: `(key, params, fixed) -> (trained, frozen)`; `fixed` are patterns of
-      paths that are never trained. What is frozen gets no gradient and no
-      state of an optimiser.
+      paths that are never trained. What is frozen gets no gradient.
     attach: `(trained, frozen, drop) -> context`; networks that are applied
       inside, with the parameters that it gives, are the adapted ones.
     merge: `(trained, frozen) -> params`.
@@ -335,10 +275,10 @@ def full() -> Trainable:
 
   def init_all(key: Key, params: Tree, fixed: Sequence[str]) -> tuple:
     del key
-    flat = _flat(params)
-    kept = {p for p in flat if any(re.fullmatch(f, p) for f in fixed)}
-    trained = {p: x for p, x in flat.items() if p not in kept}
-    return _nested(trained), _nested({p: flat[p] for p in flat if p in kept})
+    parts: tuple[dict, dict] = ({}, {})
+    for path, x in _flat(params).items():
+      parts[any(re.fullmatch(f, path) for f in fixed)][path] = x
+    return _nested(parts[0]), _nested(parts[1])
 
   join = lambda trained, frozen: _nested({**_flat(trained), **_flat(frozen)})
   return Trainable(

@@ -15,7 +15,7 @@ import pytest
 from asd_jax.encoders import family
 from asd_jax.engine import adapt_step
 from asd_jax.ops import crops
-from asd_jax.training import lora
+from asd_jax.training import dropout
 from tests import quick
 from tests.conftest import GOLDENS
 from tests.engine import finetune_runs
@@ -272,7 +272,7 @@ def test_dropout_of_adapter_inputs(found, name):
   draws = {
     path_of(n): k.swapaxes(0, 1) for n, k in zip(pairs, keep, strict=True)
   }
-  drop = lambda masks, path, x: lora.kept(
+  drop = lambda masks, path, x: dropout.kept(
     row_of(masks[path], jax.lax.stop_gradient(x)), x, rate=spec["rate"]
   )
   plan = run.plan._replace(trains=run.plan.trains._replace(drop=drop))

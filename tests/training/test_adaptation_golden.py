@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.training import augment, lora, optimiser
+from asd_jax.training import augment, dropout, lora, optimiser
 
 pytestmark = pytest.mark.golden
 
@@ -60,7 +60,7 @@ def test_pairs_beside_a_linear_layer(cases):
       def __call__(self, x):
         return lora.nn.Dense(w.shape[0], name="out_proj")(x)
 
-    drop = lambda path, x: lora.kept(keep > 0, x, rate=settings["dropout"])
+    drop = lambda path, x: dropout.kept(keep > 0, x, rate=settings["dropout"])
     if not settings["dropout"]:
       drop = None
 
