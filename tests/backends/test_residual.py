@@ -181,8 +181,9 @@ def test_equal_errors_do_not_break_the_covariance():
 
 
 def test_a_shrunk_covariance_is_that_of_scikit_learn(key):
-  x = jax.random.normal(key, (40, 3, 5)) * jnp.arange(1.0, 6.0) + 2.0
-  frames, is_target = np.asarray(x).reshape(-1, 5), np.arange(40) > 30
+  x = np.asarray(jax.random.normal(key, (40, 3, 5))) * np.arange(1.0, 6.0)
+  frames = (x + 2.0).reshape(-1, 5).astype(np.float32)
+  is_target = np.arange(40) > 30
   bank = bank_of(frames, np.repeat(is_target, 3))
   gap = np.square(frames - frames.mean(0)).sum(1)
   backend = residual.residual_mahalanobis(
