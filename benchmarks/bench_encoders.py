@@ -156,6 +156,15 @@ def make_params(encoder):
   return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
+def over_clips(fn):
+  """`fn(params, clip)` of a batch as the engine does it (`engine/programs`)."""
+  import jax
+
+  if jax.default_backend() == "cpu":
+    return lambda params, x: jax.lax.map(lambda one: fn(params, one), x)
+  return jax.vmap(fn, (None, 0))
+
+
 def encoder_side(name, batch=BATCH, dtype="float32"):
   """Tokens of a batch, and the bare products, before and after."""
   import jax
@@ -167,7 +176,7 @@ def encoder_side(name, batch=BATCH, dtype="float32"):
   shape = (batch, *input_of(name))
   picture = jax.device_put(rng.standard_normal(shape, np.float32))
   tokens = lambda p, x: encoder.apply(p, x, ("output",))["output"].grid
-  embed = jax.jit(jax.vmap(tokens, (None, 0)))
+  embed = jax.jit(over_clips(tokens))
   bare = lambda: product_rates(name, batch * num_tokens(name), dtype)
   before = bare()
   out = measure.best_of(lambda: jax.block_until_ready(embed(params, picture)))
@@ -267,7 +276,7 @@ def memory_side(name, batch):
     grid = tokens["output"].grid
     return jnp.mean(grid, axis=1).reshape(len(grid), -1)
 
-  run = jax.jit(jax.vmap(embed, (None, 0)))
+  run = jax.jit(over_clips(embed))
   rng = np.random.default_rng(0)
   waves = rng.standard_normal((batch, 2, SAMPLES), np.float32)
   start, busy = time.perf_counter(), time.process_time()
