@@ -11,7 +11,7 @@ import pytest
 from asd_jax.runs import evaluate, table
 from configs import encoder_zoo, published
 
-MISSING = "ludo_system1", "dongyuan_system1"
+MISSING = "ludo_system1", "merl_system1"
 
 
 class Stand:
@@ -75,7 +75,7 @@ def rows(out):
 def test_what_cannot_be_run_is_told_beside_what_is_published(first, reproduce):
   lines = first.out.splitlines()
   assert any(x.startswith("ludo_system1: not run: weights: 1") for x in lines)
-  assert f"dongyuan_system1: not run: {table.NOT_HERE}" in lines
+  assert f"merl_system1: not run: {table.NOT_HERE}" in lines
   page = (reproduce.root / "out" / table.PAGE).read_text()
   assert page == Path(lines[-2].removeprefix("page: ")).read_text()
   assert "63.24" in page
@@ -173,7 +173,7 @@ def test_nothing_to_run_is_told(run, evaluated, tmp_path):
     "reproduce.py",
     f"--data_dir={evaluated.data}",
     f"--output={tmp_path / 'out'}",
-    "--systems=dongyuan_system1",
+    "--systems=merl_system1",
   )
   assert end.status == 2
   assert "not in this version" in end.out
@@ -183,11 +183,11 @@ def test_nothing_to_run_is_told(run, evaluated, tmp_path):
 @pytest.mark.full
 def test_systems_run_in_smoke_size(run, tmp_path):
   out = tmp_path / "out"
-  names = "katech_system1", "dongyuan_system1", "ludo_system1", "plain_knn"
+  names = "katech_system1", "merl_system1", "ludo_system1", "plain_knn"
   end = run(
     "reproduce.py", f"--output={out}", "--smoke", f"--systems={','.join(names)}"
   )
   assert end.status == 0, end.err
   assert "random weights" in (out / table.PAGE).read_text().lower()
   ran = {r["system"] for r in rows(out) if r["ours"] and r["system"]}
-  assert ran == set(names) - {"dongyuan_system1"}
+  assert ran == set(names) - {"merl_system1"}
