@@ -109,6 +109,8 @@ class Input(NamedTuple):
       where whole patches count and nothing else.
     in_parts: whether M bands are a part of the input, which has as many as
       the recordings give; each part goes through the network by itself.
+    joint: whether the network takes near and far together and returns both,
+      `[2, frames, M]` to `[2, L, D]`.
   """
 
   num_mels: int
@@ -119,6 +121,7 @@ class Input(NamedTuple):
   min_frames: int = 0
   grid: Callable[[Settings, int], tuple[int, int]] | None = None
   in_parts: bool = False
+  joint: bool = False
 
 
 class Family(NamedTuple):
@@ -278,12 +281,15 @@ def make(
   apply = _apply_of(module, about)
   if family.input.in_parts:
     apply = tokens.per_part(apply, about.num_mels, title=family.title)
-  return Encoder(init, tokens.per_channel(apply), "file", about)
+  if not family.input.joint:
+    apply = tokens.per_channel(apply)
+  return Encoder(init, apply, "file", about)
 
 
 def _apply_of(module: nn.Module, about: Published) -> Apply:
-  """Applies a network to one channel."""
+  """Applies a network to one channel, or to near and far together."""
   title, extra = about.family.title, about.family.input.num_extra
+  joint = about.family.input.joint
   exact = getattr(module, "dtype", jnp.float32) == jnp.float32
 
   def apply(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
@@ -291,22 +297,31 @@ def _apply_of(module: nn.Module, about: Published) -> Apply:
       raise errors.InputError(
         f"{title}: found layers {unknown}, expected some of {about.layers}."
       )
-    if x.shape[1] != about.num_mels:
+    if joint and len(x) != 2:
       raise errors.InputError(
-        f"{title}: found {x.shape[1]} bands, expected {about.num_mels}."
+        f"{title}: found {len(x)} channels, expected near and far."
       )
-    shape = (*about.num_patches(x.shape[0]), about.width)
+    frames, bands = x.shape[-2:]
+    if bands != about.num_mels:
+      raise errors.InputError(
+        f"{title}: found {bands} bands, expected {about.num_mels}."
+      )
+    shape = (*about.num_patches(frames), about.width)
     # Accelerators round the inputs of a float32 product unless told not to.
     with jax.default_matmul_precision("highest" if exact else "default"):
       out: Tree = module.apply({"params": params}, x)
-    return {n: tokens.of_rows(out[n], shape, extra) for n in layers}
+    rows = lambda x: tokens.of_rows(x, shape, extra)
+    return {
+      n: jax.vmap(rows)(out[n]) if joint else rows(out[n]) for n in layers
+    }
 
   return apply
 
 
 def _shortest(family: Family) -> Array:
-  """The shortest input of one channel, `[frames, M]`."""
-  return jnp.zeros((family.input.patch[0], family.input.num_mels))
+  """The shortest input, `[frames, M]` of each channel taken at once."""
+  shape = family.input.patch[0], family.input.num_mels
+  return jnp.zeros((2, *shape) if family.input.joint else shape)
 
 
 def _shapes(family: Family, settings: Settings) -> dict[str, tuple[int, ...]]:

@@ -56,14 +56,12 @@ class Layout(NamedTuple):
 
   Attributes:
     mel: Hz to mel.
-    hertz: mel to Hz, where the sides of a triangle are straight in Hz; None
-      where they are straight in mel.
-    finish: (`[F, M]` triangles, `[M + 2]` edges in the unit of the triangles)
-      to `[F, M]` weights.
+    hertz: mel to Hz; the sides of a triangle are straight in Hz.
+    finish: (`[F, M]` triangles, `[M + 2]` edges, Hz) to `[F, M]` weights.
   """
 
   mel: Callable[[np.ndarray], np.ndarray]
-  hertz: Callable[[np.ndarray], np.ndarray] | None
+  hertz: Callable[[np.ndarray], np.ndarray]
   finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -75,13 +73,8 @@ def _equal_area(weights: np.ndarray, edge: np.ndarray) -> np.ndarray:
   return weights * (2.0 / (edge[2:] - edge[:-2]))[None]
 
 
-def _without_last_bin(weights: np.ndarray, edge: np.ndarray) -> np.ndarray:
-  # Kaldi leaves the bin at half the sample rate out of every band.
-  weights[-1] = 0.0
-  return weights
-
-
-# The encoders were trained on the bands of these; they differ in every digit.
+# The encoders were trained on the bands of these and of `kaldi_filters`; they
+# differ in every digit.
 LAYOUTS = {
   # librosa's `mel` with its defaults: the official baseline's [DCASE26base].
   "slaney": Layout(slaney_mel, slaney_hz, _equal_area),
@@ -90,10 +83,6 @@ LAYOUTS = {
     lambda hz: 2595.0 * np.log10(1.0 + hz / 700.0),
     lambda mel: 700.0 * (10.0 ** (mel / 2595.0) - 1.0),
     _equal_height,
-  ),
-  # Kaldi's fbank; narrow bands may hold no bin at all and stay empty.
-  "kaldi": Layout(
-    lambda hz: 1127.0 * np.log1p(hz / 700.0), None, _without_last_bin
   ),
 }
 
@@ -125,11 +114,48 @@ def mel_filters(
   low, high = kind.mel(np.array([low_hz, high_hz]))
   edge = np.linspace(low, high, num_mels + 2)
   points = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
-  if kind.hertz is None:
-    points = kind.mel(points)
-  else:
-    edge = kind.hertz(edge)
+  edge = kind.hertz(edge)
   return kind.finish(triangles(points, edge), edge)
+
+
+def kaldi_filters(
+  num_mels: int,
+  *,
+  fft_samples: int,
+  sample_rate: int,
+  low_hz: float = 20.0,
+  high_hz: float | None = None,
+) -> np.ndarray:
+  """Triangular filters whose sides are straight in mel, as Kaldi has them.
+
+  Narrow bands may hold no bin at all and stay empty.
+
+  Args:
+    num_mels: number of filters M.
+    fft_samples: transform length.
+    sample_rate: Hz.
+    low_hz: lowest edge, Hz.
+    high_hz: highest edge, Hz; half the sample rate if None.
+
+  Returns:
+    `[fft_samples // 2 + 1, M]` float32 weights.
+  """
+  mel = lambda hz: 1127.0 * np.log(1.0 + hz / 700.0)
+  low, high = mel(low_hz), mel(sample_rate / 2 if high_hz is None else high_hz)
+  # Mels in float32, step by step, as in the code that encoders were trained
+  # with: exact ones change weights by 1.4e-5, and tokens of deep networks by
+  # 1e-3.
+  single = np.float32
+  step = single((high - low) / (num_mels + 1))
+  edge = single(low) + np.arange(num_mels + 2, dtype=single) * step
+  width = single(sample_rate / fft_samples)
+  bins = np.arange(fft_samples // 2 + 1, dtype=single) * width
+  ratio = np.float64(single(1.0) + bins / single(700.0))
+  points = single(1127.0) * np.log(ratio).astype(single)
+  weights = triangles(points, edge)
+  # Kaldi leaves the bin at half the sample rate out of every band.
+  weights[-1] = 0.0
+  return weights
 
 
 def decibel_in_range(
@@ -203,8 +229,7 @@ def kaldi_fbank(
   taper = jnp.asarray(kaldi_window(size, window=window), x.dtype)
   x *= taper.reshape((1,) * (x.ndim - 1) + (-1,))
   power = signal.power(jnp.fft.rfft(x, fft_samples))  # [..., T, F]
-  weights = mel_filters(
-    "kaldi",
+  weights = kaldi_filters(
     num_mels,
     fft_samples=fft_samples,
     sample_rate=sample_rate,

@@ -46,6 +46,8 @@ class Names(NamedTuple):
     tied: (pattern of copies, name of the one that is kept).
     absent: (name of a weight that some published files lack, the numbers that
       the published code takes then).
+    stacked: (pattern of a weight that holds several, one below the other; what
+      each is called).
   """
 
   mark: str
@@ -56,6 +58,7 @@ class Names(NamedTuple):
   refuse: tuple[tuple[str, str], ...] = ()
   tied: tuple[tuple[str, str], ...] = ()
   absent: tuple[tuple[str, tuple[float, ...]], ...] = ()
+  stacked: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class Rule(NamedTuple):
@@ -234,7 +237,27 @@ def official(
     found[new[name]] = value
   for name, numbers in known.absent:
     found.setdefault(name, np.array(numbers, np.float32))
-  return _untied(found, known.tied)
+  return _unstacked(_untied(found, known.tied), known.stacked)
+
+
+def _unstacked(
+  found: dict[str, np.ndarray], stacked: tuple[tuple[str, tuple[str, ...]], ...]
+) -> dict[str, np.ndarray]:
+  """Cuts weights that hold several into those."""
+  for pattern, parts in stacked:
+    for name in [n for n in found if re.fullmatch(pattern, n)]:
+      whole = found.pop(name)
+      if not whole.ndim or len(whole) % len(parts):
+        raise errors.InputError(
+          f"found {shown(name)} of shape {list(whole.shape)}, expected rows of"
+          f" {len(parts)} equal weights."
+        )
+      cut = np.split(whole, len(parts))
+      found |= {
+        re.sub(pattern, part, name): x
+        for part, x in zip(parts, cut, strict=True)
+      }
+  return found
 
 
 def _untied(

@@ -59,16 +59,14 @@ def settings_of(name):
   )
 
 
-LOW_HZ = {"slaney": 0.0, "htk": 0.0, "kaldi": 20.0}
-
-
 def filters_of(name):
   """Filters from a name: mel_KIND_FFT_NUM[_LOW]."""
   kind, fft, num, *low = name.split("_")[1:]
-  edges = dict(low_hz=float(low[0]) if low else LOW_HZ[kind])
-  return filterbank.mel_filters(
-    kind, int(num), fft_samples=int(fft), sample_rate=RATE, **edges
-  )
+  edges = dict(low_hz=float(low[0])) if low else {}
+  sizes = dict(fft_samples=int(fft), sample_rate=RATE, **edges)
+  if kind == "kaldi":
+    return filterbank.kaldi_filters(int(num), **sizes)
+  return filterbank.mel_filters(kind, int(num), **sizes)
 
 
 def spectra_of(part, wave, *, pad_mode):
@@ -151,15 +149,7 @@ def test_spectra_of_a_short_clip_with_a_short_window(data, wave):
     compare(data, name, turn(found), relative=2e-4)
 
 
-ROUNDED = pytest.mark.xfail(
-  strict=False,
-  reason="the file's weights are of float32 mels, 1.4e-5 from exact ones",
-)
-
-
-@pytest.mark.parametrize(
-  "kind", ["slaney", "htk", pytest.param("kaldi", marks=ROUNDED)]
-)
+@pytest.mark.parametrize("kind", ["slaney", "htk"])
 def test_mel_filters(data, kind):
   names = [n for n in data.files if n.startswith(f"mel_{kind}_")]
   assert names
@@ -168,11 +158,11 @@ def test_mel_filters(data, kind):
     compare(data, name, turn(weights), absolute=1e-5)
 
 
-def test_kaldi_filters_up_to_the_rounding_of_float32_mels(data):
+def test_kaldi_filters_up_to_the_rounding_of_a_logarithm(data):
   for name in [n for n in data.files if n.startswith("mel_kaldi_")]:
-    # Measured 1.4e-5. One unit in the last place of a mel is 1.1e-5 of a
-    # weight; straight in Hz instead of in mel would be off by 9e-3.
-    compare(data, name, turn(filters_of(name)), absolute=2.2e-5)
+    # One unit in the last place of a mel is 1.1e-5 of a weight; straight in Hz
+    # instead of in mel would be off by 9e-3.
+    compare(data, name, turn(filters_of(name)), absolute=1.2e-5)
     empty = ~data[name].any(axis=1)
     assert (filters_of(name).any(axis=0) == ~empty).all()
 

@@ -121,10 +121,11 @@ def test_decibels_are_limited_for_each_clip_by_itself():
 
 @pytest.mark.parametrize("num", [1, 7, 20])
 def test_filters_are_triangles_between_their_edges(num):
-  for layout in ("htk", "kaldi"):
-    weights = filterbank.mel_filters(
-      layout, num, fft_samples=512, sample_rate=16_000, low_hz=100.0
-    )
+  sizes = dict(fft_samples=512, sample_rate=16_000, low_hz=100.0)
+  for weights in (
+    filterbank.mel_filters("htk", num, **sizes),
+    filterbank.kaldi_filters(num, **sizes),
+  ):
     assert weights.shape == (257, num)
     assert weights.min() >= 0.0
     assert weights.max() <= 1.0
