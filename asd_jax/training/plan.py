@@ -67,19 +67,19 @@ def _device_bytes(memory: Any) -> int:
   )
 
 
-def plan(job: Job, key: Key, *, sharded: bool) -> Plan:
+def plan(job: Job, keys: Key, *, sharded: bool) -> Plan:
   """Compiles a step and tries a few, on a state that is thrown away.
 
   Args:
     job: what is to be trained.
-    key: of it.
+    keys: of it, see `run.run`.
     sharded: see `run.Settings`.
 
   Returns:
     What it will take. Where the compiled step needs more memory than a device
     has, no step is tried.
   """
-  program = Program(job, key, sharded=sharded)
+  program = Program(job, keys, sharded=sharded)
   state, frozen = program.shapes
   feed = Feed(
     job.batch_at, job.batch_size, program.over, stop=job.num_steps, ahead=1

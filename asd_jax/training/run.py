@@ -77,7 +77,7 @@ class Trained(NamedTuple):
 
 def run(
   job: Job,
-  key: Key,
+  keys: Key,
   *,
   settings: Settings = _SETTINGS,
   folder: Path | None = None,
@@ -86,16 +86,16 @@ def run(
 ) -> Trained:
   """Trains, from the newest checkpoint if there is one.
 
-  The same job, key and folder on the same devices give the same bytes, however
+  The same job, keys and folder on the same devices give the same bytes, however
   often the run was stopped or killed; on other devices sums have another order.
   SIGTERM and SIGINT save the state after the step at hand and end.
 
   Args:
     job: what to train.
-    key: `[]`, or `[K]` for stacked seeds.
+    keys: `[]` one, or `[K]` for stacked seeds.
     settings: how.
-    folder: where checkpoints go; it must belong to this job and key. None keeps
-      none, and allows no validation.
+    folder: where checkpoints go; it must belong to this job and these keys.
+      None keeps none, and allows no validation.
     logs: folder of `metrics.jsonl` and TensorBoard events; None writes none.
     show: told of each step, in the first process.
 
@@ -109,7 +109,7 @@ def run(
   """
   if job.validation and folder is None:
     raise ValueError(f"{job.name}: a validation needs a folder of checkpoints")
-  program = Program(job, key, sharded=settings.sharded)
+  program = Program(job, keys, sharded=settings.sharded)
   num_steps = min(settings.max_steps or job.num_steps, job.num_steps)
   with contextlib.ExitStack() as stack:
     interrupt = stack.enter_context(Interrupt())
