@@ -1,7 +1,6 @@
 """One run: fit and score every machine, then metrics and files."""
 
 import functools
-import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -175,9 +174,7 @@ def _open(
   config: Config, progress: progress_lib.Progress
 ) -> tuple[session.Session, list[clips.Machine]]:
   """The system of a run and the clips it will see, all of them checked."""
-  config = dict(config)
-  if config["output_dir"] and not config["training_dir"]:
-    config["training_dir"] = os.path.join(config["output_dir"], "training")
+  config = {**config, "training_dir": folder.training_dir(config)}
   opened = session.open(config, tell=progress.adaptation)
   if not config["output_dir"]:
     raise errors.InputError(

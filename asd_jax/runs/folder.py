@@ -6,6 +6,7 @@ content of its inputs, kept in `run.json` beside what it leaves.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,20 @@ class Run(NamedTuple):
   settings: Mapping[str, Any]
   machines: Sequence[clips.Machine]
   weights: Mapping[str, str]
+
+
+def training_dir(config: Mapping[str, Any]) -> str:
+  """Where a run keeps networks and logs: below its output if nothing is said.
+
+  Args:
+    config: plain data.
+
+  Returns:
+    The folder, "" if there is no output either.
+  """
+  if config["training_dir"] or not config["output_dir"]:
+    return config["training_dir"]
+  return os.path.join(config["output_dir"], "training")
 
 
 def _inputs(run: Run) -> str:

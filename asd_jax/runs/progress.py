@@ -7,6 +7,7 @@ from types import TracebackType
 
 import numpy as np
 import rich.console
+import rich.markup
 import rich.progress
 import rich.text
 
@@ -25,6 +26,25 @@ class _Rate(rich.progress.ProgressColumn):
     return rich.text.Text("" if rate is None else f"{rate:.1f}/s")
 
 
+def _in_words(seconds: float) -> str:
+  """A time that is left, in the unit that keeps it short."""
+  if seconds < 100:
+    return f"{seconds:.0f} s"
+  minutes = seconds / 60
+  return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _numbers(said: meter.Seen) -> str:
+  """Loss, criterion, rate and share of waiting of a step."""
+  told = [f"loss {said.metrics['loss']:.4g}"]
+  if "criterion" in said.metrics:
+    told.append(f"validation {said.metrics['criterion']:.4g}")
+  if not math.isnan(said.clips_per_second):
+    told.append(f"{said.clips_per_second:.2g} clips/s")
+    told.append(f"{100 * said.waiting:.0f} % waiting for data")
+  return ", ".join(told)
+
+
 class Progress:
   """Shows tasks with their rate and the time left.
 
@@ -39,6 +59,7 @@ class Progress:
     self._live = console.is_terminal and not quiet
     self._quiet = quiet
     self._told = -_INTERVAL_SECONDS
+    self._networks: dict[str, rich.progress.TaskID] = {}
     self._bars = rich.progress.Progress(
       rich.progress.TextColumn("{task.description}"),
       rich.progress.BarColumn(),
@@ -67,7 +88,9 @@ class Progress:
     """Prints a line."""
     if not self._quiet:
       # As it is: a file name in brackets would be taken for a style.
-      self._bars.console.print(text, markup=False, highlight=False)
+      self._bars.console.print(
+        text, markup=False, highlight=False, soft_wrap=True
+      )
 
   def task(self, label: str, total: int) -> Callable[[int], None]:
     """Starts a task; the result is called with the number of steps done."""
@@ -104,16 +127,31 @@ class Progress:
       self.line(f"{label}: {said}")
       return
     now, last = time.perf_counter(), said.step == said.num_steps
+    if self._live:
+      self._bar_of(label, said)
+      return
     if now - self._told < _INTERVAL_SECONDS and not last:
       return
     self._told = now
-    speed = ""
-    if not math.isnan(said.seconds_left):
-      rate, left = said.clips_per_second, said.seconds_left
-      speed = f", {rate:.2g} clips/s, {left:.0f} s left"
+    left = said.seconds_left
+    time_left = "" if math.isnan(left) else f", {_in_words(left)} left"
     self.line(
       f"{label}: step {said.step} of {said.num_steps},"
-      f" loss {said.metrics['loss']:.4g}{speed}"
+      f" {_numbers(said)}{time_left}"
+    )
+
+  def _bar_of(self, label: str, said: meter.Seen) -> None:
+    """Moves the bar of a network, made at its first step."""
+    if label not in self._networks:
+      self._networks[label] = self._bars.add_task(label, total=said.num_steps)
+    bar = self._networks[label]
+    # Numbers alone: a label in brackets would be taken for a style.
+    text = rich.markup.escape(label)
+    self._bars.update(
+      bar,
+      completed=said.step,
+      description=f"{text}: {_numbers(said)}",
+      visible=said.step < said.num_steps,
     )
 
   def epochs(self, label: str) -> Callable[[str, int, dict], None]:

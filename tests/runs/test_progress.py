@@ -27,18 +27,25 @@ def test_lines_come_at_intervals_with_rate_and_time_left(clock, capsys):
 
 def test_an_adaptation_tells_loss_speed_and_time_left(clock, capsys):
   seen = lambda step, rate, left: meter.Seen(
-    step, 9, {"loss": 1.5}, rate, 0.0, left
+    step, 9, {"loss": 1.5}, rate, 0.041, left
   )
   with progress.Progress() as bars:
     bars.adaptation("eat, seed 1", "adapting, lora")
     bars.adaptation("eat, seed 1", seen(1, math.nan, math.nan))
     clock[0] += 1.0
     bars.adaptation("eat, seed 1", seen(2, 8.0, 14.0))  # too soon
-    bars.adaptation("eat, seed 1", seen(9, 8.25, 0.0))
+    clock[0] += 9.0
+    bars.adaptation("eat, seed 1", seen(3, 8.0, 7200.0))
+    best = seen(9, 8.25, 0.0)
+    best.metrics["criterion"] = 0.25
+    bars.adaptation("eat, seed 1", best)
   assert capsys.readouterr().err.splitlines() == [
     "eat, seed 1: adapting, lora",
     "eat, seed 1: step 1 of 9, loss 1.5",
-    "eat, seed 1: step 9 of 9, loss 1.5, 8.2 clips/s, 0 s left",
+    "eat, seed 1: step 3 of 9, loss 1.5, 8 clips/s, 4 % waiting for data,"
+    " 2.0 h left",
+    "eat, seed 1: step 9 of 9, loss 1.5, validation 0.25, 8.2 clips/s, 4 %"
+    " waiting for data, 0 s left",
   ]
 
 

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -359,7 +358,7 @@ def run(
   this = folder.Run(out, "sweep", settled, machines, {})
   folder.check(this)
   evaluate.prepare_output(out)
-  kept = config["training_dir"] or os.fspath(out / "training")
+  kept = folder.training_dir(config)
   structures = [
     s._replace(config={**s.config, "training_dir": kept}) for s in structures
   ]

@@ -1,0 +1,87 @@
+"""What `train.py` does: adapts the encoders of a config over all machines."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from asd_jax.engine import session
+from asd_jax.runs import folder
+from asd_jax.runs import progress as progress_lib
+from asd_jax.training import plan
+from asd_jax.training import run as run_lib
+from asd_jax.training.job import Job
+from asd_jax.typing import Key
+
+Config = dict[str, Any]
+
+
+class How(NamedTuple):
+  """What is asked of the command beside the config.
+
+  Attributes:
+    settings: of each training.
+    dry_run: only tell what each will take.
+  """
+
+  settings: run_lib.Settings
+  dry_run: bool = False
+
+
+def run(
+  config: Config, how: How, *, progress: progress_lib.Progress
+) -> list[str]:
+  """Trains what is missing of the encoders that a config adapts.
+
+  What is trained is kept by its content, where every system finds it.
+
+  Args:
+    config: plain data, see `configs/common.py`.
+    how: flags.
+    progress: where progress is shown.
+
+  Returns:
+    Lines for people.
+
+  Raises:
+    InputError: for bad input.
+    Stopped: after a signal; the state is saved.
+  """
+  config = {**config, "training_dir": folder.training_dir(config)}
+  opened = session.open(config, tell=progress.adaptation)
+  said: list[str] = []
+
+  def carry_out(
+    job: Job, key: Key, kept: Path, logs: Path | None
+  ) -> run_lib.Trained | None:
+    if how.dry_run:
+      found = plan.plan(job, key, sharded=how.settings.sharded)
+      said.extend(plan.lines(job.name, found))
+      return None
+    trained = run_lib.run(
+      job,
+      key,
+      settings=how.settings,
+      folder=kept,
+      logs=logs,
+      show=lambda seen: progress.adaptation(job.name, seen),
+    )
+    said.append(_line(job, trained, logs))
+    said.extend(trained.notes)
+    return trained
+
+  there = opened.adapt(carry_out)
+  said += [f"{label}: found, trained before" for label in there]
+  name = config["system"]
+  return said or [f"{name}: trains no encoder over machines: nothing to do"]
+
+
+def _line(job: Job, trained: run_lib.Trained, logs: Path | None) -> str:
+  """What has come of a job, in a line."""
+  best = trained.criterion
+  found = "" if best is None else f", validation loss {best:.4g}"
+  where = f"; logs in {logs}" if logs else ""
+  if trained.complete:
+    return f"{job.name}: trained, state of step {trained.step}{found}{where}"
+  return (
+    f"{job.name}: saved at step {trained.step} of {job.num_steps}, the same"
+    f" command goes on{where}"
+  )
