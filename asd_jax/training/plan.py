@@ -72,7 +72,7 @@ def plan(job: Job, keys: Key, *, sharded: bool) -> Plan:
 
   Args:
     job: what is to be trained.
-    keys: of it, see `run.run`.
+    keys: `[]` or `[K]`, see `run.run`.
     sharded: see `run.Settings`.
 
   Returns:
