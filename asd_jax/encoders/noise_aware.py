@@ -289,8 +289,8 @@ def two_streams(
       for gradients, since what they return leaves them here.
     hear_near: the same, whose blocks may be.
     one: `(number of the block, near [L, D], far [L', D]) -> [L, D]`.
-    near: input of the near channel.
-    far: input of the far channel.
+    near: `[frames, M]` input of the near channel.
+    far: `[frames, M]` of the far channel.
 
   Returns:
     What the encoder returns of the near and of the far channel; the far one is
