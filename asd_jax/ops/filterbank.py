@@ -5,7 +5,7 @@ so each toolkit's bands are kept to the last digit.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -125,6 +125,7 @@ def kaldi_filters(
   sample_rate: int,
   low_hz: float = 20.0,
   high_hz: float | None = None,
+  dtype: Any = np.float32,
 ) -> np.ndarray:
   """Triangular filters whose sides are straight in mel, as Kaldi has them.
 
@@ -136,22 +137,23 @@ def kaldi_filters(
     sample_rate: Hz.
     low_hz: lowest edge, Hz.
     high_hz: highest edge, Hz; half the sample rate if None.
+    dtype: in which mels are computed.
 
   Returns:
-    `[fft_samples // 2 + 1, M]` float32 weights.
+    `[fft_samples // 2 + 1, M]` weights.
   """
   mel = lambda hz: 1127.0 * np.log(1.0 + hz / 700.0)
   low, high = mel(low_hz), mel(sample_rate / 2 if high_hz is None else high_hz)
-  # Mels in float32, step by step, as in the code that encoders were trained
-  # with: exact ones change weights by 1.4e-5, and tokens of deep networks by
-  # 1e-3.
-  single = np.float32
-  step = single((high - low) / (num_mels + 1))
-  edge = single(low) + np.arange(num_mels + 2, dtype=single) * step
-  width = single(sample_rate / fft_samples)
-  bins = np.arange(fft_samples // 2 + 1, dtype=single) * width
-  ratio = np.float64(single(1.0) + bins / single(700.0))
-  points = single(1127.0) * np.log(ratio).astype(single)
+  # Step by step in the precision of the sound, as in the code that encoders
+  # were trained with: exact mels change float32 weights by 1.4e-5, and tokens
+  # of deep networks by 1e-3.
+  real = np.dtype(dtype).type
+  step = real((high - low) / (num_mels + 1))
+  edge = real(low) + np.arange(num_mels + 2, dtype=real) * step
+  width = real(sample_rate / fft_samples)
+  bins = np.arange(fft_samples // 2 + 1, dtype=real) * width
+  ratio = np.float64(real(1.0) + bins / real(700.0))
+  points = real(1127.0) * np.log(ratio).astype(real)
   weights = triangles(points, edge)
   # Kaldi leaves the bin at half the sample rate out of every band.
   weights[-1] = 0.0
@@ -235,6 +237,7 @@ def kaldi_fbank(
     sample_rate=sample_rate,
     low_hz=low_hz,
     high_hz=high_hz,
+    dtype=power.dtype,
   )
   bank = jnp.asarray(weights, power.dtype)
   mel = jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
