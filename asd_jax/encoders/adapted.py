@@ -9,7 +9,7 @@ from typing import Any
 import flax.traverse_util
 import jax
 
-from asd_jax.encoders import family
+from asd_jax.encoders import family, heads
 from asd_jax.encoders.heads import Head
 from asd_jax.encoders.tokens import Layers, Tokens
 from asd_jax.typing import Array, Key
@@ -46,10 +46,6 @@ def make(
   """
   own = (EMBEDDING, SHARE) if head.share else (EMBEDDING,)
 
-  def rows_of(tokens: Tokens) -> Array:
-    grid = tokens.grid  # [C, T, F, D]
-    return grid.reshape(1, grid.shape[0], -1, grid.shape[-1])
-
   def embedding(params: Tree, rows: Array) -> Tokens:
     # A file holds no empty mapping.
     stats = params["head"].get("stats", {})
@@ -61,7 +57,7 @@ def make(
     asked = tuple(dict.fromkeys([*wanted, layer]))
     found = base.apply(params["encoder"], x, asked)
     out = {n: found[n] for n in wanted}
-    rows = rows_of(found[layer])
+    rows = heads.rows_of(head, found[layer].grid)[None]
     if EMBEDDING in layers:
       out[EMBEDDING] = embedding(params, rows)
     if SHARE in layers:

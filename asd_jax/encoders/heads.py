@@ -46,6 +46,23 @@ class Head(NamedTuple):
   share: Callable[[Tree, Array], Array] | None = None
 
 
+def rows_of(head: Head, grid: Array) -> Array:
+  """Patch tokens of one clip, of the channels that a head takes.
+
+  Encoders that take near and far together return both: a head of one channel
+  hears near, which has far in it.
+
+  Args:
+    head: takes the first C of them.
+    grid: `[C', T, F, D]` tokens of an encoder.
+
+  Returns:
+    `[C, T * F, D]`.
+  """
+  heard = grid[: head.num_channels]
+  return heard.reshape(len(heard), -1, grid.shape[-1])
+
+
 def weighted_statistics(h: Array, weight: Array) -> Array:
   """Weighted mean and standard deviation over tokens.
 

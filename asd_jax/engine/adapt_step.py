@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax.data import audio
+from asd_jax.encoders import heads
 from asd_jax.encoders.family import Encoder
 from asd_jax.encoders.heads import Head
 from asd_jax.training import augment, domain, lora, losses, mesh, optimiser
@@ -188,7 +189,7 @@ def tokens(
     drops: `[B]` draws of `Trainable.drop`; None drops nothing.
 
   Returns:
-    `[B, C', L, D]` without CLS.
+    `[B, C', L, D]` without CLS, of the channels that the head takes.
   """
 
   def one(x: Array, drawn: Tree) -> Array:
@@ -198,7 +199,7 @@ def tokens(
       drop = functools.partial(drop_of, drawn)
     with plan.trains.attach(trained, frozen, drop) as params:
       out = plan.encoder.apply(params, x, (plan.layer,))[plan.layer]
-    return out.grid.reshape(len(out.grid), -1, out.grid.shape[-1])
+    return heads.rows_of(plan.head, out.grid)
 
   return jax.vmap(one)(bands, drops)
 

@@ -13,13 +13,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax.encoders import audiomae, beats, eat, family, heads
+from asd_jax.encoders import (
+  audiomae,
+  beats,
+  eat,
+  family,
+  heads,
+  noise_aware_families,
+)
 from asd_jax.engine import adapt_step
 from asd_jax.frontends import kaldi
 from asd_jax.training import augment, criteria, lora, optimiser
 from asd_jax.weights import rules
 
-FAMILIES = {f.name: f for f in (eat.FAMILY, beats.FAMILY, audiomae.FAMILY)}
+FAMILIES = {
+  "eat": eat.FAMILY,
+  "beats": beats.FAMILY,
+  "audiomae": audiomae.FAMILY,
+  "nabeats": noise_aware_families.NA_BEATS,
+}
 # Name in the file, place in the trained parameters or statistics, and how
 # PyTorch's order of axes becomes ours.
 HEAD = (
@@ -51,8 +63,12 @@ def place_of(name, known):
       number = int(match[1]) - 1 if "{}" in place else 0
       return match.expand(place.replace("{}", str(number))), kind
   if pair := re.fullmatch(r"lora/(.+?)(?:\.(q|k|v))?\.(a|b)", name):
-    module, _ = place_of(f"{pair[1]}.weight", known)
-    parts = (module.removesuffix("/kernel"), pair[2], pair[3])
+    name, part = f"{pair[1]}.weight", pair[2]
+    for pattern, own in known.names.stacked:
+      if match := re.fullmatch(pattern, f"{pair[1]}_weight"):
+        name, part = match.expand(own["qkv".index(part)]), None
+    module, _ = place_of(name, known)
+    parts = (module.removesuffix("/kernel"), part, pair[3])
     return "/".join(p for p in parts if p), "linear"
   for rule in known.rules:
     if match := re.fullmatch(rule.pattern, name):
@@ -91,7 +107,8 @@ class Run:
     self.config = c = json.loads(str(z[f"{name}/config_json"]))
     self.about = json.loads(str(z["config_json"]))
     self.family = FAMILIES[c["family"]]
-    self.two = self.has("param/gate.w")
+    self.gated = self.has("param/gate.w")
+    self.two = self.gated or self.family.input.joint
     self.names = c["trainable"]
     self.steps = c["steps"]
     self._read_encoder()
@@ -116,10 +133,11 @@ class Run:
   def _read_encoder(self):
     tensors = {n: self.array(f"param/{n}") for n in self.config["encoder_keys"]}
     found = rules.official(tensors, self.family.names, title=self.family.title)
-    beside = {"cfg": self.config["encoder"]}
+    about = self.config["encoder"]
+    beside = {"cfg": about.get("base", about), "na": about.get("na", {})}
     base, settings = family.port(self.family, found, beside)
-    if settings["num_heads"] is None:
-      settings["num_heads"] = self.config["encoder"]["num_heads"]
+    # What the run says, not what its width is known for.
+    settings["num_heads"] = about.get("num_heads", settings["num_heads"])
     self.base = jax.tree.map(lambda x: np.asarray(x, np.float64), base)
     self.encoder = family.make(self.family, settings, dtype="float64")
 
@@ -142,13 +160,14 @@ class Run:
       "eat": lambda: kaldi.eat_fbank(num_frames=frames),
       "audiomae": lambda: kaldi.audiomae_fbank(num_frames=frames),
       "beats": kaldi.beats_fbank,
+      "nabeats": kaldi.beats_fbank,
     }
-    return functools.partial(fronts[self.family.name]().apply, {})
+    return functools.partial(fronts[self.config["family"]]().apply, {})
 
   def _head(self):
     h = self.config["head"]
     num = h["embedding"]
-    if self.two:
+    if self.gated:
       rows = len(self.array("param/gate.w"))
       return heads.gated_projection(by_dimension=rows > 1, num_outputs=num)
     assert h["batch_norm"] == {"eps": 1e-5, "momentum": 0.1}
@@ -167,7 +186,7 @@ class Run:
       return (adapt_step.Term("label", one, h["classes"]),)
     one = criteria.arcface(scale=h["scale"], margin=h["margin"])
     kinds = {"attr": "attr_classes", "dom": "dom_classes"}
-    if not self.two:
+    if not self.gated:
       kinds = {"label": "classes"}
     return tuple(adapt_step.Term(n, one, h[k]) for n, k in kinds.items())
 
@@ -286,11 +305,14 @@ class Run:
     return adapt_step.heard(self.plan, changes, wave, rows)[0]
 
   def encoded(self, backbone, frozen, bands):
-    """Tokens `[B, C, L, D]` of the encoder in use."""
+    """Tokens `[B, C, L, D]` of the encoder in use, as the head takes them."""
     params = self.plan.trains.merge(backbone, frozen)
-    one = lambda x: self.encoder.apply(params, x, ("output",))["output"].grid
-    grid = jax.vmap(one)(bands)
-    return grid.reshape(*grid.shape[:2], -1, grid.shape[-1])
+
+    def one(x):
+      out = self.encoder.apply(params, x, ("output",))["output"]
+      return heads.rows_of(self.plan.head, out.grid)
+
+    return jax.vmap(one)(bands)
 
   def embedded(self, params, extra, h):
     """Embedding in use."""
@@ -302,7 +324,7 @@ class Run:
     head = params["head"]
     z, _ = self.plan.head.apply(head, extra["head"], h, True)
     spec = self.config["head"]
-    if self.two:
+    if self.gated:
       gate = heads.Gate(head["gate"]["bias"].size > 1)
       both = gate.apply({"params": head["gate"]}, h[:, 0], h[:, 1])
       pooled = jnp.mean(both, axis=1)

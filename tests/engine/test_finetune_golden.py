@@ -25,18 +25,8 @@ pytestmark = pytest.mark.golden
 FILE = GOLDENS / "finetune.npz"
 
 
-def runs():
-  """Runs of the file, those aside whose encoder is of no family here."""
-  with np.load(FILE) as z:
-    for name in json.loads(str(z["config_json"]))["runs"]:
-      config = json.loads(str(z[f"{name}/config_json"]))
-      known = config["family"] in finetune_runs.FAMILIES
-      missing = not known or "na" in config["encoder"]
-      skip = pytest.mark.skip(f"no encoder of {name} here")
-      yield pytest.param(name, marks=[skip] if missing else [])
-
-
-RUNS = list(runs())
+with np.load(FILE) as file:
+  RUNS = json.loads(str(file["config_json"]))["runs"]
 jit = quick.jit
 
 
@@ -84,7 +74,7 @@ class Found:
   def _bands_in_use(self, wave):
     """Clips, then near twice of each, or ten crops of some."""
     waves = [wave]
-    if self.run.two:
+    if self.run.gated:
       waves.append(jnp.repeat(wave[:, :1], 2, axis=1))
     if self.run.has("eval/tta_crops"):
       count, low = (self.run.config["crop"][n] for n in ("count", "low"))
@@ -98,7 +88,7 @@ class Found:
     run, num = self.run, len(self.run.config["eval_index"])
     z = run.embedded(params, extra, h)
     out = {"embedding": z[:num], "tokens": h[:num, 0]}
-    if run.two:
+    if run.gated:
       out["embedding_near_twice"] = z[num:]
     if run.has("eval/tta_crops"):
       shape = run.array("eval/tta_crops").shape
@@ -149,7 +139,7 @@ def test_the_first_batch_up_to_the_embedding(found, name):
   close(bands, want, 1e-6, "frontend")
   want = run.array("first/tokens")
   # CLS is not what a head takes.
-  tokens = first["tokens"] if run.two else first["tokens"][:, 0]
+  tokens = first["tokens"] if run.gated else first["tokens"][:, 0]
   extra = want.shape[-2] - tokens.shape[-2]
   assert extra in (0, run.family.input.num_extra)
   close(tokens, want[..., extra:, :], 1e-8, "tokens")
