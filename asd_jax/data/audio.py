@@ -7,7 +7,7 @@ import os
 import pathlib
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import soundfile
@@ -100,6 +100,35 @@ def read_headers(paths: Iterable[str | os.PathLike]) -> list[Header]:
     return list(pool.map(read_header, paths))
 
 
+def header_in(title: str, stream: BinaryIO) -> Header:
+  """Reads the header of a wave file that lies in another file.
+
+  Args:
+    title: what messages call it.
+    stream: its bytes, with random access; no more than the first are read.
+
+  Raises:
+    InputError: as `read_header`.
+  """
+  return _with_stream(title, stream, _header)
+
+
+def samples_in(title: str, stream: BinaryIO) -> tuple[Header, np.ndarray]:
+  """Decodes a wave file that lies in another file, as it is.
+
+  Args:
+    title: what messages call it.
+    stream: its bytes, with random access.
+
+  Returns:
+    Header, and `[C, S]` int16 for 16-bit samples, else float32 in [-1, 1).
+
+  Raises:
+    InputError: as `read`.
+  """
+  return _with_stream(title, stream, _samples)
+
+
 def read(
   path: str | os.PathLike, *, sample_rate: int = SAMPLE_RATE
 ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -118,11 +147,9 @@ def read(
     InputError: as `read_header`, or a sample is NaN or infinite.
   """
   header, audio = _with_file(path, _samples)  # [C, S]
-  if audio.dtype != np.int16:
-    _check_finite(path, audio)
   notes = _remarks(audio, header.subtype)
   if header.sample_rate != sample_rate:
-    audio = _resample(to_float(audio), header.sample_rate, sample_rate)
+    audio = resample(to_float(audio), header.sample_rate, sample_rate)
     notes += (f"resampled from {header.sample_rate} to {sample_rate} Hz",)
   return audio, notes
 
@@ -173,6 +200,26 @@ def to_float(audio: Audio) -> Audio:
     scaled: Any = audio.astype(np.float32)
     return scaled / 32_768
   return audio
+
+
+def resample(audio: np.ndarray, old_rate: int, new_rate: int) -> np.ndarray:
+  """Resamples along time, without aliasing.
+
+  Args:
+    audio: `[..., S]` float.
+    old_rate: of it, in Hz.
+    new_rate: of the result, in Hz.
+
+  Returns:
+    `[..., ceil(S * new_rate / old_rate)]` float32.
+  """
+  from scipy import signal  # slow to import, seldom needed
+
+  common = math.gcd(old_rate, new_rate)
+  audio = signal.resample_poly(
+    audio, new_rate // common, old_rate // common, axis=-1
+  )
+  return np.ascontiguousarray(audio, np.float32)
 
 
 class _Plan(NamedTuple):
@@ -283,13 +330,21 @@ def _with_file(
         f"{path}: found no regular file, expected a wave file"
       )
     with open(path, "rb") as stream:
-      source = riff.whole(path, stream)
-      with soundfile.SoundFile(source) as file:
-        return use(path, file)
+      return _with_stream(path, stream, use)
   except OSError as error:
     raise errors.InputError(
       f"{path}: found no readable file ({error.strerror}), expected a wave file"
     ) from error
+
+
+def _with_stream(
+  path: str | os.PathLike,
+  stream: BinaryIO,
+  use: Callable[[str | os.PathLike, soundfile.SoundFile], _T],
+) -> _T:
+  try:
+    with soundfile.SoundFile(riff.whole(path, stream)) as file:
+      return use(path, file)
   except soundfile.SoundFileError as error:
     raise errors.InputError(
       f"{path}: found damaged content ({error}), expected a wave file"
@@ -312,7 +367,10 @@ def _samples(
     raise errors.InputError(
       f"{path}: found {len(audio)} samples, expected {header.num_samples}"
     )
-  return header, np.ascontiguousarray(audio.T)  # [C, S]
+  audio = np.ascontiguousarray(audio.T)  # [C, S]
+  if audio.dtype != np.int16:
+    _check_finite(path, audio)
+  return header, audio
 
 
 def _check_finite(path: str | os.PathLike, audio: np.ndarray) -> None:
@@ -341,14 +399,3 @@ def _remarks(audio: np.ndarray, subtype: str) -> tuple[str, ...]:
     if channel and x.any() and np.array_equal(x, audio[0]):
       notes.append(f"channel {channel} is the same as channel 0")
   return tuple(notes)
-
-
-def _resample(audio: np.ndarray, old_rate: int, new_rate: int) -> np.ndarray:
-  """Resamples `[C, S]` along time."""
-  from scipy import signal  # slow to import, seldom needed
-
-  common = math.gcd(old_rate, new_rate)
-  audio = signal.resample_poly(
-    audio, new_rate // common, old_rate // common, axis=-1
-  )
-  return np.ascontiguousarray(audio, np.float32)

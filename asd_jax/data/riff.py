@@ -25,7 +25,8 @@ def whole(path: str | os.PathLike, stream: BinaryIO) -> BinaryIO:
   Raises:
     InputError: it is no wave file, or cut short.
   """
-  size = os.fstat(stream.fileno()).st_size
+  size = stream.seek(0, os.SEEK_END)
+  stream.seek(0)
   head = stream.read(12)
   if not size:
     raise errors.InputError(

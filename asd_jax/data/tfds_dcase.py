@@ -35,7 +35,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -43,11 +42,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from asd_jax import errors
-from asd_jax.data import audio, clips
+from asd_jax.data import audio, clips, tfds_base
 
-FILE_FORMAT = "array_record"
 _UNKNOWN = "unknown"
-_SHARD_BYTES = 64 * 2**20
 # With Beam, tfds (4.9.10) writes the first split again with the second: put
 # the smaller one first.
 _SPLITS = ("test", "train")
@@ -74,7 +71,7 @@ class Config(tfds.core.BuilderConfig):
   ground_truth: str | os.PathLike | None = None
 
 
-class DcaseAsd(tfds.core.ShardBasedBuilder):
+class DcaseAsd(tfds_base.Builder):
   """Machine sounds in the layout of DCASE Task 2, 2020 to 2026.
 
   Everything that `clips.read_tree` reads, in its order: machines by name,
@@ -83,9 +80,6 @@ class DcaseAsd(tfds.core.ShardBasedBuilder):
 
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "First version."}
-  # Beside the code tfds looks for checksums of downloads; there are none, and
-  # the search needs a package (importlib_resources) that tfds does not install.
-  code_path = None
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     "Unpack the machines of one year: <machine>/train and <machine>/test, at "
     "any depth, ground truth anywhere beside them."
@@ -137,24 +131,13 @@ class DcaseAsd(tfds.core.ShardBasedBuilder):
     return {
       split: [
         functools.partial(_examples, shard, form)
-        for shard in _shards(found[split], np.dtype(form).itemsize)
+        for shard in tfds_base.shards(
+          found[split], functools.partial(_num_bytes, form)
+        )
       ]
       for split in _SPLITS
       if found[split]
     }
-
-  def _download_and_prepare(
-    self,
-    dl_manager: tfds.download.DownloadManager,
-    download_config: tfds.download.DownloadConfig | None = None,
-  ) -> None:
-    # The command line of tfds gives the runner as one of the options, where
-    # builders by shard do not look for it.
-    if download_config and (options := download_config.beam_options):
-      named = options.get_all_options().get("runner")
-      runner = download_config.beam_runner or named or "DirectRunner"
-      download_config = download_config.replace(beam_runner=runner)
-    super()._download_and_prepare(dl_manager, download_config)
 
 
 def prepare(
@@ -187,37 +170,16 @@ def prepare(
     InputError: as `clips.read_tree` and `audio.read`, a name that cannot be
       used or is taken, or a place that cannot be written.
   """
-  _check_name(name)
+  tfds_base.check_own(DcaseAsd, name)
+  place = tfds_base.free_place(DcaseAsd, out_dir, name, download_config)
   found = _read(data_dir, machines, ground_truth)
-  settings = download_config or tfds.download.DownloadConfig()
-  place = _folder(out_dir, name)
-  # tfds would take the old set for the new one.
-  if place.exists() and not settings.download_mode.overwrite_dataset:
-    raise errors.InputError(
-      f"{place}: found a data set, expected none; give another name, or load it"
-    )
   config = Config(
     name=name,
     sample_format=_common_format(found),
     machines=tuple(machines),
     ground_truth=ground_truth,
   )
-  try:
-    builder = DcaseAsd(
-      data_dir=pathlib.Path(out_dir).expanduser(),
-      config=config,
-      file_format=FILE_FORMAT,
-    )
-    builder.download_and_prepare(
-      download_config=settings.replace(
-        manual_dir=pathlib.Path(data_dir).expanduser(), try_download_gcs=False
-      )
-    )
-  except OSError as error:
-    raise errors.InputError(
-      f"{place}: cannot be written: {error.strerror or error}"
-    ) from error
-  return builder
+  return tfds_base.written(DcaseAsd, config, place, data_dir, download_config)
 
 
 def load(
@@ -228,13 +190,7 @@ def load(
   Raises:
     InputError: there is no such data set.
   """
-  _check_name(name)
-  place = _folder(out_dir, name)
-  if not (place / "dataset_info.json").is_file():
-    raise errors.InputError(
-      f"{place}: found no data set, expected one by prepare"
-    )
-  return tfds.builder_from_directory(place)
+  return tfds_base.load(DcaseAsd, out_dir, name)
 
 
 def decode(example: Mapping[str, Any]) -> tuple[clips.Clip, np.ndarray]:
@@ -273,22 +229,6 @@ def decode(example: Mapping[str, Any]) -> tuple[clips.Clip, np.ndarray]:
   return clip, samples
 
 
-def _folder(out_dir: str | os.PathLike, name: str) -> pathlib.Path:
-  root = pathlib.Path(out_dir).expanduser()
-  return root / DcaseAsd.name / name / str(DcaseAsd.VERSION)
-
-
-def _check_name(name: str) -> None:
-  if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
-    raise errors.InputError(
-      f"name: found {name!r}, expected letters, digits, '_', '-' and '.'"
-    )
-  if name in DcaseAsd.builder_configs:
-    raise errors.InputError(
-      f"name: found {name!r}, expected one tfds does not use"
-    )
-
-
 def _read(
   data_dir: str | os.PathLike,
   machines: Sequence[str],
@@ -319,22 +259,10 @@ def _check_format(
       )
 
 
-def _shards(
-  found: Sequence[clips.Clip], sample_bytes: int
-) -> list[tuple[clips.Clip, ...]]:
-  """Cuts clips into runs; tfds holds the samples of one at a time."""
-  shards: list[list[clips.Clip]] = []
-  # Full from the start, so that the first clip opens a shard.
-  size = _SHARD_BYTES
-  for clip in found:
-    header = clip.header
-    num_bytes = header.num_channels * header.num_samples * sample_bytes
-    if size + num_bytes > _SHARD_BYTES:
-      shards.append([])
-      size = 0
-    shards[-1].append(clip)
-    size += num_bytes
-  return [tuple(shard) for shard in shards]
+def _num_bytes(sample_format: str, clip: clips.Clip) -> int:
+  header = clip.header
+  num = header.num_channels * header.num_samples
+  return num * np.dtype(sample_format).itemsize
 
 
 def _examples(

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import tensorflow_datasets as tfds
 
-from asd_jax.data import audio, clips, tfds_dcase
+from asd_jax.data import audio, clips, tfds_base, tfds_dcase
 
 TRAIN = [
   "section_00_source_train_normal_0000_spd_1.wav",
@@ -83,7 +83,7 @@ def test_sets_of_other_sample_formats_are_float32(tmp_path, subtype):
 def test_clips_keep_their_order_over_shards(tmp_path, monkeypatch):
   put_machine(tmp_path / "in" / "fan")
   put_machine(tmp_path / "in" / "valve")
-  monkeypatch.setattr(tfds_dcase, "_SHARD_BYTES", 340)
+  monkeypatch.setattr(tfds_base, "_SHARD_BYTES", 340)
   builder = tfds_dcase.prepare(tmp_path / "in", tmp_path / "out")
   assert builder.info.splits["train"].shard_lengths == [2, 2, 2]
   check_equal(builder, clips.read_tree(tmp_path / "in"))

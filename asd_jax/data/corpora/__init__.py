@@ -1,0 +1,1 @@
+"""Public corpora of sound, as their authors' archives hold them."""
