@@ -72,8 +72,8 @@ class Pool(Protocol):
 class Folder:
   """The recordings of a folder of wave files, read as they lie there.
 
-  For folders of short files, or small ones: what is decoded stays in memory, up
-  to 1 GiB. Build a data set of others (`tfds_sources`), whose records are short.
+  For small folders, or ones of short files: what is decoded stays in memory, up
+  to 1 GiB. Of others make a data set (`tfds_sources`), whose records are short.
 
   Args:
     root: the folder.

@@ -4,33 +4,15 @@ What a training sees is decided by its seed and the number of an example, and
 by nothing else: not by the number of hosts, processes or threads, nor by how
 often it was stopped. Example `i` can be made again alone, at any time.
 
-    sources = Sources.of(targets, noises, crop_seconds=10.0)
-    batches = Batches(
-      training(sources, seed=0, num_epochs=200),
-      batch_size=160, num_workers=8,
-    )
-    with batches:
-      run.run(job.Job(..., batch_at=batches, num_steps=batches.num_steps))
+    found = sources.of(targets, noises, crop_seconds=10.0)
+    examples = sources.training(found, seed=0, num_epochs=200)
+    examples[1_234]  # the same arrays whenever it is asked for
 
-**Resume.** There is no state to save. A batch is asked for by the number of
-its step, and a run that goes on at step `n` asks for `n`. Worker processes
-prepare the batches that follow the last one that was asked for; asked for any
-other, they are started anew from there.
-
-**Hosts.** Each asks for its own rows of a batch and reads nothing else; so a
-run may go on with another number of hosts or devices and see the same batches.
-
-Crops, padding and the choice of noises follow [MERL26] Sec. 4.1 and its
-release.
+`batches` makes of them what a training takes. Crops, padding and the choice of
+noises follow [MERL26] Sec. 4.1 and its release.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Sequence
-from concurrent import futures
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import grain
@@ -81,54 +63,6 @@ class Sources(NamedTuple):
   num_samples: int
   notes: tuple[str, ...]
 
-  @classmethod
-  def of(
-    cls, targets: Pool, noises: Sequence[Pool], *, crop_seconds: float
-  ) -> "Sources":
-    """Checks pools and puts them together.
-
-    Noises shorter than a crop are left out, and a note names them: filled up
-    with silence they would be another noise.
-
-    Args:
-      targets: sounds to be heard, of any length.
-      noises: sounds around them.
-      crop_seconds: length of an example.
-
-    Raises:
-      InputError: a crop of less than a sample, no targets, or fewer than four
-        noises that are long enough.
-    """
-    num_samples = round(crop_seconds * SAMPLE_RATE)
-    if num_samples < 1:
-      raise errors.InputError(
-        f"crop_seconds: found {crop_seconds}, expected at least "
-        f"{1 / SAMPLE_RATE:g}"
-      )
-    usable, kept, notes = [], [], [*targets.notes]
-    for pool in noises:
-      notes += pool.notes
-      length = np.array([r.num_samples for r in pool.recordings], int)
-      long = np.flatnonzero(length >= num_samples)
-      if len(long) < len(length):
-        notes.append(_on_short(pool, num_samples))
-      if len(long):
-        usable.append(long)
-        kept.append(pool)
-      else:
-        notes.append(f"no noise is drawn from {pool.name}")
-    total = sum(map(len, usable))
-    if total < NUM_NOISES:
-      names = ", ".join(pool.name for pool in noises) or "no pool"
-      short = "".join(f"; {_on_short(p, num_samples)}" for p in noises)
-      raise errors.InputError(
-        f"noises: found {total} recordings of at least {crop_seconds:g} s in "
-        f"{names}, expected at least {NUM_NOISES}{short}"
-      )
-    # Several pools may say the same, such as two splits of one folder.
-    told = tuple(dict.fromkeys(notes))
-    return cls(targets, tuple(kept), tuple(usable), num_samples, told)
-
   def noise(
     self, rng: np.random.Generator, *, fixed: bool = False
   ) -> tuple[np.ndarray, list[Noise]]:
@@ -173,10 +107,59 @@ class Sources(NamedTuple):
     chosen: list[Noise] = []
     while len(chosen) < NUM_NOISES:
       pool = int(rng.integers(len(self.noises)))
-      noise = Noise(pool, int(rng.choice(self.usable[pool])))
+      usable = self.usable[pool]
+      noise = Noise(pool, int(usable[rng.integers(len(usable))]))
       if noise not in chosen:
         chosen.append(noise)
     return chosen
+
+
+def of(
+  targets: Pool, noises: Sequence[Pool], *, crop_seconds: float
+) -> Sources:
+  """Checks pools and puts them together.
+
+  Noises shorter than a crop are left out, and a note names them: filled up
+  with silence they would be another noise.
+
+  Args:
+    targets: sounds to be heard, of any length.
+    noises: sounds around them.
+    crop_seconds: length of an example.
+
+  Raises:
+    InputError: a crop of less than a sample, no targets, or fewer than four
+      noises that are long enough.
+  """
+  num_samples = round(crop_seconds * SAMPLE_RATE)
+  if num_samples < 1:
+    raise errors.InputError(
+      f"crop_seconds: found {crop_seconds}, expected at least "
+      f"{1 / SAMPLE_RATE:g}"
+    )
+  usable, kept, notes = [], [], [*targets.notes]
+  for pool in noises:
+    notes += pool.notes
+    length = np.array([r.num_samples for r in pool.recordings], int)
+    long = np.flatnonzero(length >= num_samples)
+    if len(long) < len(length):
+      notes.append(_on_short(pool, num_samples))
+    if len(long):
+      usable.append(long)
+      kept.append(pool)
+    else:
+      notes.append(f"no noise is drawn from {pool.name}")
+  total = sum(map(len, usable))
+  if total < NUM_NOISES:
+    names = ", ".join(pool.name for pool in noises) or "no pool"
+    short = "".join(f"; {_on_short(p, num_samples)}" for p in noises)
+    raise errors.InputError(
+      f"noises: found {total} recordings of at least {crop_seconds:g} s in "
+      f"{names}, expected at least {NUM_NOISES}{short}"
+    )
+  # Several pools may say the same, such as two splits of one folder.
+  told = tuple(dict.fromkeys(notes))
+  return Sources(targets, tuple(kept), tuple(usable), num_samples, told)
 
 
 def crop(
@@ -287,163 +270,15 @@ class _Example(NamedTuple):
     }
 
 
-class Batches:
-  """Batches by the number of a step: the `batch_at` of a job.
+def names(sources: Sources, batch: dict[str, np.ndarray]) -> list[str]:
+  """What messages call the targets of a batch.
 
   Args:
-    examples: of `training` or `fixed`.
-    batch_size: rows of a batch, those of all hosts. Batches are cut out of the
-      examples one after another; what is left at the end is not used.
-    num_workers: processes that prepare batches ahead of those asked for, each
-      a whole batch. With 0, `num_threads` of this process make what is asked
-      for, when it is.
-    num_threads: in each process.
-    ahead: batches that each process has ready.
-
-  Attributes:
-    num_steps: batches that there are.
-
-  Raises:
-    InputError: not one batch, or a setting below what it may be.
+    sources: what it was made of.
+    batch: with `recording` `[B]`.
   """
-
-  def __init__(
-    self,
-    examples: grain.MapDataset,
-    batch_size: int,
-    *,
-    num_workers: int = 0,
-    num_threads: int = 4,
-    ahead: int = 1,
-  ) -> None:
-    least = dict(batch_size=1, num_workers=0, num_threads=1, ahead=1)
-    given = dict(
-      batch_size=batch_size,
-      num_workers=num_workers,
-      num_threads=num_threads,
-      ahead=ahead,
-    )
-    for name, value in given.items():
-      if value < least[name]:
-        raise errors.InputError(
-          f"{name}: found {value}, expected at least {least[name]}"
-        )
-    self.num_steps = len(examples) // batch_size
-    if not self.num_steps:
-      raise errors.InputError(
-        f"batch_size: found {batch_size}, expected at most the {len(examples)} "
-        "examples that there are"
-      )
-    self._examples, self._batch_size = examples, batch_size
-    self._num_workers, self._ahead = num_workers, ahead
-    self._threads = futures.ThreadPoolExecutor(num_threads, "asd_jax_sources")
-    self._num_threads = num_threads
-    # The feed of a run asks from a thread of its own.
-    self._lock = threading.Lock()
-    self._coming: Any = None
-    # What the next call is, if batches are taken one after another.
-    self._next: tuple[int, int, int] | None = None
-
-  def __enter__(self) -> "Batches":
-    return self
-
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: TracebackType | None,
-  ) -> None:
-    self.close()
-
-  def close(self) -> None:
-    """Ends threads and worker processes."""
-    with self._lock:
-      self._stop()
-    self._threads.shutdown(cancel_futures=True)
-
-  def __call__(self, step: int, rows: slice) -> dict[str, np.ndarray]:
-    """Rows of a batch.
-
-    Args:
-      step: its number.
-      rows: a slice of `range(batch_size)`.
-
-    Returns:
-      The examples' arrays, with these rows in front.
-
-    Raises:
-      InputError: a source cannot be read, or all noises are silent.
-    """
-    start, stop, _ = rows.indices(self._batch_size)
-    with self._lock:
-      # One batch alone, such as the first for its shapes, starts no process.
-      follows = self._next == (step, start, stop)
-      self._next = step + 1, start, stop
-      if not follows:
-        self._stop()
-      elif self._num_workers:
-        return self._taken(step, start, stop)
-    first = step * self._batch_size
-    numbers = range(first + start, first + stop)
-    made = list(self._threads.map(self._examples.__getitem__, numbers))
-    return _stacked(made)
-
-  def _taken(self, step: int, start: int, stop: int) -> dict[str, np.ndarray]:
-    """The next batch of the workers, which are started if there are none."""
-    if self._coming is None:
-      own = _Own(self._examples, self._batch_size, start, stop, step)
-      batches = grain.MapDataset.range(self.num_steps - step).map(own)
-      reading = grain.ReadOptions(
-        num_threads=self._num_threads, prefetch_buffer_size=self._num_threads
-      )
-      workers = grain.MultiprocessingOptions(
-        num_workers=self._num_workers, per_worker_buffer_size=self._ahead
-      )
-      ahead = batches.to_iter_dataset(reading).mp_prefetch(
-        workers, worker_init_fn=_begin
-      )
-      self._coming = iter(ahead)
-    return next(self._coming)
-
-  def _stop(self) -> None:
-    if self._coming is not None:
-      self._coming.close()
-      self._coming = None
-
-
-class _Own(NamedTuple):
-  """Number of a batch, from the first one on, to one host's rows of it."""
-
-  examples: grain.MapDataset
-  batch_size: int
-  start: int
-  stop: int
-  first: int
-
-  def __call__(self, number: int) -> dict[str, np.ndarray]:
-    row = (self.first + number) * self.batch_size
-    return _stacked(
-      [self.examples[row + i] for i in range(self.start, self.stop)]
-    )
-
-
-def _stacked(made: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-  return {name: np.stack([x[name] for x in made]) for name in made[0]}
-
-
-def _begin(number: int, count: int) -> None:
-  """Makes a worker end with the process that started it, and no sooner."""
-  del number, count
-  # Ctrl-C reaches all processes of a terminal; the run saves its state first.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-  if parent := multiprocessing.parent_process():
-    parent.join()
-    # Killed, it could not ask its workers to end.
-    os._exit(1)
+  found = sources.targets.recordings
+  return [found[int(i)].title for i in batch["recording"]]
 
 
 def _on_short(pool: Pool, num_samples: int) -> str:

@@ -8,7 +8,7 @@ only its users wait for the import.
 
     builder = tfds_sources.prepare("fsd50k", "~/Downloads", "~/tfds")
     builder.info.metadata["missing"]  # sentences on what was not there
-    pool = sources.built("~/tfds", "fsd50k", split="train")  # to draw from
+    pool = pools.Built("~/tfds", "fsd50k", split="train")  # to draw from
 
 Partial corpora are built from what is there. By tfds itself:
 

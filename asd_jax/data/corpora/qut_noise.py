@@ -101,7 +101,7 @@ def _stretches(whole: base.Recording) -> list[base.Recording]:
   for start, stop in whole.main or ():
     stop = min(stop, whole.header.num_samples)
     part = base.Recording(
-      f"{whole.name}@{start // rate:05d}s",
+      f"{whole.name}@{start / rate:07.1f}s",
       whole.split,
       whole.file,
       whole.header,
