@@ -269,7 +269,7 @@ def test_main_parts_of_qut_noise_leave_out_what_failed(tmp_path):
   lengths = [r.samples().shape[1] for r in found.recordings]
   assert lengths == [r.num_samples for r in found.recordings] == [3_200, 8_800]
   starts = [r.name for r in found.recordings]
-  assert starts == ["CAFE-CAFE-1@00000.1s", "CAFE-CAFE-1@00000.4s"]
+  assert starts == ["CAFE-CAFE-1@00000.1s", "CAFE-CAFE-1@00000.3s"]
 
 
 @pytest.mark.parametrize("line", ["1 2", "x y bad", "inf 2 bad"])
