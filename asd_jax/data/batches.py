@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import grain
 import numpy as np
+from absl import flags
 
 from asd_jax import errors
 
@@ -133,6 +134,10 @@ class Batches:
     if self._coming is None:
       own = _Own(self._examples, self._batch_size, start, stop, step)
       batches = grain.MapDataset.range(self.num_steps - step).map(own)
+      # In a notebook nobody has read the command line, where grain looks for
+      # settings of its own.
+      if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
       # A batch is large: no worker makes several at a time.
       reading = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
       workers = grain.MultiprocessingOptions(

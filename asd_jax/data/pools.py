@@ -11,6 +11,8 @@ from asd_jax import errors
 from asd_jax.data.corpora import base, folder
 
 SAMPLE_RATE = base.SAMPLE_RATE
+# Data sets that `tfds_sources` writes; it takes two seconds to import.
+CORPORA = ("fsd50k", "wham48k", "demand", "qut_noise", "wav_folder")
 # What a folder's decoded files may take of the memory of a process.
 _MAX_KEPT_BYTES = 2**30
 
@@ -67,6 +69,98 @@ class Pool(Protocol):
       `[stop - start]` int16.
     """
     ...
+
+
+def opened(
+  place: str,
+  *,
+  data_dir: str | os.PathLike,
+  split: str,
+  holdout: str | float = 0.0,
+) -> Pool:
+  """Opens what a config names.
+
+  Args:
+    place: a data set, such as "fsd50k" or "demand/extra" (the corpus and the
+      name of the set); or the path of a folder of wave files.
+    data_dir: where data sets of tfds lie.
+    split: "train", "valid" or "test".
+    holdout: of a folder; see `corpora.folder.read`.
+
+  Raises:
+    InputError: it is neither, or has no such split.
+  """
+  corpus, _, name = place.partition("/")
+  if corpus in CORPORA:
+    return Built(data_dir, corpus, split=split, name=name or "default")
+  if not os.path.isdir(os.path.expanduser(place)):
+    raise errors.InputError(
+      f"{place}: found nothing, expected a folder of wave files, or one of "
+      f"{', '.join(CORPORA)}, built in {data_dir}"
+    )
+  return Folder(place, split=split, holdout=holdout)
+
+
+def of_noise(
+  places: Sequence[str],
+  *,
+  data_dir: str | os.PathLike,
+  split: str,
+  holdout: str | float = 0.0,
+) -> tuple[list[Pool], list[str]]:
+  """Opens those pools of noises that there are.
+
+  Without a corpus, noises are drawn from the others all the more often, which
+  is another law of mixtures: a note says so. One that has no such split (the
+  noise to validate with is WHAM!'s alone) is left out.
+
+  Args:
+    places: as in `opened`.
+    data_dir: where data sets of tfds lie.
+    split: "train", "valid" or "test".
+    holdout: of folders.
+
+  Returns:
+    Pools, and sentences on what is missing.
+
+  Raises:
+    InputError: there is none, or a folder cannot be read.
+  """
+  found: list[Pool] = []
+  missing = []
+  for place in places:
+    corpus, _, name = place.partition("/")
+    splits = None
+    if corpus in CORPORA:
+      splits = _splits(data_dir, corpus, name or "default")
+      if splits is None:
+        missing.append(place)
+      if split not in (splits or ()):
+        continue
+    found.append(opened(place, data_dir=data_dir, split=split, holdout=holdout))
+  names = ", ".join(pool.name for pool in found)
+  if not found:
+    raise errors.InputError(
+      f"{data_dir}: found none of the noises {', '.join(places) or '(none)'} "
+      f"for the split {split}, expected at least one of them"
+    )
+  notes = [
+    f"{place} is not built in {data_dir}: noises are drawn from {names} only"
+    for place in missing
+  ]
+  return found, notes
+
+
+def _splits(
+  data_dir: str | os.PathLike, corpus: str, name: str
+) -> list[str] | None:
+  """Splits of a data set, None where there is none."""
+  from asd_jax.data import tfds_base, tfds_sources
+
+  kind = tfds_sources.builder_of(corpus)
+  if not tfds_base.is_there(kind, data_dir, name):
+    return None
+  return list(tfds_base.load(kind, data_dir, name).info.splits)
 
 
 class Folder:

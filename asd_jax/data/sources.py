@@ -115,7 +115,11 @@ class Sources(NamedTuple):
 
 
 def of(
-  targets: Pool, noises: Sequence[Pool], *, crop_seconds: float
+  targets: Pool,
+  noises: Sequence[Pool],
+  *,
+  crop_seconds: float,
+  notes: Sequence[str] = (),
 ) -> Sources:
   """Checks pools and puts them together.
 
@@ -126,6 +130,7 @@ def of(
     targets: sounds to be heard, of any length.
     noises: sounds around them.
     crop_seconds: length of an example.
+    notes: sentences on what is missing beside that; see `pools.of_noise`.
 
   Raises:
     InputError: a crop of less than a sample, no targets, or fewer than four
@@ -137,18 +142,18 @@ def of(
       f"crop_seconds: found {crop_seconds}, expected at least "
       f"{1 / SAMPLE_RATE:g}"
     )
-  usable, kept, notes = [], [], [*targets.notes]
+  usable, kept, told = [], [], [*notes, *targets.notes]
   for pool in noises:
-    notes += pool.notes
+    told += pool.notes
     length = np.array([r.num_samples for r in pool.recordings], int)
     long = np.flatnonzero(length >= num_samples)
     if len(long) < len(length):
-      notes.append(_on_short(pool, num_samples))
+      told.append(_on_short(pool, num_samples))
     if len(long):
       usable.append(long)
       kept.append(pool)
     else:
-      notes.append(f"no noise is drawn from {pool.name}")
+      told.append(f"no noise is drawn from {pool.name}")
   total = sum(map(len, usable))
   if total < NUM_NOISES:
     names = ", ".join(pool.name for pool in noises) or "no pool"
@@ -158,8 +163,8 @@ def of(
       f"{names}, expected at least {NUM_NOISES}{short}"
     )
   # Several pools may say the same, such as two splits of one folder.
-  told = tuple(dict.fromkeys(notes))
-  return Sources(targets, tuple(kept), tuple(usable), num_samples, told)
+  unique = tuple(dict.fromkeys(told))
+  return Sources(targets, tuple(kept), tuple(usable), num_samples, unique)
 
 
 def crop(

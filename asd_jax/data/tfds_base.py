@@ -145,6 +145,22 @@ def written(
   return made
 
 
+def is_there(
+  builder: type[Builder], out_dir: str | os.PathLike, name: str
+) -> bool:
+  """Whether a set was written before.
+
+  Args:
+    builder: its kind.
+    out_dir: where data sets of tfds lie.
+    name: of the set.
+
+  Raises:
+    InputError: the name cannot be one.
+  """
+  return (_folder(builder, out_dir, name) / "dataset_info.json").is_file()
+
+
 def load(
   builder: type[Builder], out_dir: str | os.PathLike, name: str
 ) -> tfds.core.DatasetBuilder:
@@ -159,7 +175,7 @@ def load(
     InputError: there is none.
   """
   place = _folder(builder, out_dir, name)
-  if not (place / "dataset_info.json").is_file():
+  if not is_there(builder, out_dir, name):
     raise errors.InputError(
       f"{place}: found no data set, expected one by prepare"
     )

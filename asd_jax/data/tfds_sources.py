@@ -40,6 +40,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
 from asd_jax import errors
 from asd_jax.data import folders, tfds_base
@@ -153,6 +154,8 @@ class _Corpus(tfds_base.Builder, skip_registration=True):
     remarks = corpus.remarks
     if self.builder_config.md5:
       remarks += checksums.remarks(root, corpus.archives)
+    for sentence in (*corpus.missing, *remarks):
+      logging.warning("%s: %s", corpus.name, sentence)
     found: dict[str, list[base.Recording]] = {}
     for recording in corpus.recordings:
       found.setdefault(recording.split, []).append(recording)

@@ -55,13 +55,13 @@ def read(
   wanted = [*ENVIRONMENTS, *[EXTRA] * extra]
   by_env = _by_environment(listing, wanted)
   recordings, missing, remarks = [], [], []
+  absent = [env for env in wanted if env not in by_env]
+  if absent:
+    missing.append(f"{', '.join(absent)}: missing")
   for env in wanted:
-    channels = by_env.get(env)
-    if not channels:
-      missing.append(f"{env} is missing")
-      continue
+    channels = by_env.get(env, {})
     lost = [c for c in range(1, NUM_CHANNELS + 1) if c not in channels]
-    if lost:
+    if lost and channels:
       names = [f"ch{c:02d}" for c in lost]
       missing.append(f"{env} lacks {', '.join(names)}")
     used = {c: x for c, x in channels.items() if base.long_enough(x[1])}

@@ -78,7 +78,7 @@ def read(
       remarks.append(f"{name} has no more than {base.MIN_SECONDS} s to use")
     found += used
   lost = [name for name, file in clips.items() if file is None]
-  missing = (f"{base.some(lost)}: missing",) if lost else ()
+  missing = (f"{', '.join(lost)}: missing",) if lost else ()
   counts = {"recordings": (len(stored), len(RECORDINGS))}
   corpus = base.Corpus(
     "qut_noise", tuple(found), counts, missing, tuple(remarks), ()

@@ -184,7 +184,7 @@ def test_wham_names_what_is_missing(tmp_path, monkeypatch):
 def test_demand_takes_what_is_there_and_names_the_rest(tmp_path):
   put_demand(tmp_path, without=("TBUS",), lacking=("NPARK",))
   found = demand.read(tmp_path)
-  assert found.missing == ("NPARK lacks ch07", "TBUS is missing")
+  assert found.missing == ("TBUS: missing", "NPARK lacks ch07")
   assert found.counts == {"environments": (16, 17), "channels": (255, 272)}
   assert len(found.recordings) == 255
   park = [r.channels[0] for r in found.recordings if r.name == "NPARK"]
@@ -250,7 +250,7 @@ def test_qut_noise_is_read_from_old_and_new_archives(tmp_path):
   assert found.counts == {"recordings": (3, 20)}
   assert "HOME-KITCHEN-1 has no more than 0.05 s" in found.remarks[0]
   assert found.missing[0].startswith("CAFE-FOODCOURTB-1, CAFE-FOODCOURTB-2, ")
-  assert found.missing[0].endswith("and 7 more: missing")
+  assert found.missing[0].endswith("REVERB-CARPARK-2: missing")
   first, second = found.recordings
   assert first.main == ((4_800, 14_400), (16_800, 43_200))
   assert second.main is None
