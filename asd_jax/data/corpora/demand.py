@@ -1,4 +1,4 @@
-"""DEMAND: 18 environments, each recorded by 16 microphones [DEMAND].
+"""DEMAND: 18 environments, each recorded by 16 microphones [Thiemann13].
 
     <ENV>/ch01.wav ... <ENV>/ch16.wav, in <ENV>_16k.zip or <ENV>_48k.zip
 

@@ -1,4 +1,4 @@
-"""FSD50K: 51,197 clips of everyday sounds, 44.1 kHz, mono [FSD50K].
+"""FSD50K: 51,197 clips of everyday sounds, 44.1 kHz, mono [Fonseca22].
 
     FSD50K.dev_audio/<fname>.wav  FSD50K.eval_audio/<fname>.wav
     FSD50K.ground_truth/dev.csv (fname, labels, split: train or val), eval.csv

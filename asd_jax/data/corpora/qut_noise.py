@@ -1,4 +1,4 @@
-"""QUT-NOISE: ten places, each recorded twice, 48 kHz, stereo [QUTNOISE].
+"""QUT-NOISE: ten places, each recorded twice, 48 kHz, stereo [Dean10].
 
     QUT-NOISE/QUT-NOISE/<LOCATION>-<SESSION>.wav
     QUT-NOISE/QUT-NOISE/labels/<LOCATION>-<SESSION>.lab.txt

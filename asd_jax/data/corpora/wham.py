@@ -1,4 +1,4 @@
-"""WHAM! noise, the 48 kHz edition: rooms full of people, stereo [WHAM].
+"""WHAM! noise, the 48 kHz edition: rooms full of people, stereo [Wichern19].
 
     high_res_wham/audio/<Filename>
     high_res_wham/high_res_metadata.csv
