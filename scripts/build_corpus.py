@@ -68,9 +68,11 @@ def run(arguments: Sequence[str]) -> None:
     )
   from asd_jax.data import tfds_sources
 
-  # What it says of gaps is said below, in one place.
-  logging.set_verbosity(logging.ERROR)
-  builder = tfds_sources.prepare(*places, name=_NAME.value, **_settings())
+  with contextlib.ExitStack() as stack:
+    # What it says of gaps is said below, in one place.
+    stack.callback(logging.set_verbosity, logging.get_verbosity())
+    logging.set_verbosity(logging.ERROR)
+    builder = tfds_sources.prepare(*places, name=_NAME.value, **_settings())
   facts = builder.info.metadata
   for name, (found, expected) in facts["counts"].items():
     print(f"{name}: {found} of {expected}")

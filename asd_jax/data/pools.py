@@ -225,6 +225,8 @@ class Folder:
     samples = self._kept.get(recording.name)
     if samples is None:
       samples = recording.samples()  # [C, S]
+      # Whoever gets a part of it sees what is kept.
+      samples.flags.writeable = False
       with self._lock:
         if self._num_kept + samples.nbytes <= _MAX_KEPT_BYTES:
           self._num_kept += samples.nbytes

@@ -9,7 +9,7 @@ The audio archives are split in parts; all or some may be there.
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from asd_jax import errors
@@ -140,7 +140,7 @@ def _gaps(
   return counts, tuple(missing)
 
 
-def _licences(listing: files.Listing):  # noqa: ANN202
+def _licences(listing: files.Listing) -> Callable[[_Row], str]:
   """Returns a function from row to licence."""
   tables_of = {}
   for part in _NUM_CLIPS:
