@@ -103,6 +103,41 @@ class Sources(NamedTuple):
       f"{names}), expected noises that are heard; remove silent files"
     )
 
+  def excerpts(
+    self, rng: np.random.Generator, *, fixed: bool = False
+  ) -> np.ndarray:
+    """Draws two excerpts of one noise, one to mix and one to know it by.
+
+    Args:
+      rng: decides.
+      fixed: take the first and the last samples instead of any.
+
+    Returns:
+      `[2, S]` int16.
+
+    Raises:
+      InputError: a hundred draws had a silent excerpt.
+    """
+    for _ in range(_MAX_DRAWS):
+      pool = int(rng.integers(len(self.noises)))
+      usable = self.usable[pool]
+      number = int(usable[rng.integers(len(usable))])
+      chosen = self.noises[pool].recordings[number]
+      free = chosen.num_samples - self.num_samples
+      starts = (0, free) if fixed else rng.integers(free + 1, size=2).tolist()
+      found = np.stack(
+        [
+          self.noises[pool].read(number, start, start + self.num_samples)
+          for start in starts
+        ]
+      )
+      if found.any(axis=1).all():
+        return found
+    raise errors.InputError(
+      f"noises: found silence in each of {_MAX_DRAWS} draws (the last: "
+      f"{chosen.title}), expected noises that are heard; remove silent files"
+    )
+
   def _choice(self, rng: np.random.Generator) -> list[Noise]:
     chosen: list[Noise] = []
     while len(chosen) < NUM_NOISES:
@@ -133,22 +168,22 @@ def of(
     notes: sentences on what is missing beside that; see `pools.of_noise`.
 
   Raises:
-    InputError: a crop of less than a sample, no targets, or fewer than four
-      noises that are long enough.
+    InputError: a length that is none, or fewer than four noises that are long
+      enough.
   """
-  num_samples = round(crop_seconds * SAMPLE_RATE)
-  if num_samples < 1:
+  if not 1 <= crop_seconds * SAMPLE_RATE < np.iinfo(np.int32).max:
     raise errors.InputError(
-      f"crop_seconds: found {crop_seconds}, expected at least "
-      f"{1 / SAMPLE_RATE:g}"
+      f"crop_seconds: found {crop_seconds}, expected the length of a crop, in "
+      f"seconds, of at least {1 / SAMPLE_RATE:g}"
     )
-  usable, kept, told = [], [], [*notes, *targets.notes]
+  num_samples = round(crop_seconds * SAMPLE_RATE)
+  usable, kept, short, told = [], [], [], [*notes, *targets.notes]
   for pool in noises:
     told += pool.notes
     length = np.array([r.num_samples for r in pool.recordings], int)
     long = np.flatnonzero(length >= num_samples)
     if len(long) < len(length):
-      told.append(_on_short(pool, num_samples))
+      short.append(_on_short(pool, num_samples))
     if len(long):
       usable.append(long)
       kept.append(pool)
@@ -157,13 +192,13 @@ def of(
   total = sum(map(len, usable))
   if total < NUM_NOISES:
     names = ", ".join(pool.name for pool in noises) or "no pool"
-    short = "".join(f"; {_on_short(p, num_samples)}" for p in noises)
     raise errors.InputError(
       f"noises: found {total} recordings of at least {crop_seconds:g} s in "
-      f"{names}, expected at least {NUM_NOISES}{short}"
+      f"{names}, expected at least {NUM_NOISES}"
+      + "".join(f"; {sentence}" for sentence in short)
     )
   # Several pools may say the same, such as two splits of one folder.
-  unique = tuple(dict.fromkeys(told))
+  unique = tuple(dict.fromkeys([*told, *short]))
   return Sources(targets, tuple(kept), tuple(usable), num_samples, unique)
 
 
@@ -214,7 +249,7 @@ def heard(target: Any) -> Any:
 
 
 def training(
-  sources: Sources, *, seed: int, num_epochs: int
+  sources: Sources, *, seed: int, num_epochs: int, microphones: int = 2
 ) -> grain.MapDataset:
   """Examples to train with: every target once in each pass, shuffled anew.
 
@@ -222,18 +257,22 @@ def training(
     sources: what they are made of.
     seed: decides everything; from 0 to 2**32 - 1.
     num_epochs: passes.
+    microphones: 2 for four noises around near and far; 1 for two excerpts of
+      one noise.
 
   Returns:
     Random access to examples by number, the passes laid end to end: dicts of
-    `target` `[S]` and `noise` `[4, S]` int16, `number` `[]` int32, of the
-    example, and `recording` `[]` int32, of the target in its pool.
+    `target` `[S]` and `noise` `[4, S]` or `[2, S]` int16, and of `number` (of
+    the example) and `recording` (of the target in its pool) `[]` int32.
   """
   order = grain.MapDataset.range(len(sources.targets.recordings))
   order = order.seed(seed).shuffle().repeat(num_epochs)
-  return order.map_with_index(_Example(sources, seed, _TRAINING))
+  return order.map_with_index(_Example(sources, seed, _TRAINING, microphones))
 
 
-def fixed(sources: Sources, *, seed: int) -> grain.MapDataset:
+def fixed(
+  sources: Sources, *, seed: int, microphones: int = 2
+) -> grain.MapDataset:
   """Examples to validate with: one for each target, always the same.
 
   Targets and noises start with their first sample; which four noises, the seed
@@ -242,12 +281,13 @@ def fixed(sources: Sources, *, seed: int) -> grain.MapDataset:
   Args:
     sources: what they are made of.
     seed: from 0 to 2**32 - 1.
+    microphones: as in `training`.
 
   Returns:
     As `training`, in the order of the targets.
   """
   order = grain.MapDataset.range(len(sources.targets.recordings))
-  return order.map_with_index(_Example(sources, seed, _FIXED))
+  return order.map_with_index(_Example(sources, seed, _FIXED, microphones))
 
 
 class _Example(NamedTuple):
@@ -256,6 +296,7 @@ class _Example(NamedTuple):
   sources: Sources
   seed: int
   kind: int
+  microphones: int
 
   def __call__(self, number: int, recording: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([self.seed, self.kind, number])
@@ -266,7 +307,10 @@ class _Example(NamedTuple):
       self.sources.num_samples,
       rng=None if is_fixed else rng,
     )
-    noise, _ = self.sources.noise(rng, fixed=is_fixed)
+    if self.microphones == 1:
+      noise = self.sources.excerpts(rng, fixed=is_fixed)
+    else:
+      noise, _ = self.sources.noise(rng, fixed=is_fixed)
     return {
       "target": target,
       "noise": noise,
@@ -288,8 +332,6 @@ def names(sources: Sources, batch: dict[str, np.ndarray]) -> list[str]:
 
 def _on_short(pool: Pool, num_samples: int) -> str:
   short = [r for r in pool.recordings if r.num_samples < num_samples]
-  if not short:
-    return f"none of {pool.name} is shorter"
   named = ", ".join(
     f"{r.name} ({r.num_samples / SAMPLE_RATE:g} s)" for r in short[:_NAMED]
   )

@@ -106,7 +106,7 @@ def test_noises_shorter_than_a_crop_are_left_out_by_name():
   )
   assert [pool.name for pool in found.noises] == ["a", "c"]
   assert [x.tolist() for x in found.usable] == [[1, 2, 3], [0]]
-  first, second, third = found.notes
+  third, first, second = found.notes
   assert first.startswith("1 of 4 noises of a are shorter than a crop")
   assert "a0 (0.0004375 s)" in first
   assert "1 of 1 noises of b" in second
@@ -120,8 +120,31 @@ def test_fewer_than_four_noises_are_refused():
     of(ramps("t", 8), ramps("a", 7, 8, 8, 8))
   with pytest.raises(errors.InputError, match="found 0 recordings.*no pool"):
     of(ramps("t", 8))
-  with pytest.raises(errors.InputError, match="crop_seconds: found 0"):
-    sources.of(ramps("t", 8), [ramps("a", 8)], crop_seconds=0)
+  for bad in (0, -1.0, float("nan"), float("inf")):
+    with pytest.raises(errors.InputError, match="crop_seconds: found"):
+      sources.of(ramps("t", 8), [ramps("a", 8)], crop_seconds=bad)
+
+
+def test_two_excerpts_are_of_one_noise():
+  found = of(ramps("t", 8), ramps("a", 12, 12), ramps("b", 9, 9, first=3))
+  examples = sources.training(found, seed=0, num_epochs=100, microphones=1)
+  starts = collections.Counter()
+  for i in range(100):
+    noise = examples[i]["noise"]
+    assert noise.shape == (2, 8)
+    first, second = noise[:, 0]
+    assert first // 1_000 == second // 1_000
+    starts[int(first % 1_000), int(second % 1_000)] += 1
+  # From independent places: in ten cases of a hundred the same ones of five.
+  assert len(starts) > 15
+  (one,) = sources.fixed(found, seed=0, microphones=1)
+  rest = {1: 4, 2: 4, 3: 1, 4: 1}[one["noise"][0, 0] // 1_000]
+  assert (one["noise"][:, 0] % 1_000).tolist() == [0, rest]
+  silent = of(ramps("t", 8), Memory("s", [np.zeros(9)] * 5))
+  with pytest.raises(
+    errors.InputError, match="silence in each of 100 draws .the"
+  ):
+    silent.excerpts(np.random.default_rng(0))
 
 
 def test_notes_of_pools_are_passed_on():

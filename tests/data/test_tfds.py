@@ -210,7 +210,7 @@ def test_a_clip_that_cannot_be_decoded_leaves_no_data_set(tmp_path):
 
 def test_the_folder_reader_does_not_wait_for_tfds():
   code = (
-    "import sys; from asd_jax.data import clips;"
+    "import sys; from asd_jax.data import clips, sources;"
     "assert 'tensorflow_datasets' not in sys.modules"
   )
   subprocess.run([sys.executable, "-c", code], check=True)
