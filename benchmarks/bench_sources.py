@@ -46,6 +46,7 @@ def rate(examples, num_workers, seconds):
 
 
 def main():
+  """Builds and measures."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--folder", default=None)
   parser.add_argument("--seconds", type=float, default=10.0)
