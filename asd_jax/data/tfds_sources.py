@@ -98,7 +98,7 @@ _NO_TEST = Config(
 )
 
 
-class _Corpus(tfds_base.Builder, skip_registration=True):
+class CorpusBuilder(tfds_base.Builder, skip_registration=True):
   """What the builders share; each says how its corpus is found."""
 
   VERSION = tfds.core.Version("1.0.0")
@@ -184,7 +184,7 @@ class _Corpus(tfds_base.Builder, skip_registration=True):
     }
 
 
-class Fsd50k(_Corpus):
+class Fsd50k(CorpusBuilder):
   """FSD50K: everyday sounds, the targets of [MERL26]."""
 
   BUILDER_CONFIGS: ClassVar = [_DEFAULT, _STRICT, _NO_TEST]
@@ -199,7 +199,7 @@ class Fsd50k(_Corpus):
     return fsd50k.read(root, **self._settings())
 
 
-class Wham48k(_Corpus):
+class Wham48k(CorpusBuilder):
   """WHAM! noise, 48 kHz edition: rooms full of people."""
 
   BUILDER_CONFIGS: ClassVar = [_DEFAULT, _STRICT, _NO_TEST]
@@ -213,7 +213,7 @@ class Wham48k(_Corpus):
     return wham.read(root, **self._settings())
 
 
-class Demand(_Corpus):
+class Demand(CorpusBuilder):
   """DEMAND: environments, each recorded by 16 microphones."""
 
   BUILDER_CONFIGS: ClassVar = [
@@ -233,7 +233,7 @@ class Demand(_Corpus):
     )
 
 
-class QutNoise(_Corpus):
+class QutNoise(CorpusBuilder):
   """QUT-NOISE: ten places, each recorded twice."""
 
   BUILDER_CONFIGS: ClassVar = [
@@ -252,7 +252,7 @@ class QutNoise(_Corpus):
     return qut_noise.read(root, main_only=config.main_only, **self._settings())
 
 
-class WavFolder(_Corpus):
+class WavFolder(CorpusBuilder):
   """A folder of wave files of any names, rates and numbers of channels."""
 
   BUILDER_CONFIGS: ClassVar = [_DEFAULT]
@@ -262,7 +262,7 @@ class WavFolder(_Corpus):
     return folder.read(root, holdout=self.builder_config.holdout)
 
 
-BUILDERS: dict[str, type[_Corpus]] = {
+BUILDERS: dict[str, type[CorpusBuilder]] = {
   builder.name: builder
   for builder in (Fsd50k, Wham48k, Demand, QutNoise, WavFolder)
 }
@@ -313,11 +313,15 @@ def prepare(
   else:
     config = builder.builder_configs.get(name) or Config(name=name)
   place = tfds_base.free_place(builder, out_dir, name, download_config)
-  folders.existing(manual_dir)
+  if not any(folders.existing(manual_dir).iterdir()):
+    raise errors.InputError(
+      f"{manual_dir}: found nothing in it, expected {corpus}: "
+      + builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    )
   return tfds_base.written(builder, config, place, manual_dir, download_config)
 
 
-def builder_of(corpus: str) -> type[_Corpus]:
+def builder_of(corpus: str) -> type[CorpusBuilder]:
   """The builder of a corpus.
 
   Args:

@@ -165,6 +165,9 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path):
   ):
     build("demand", tmp_path)
   (tmp_path / "in").mkdir()
+  with pytest.raises(errors.InputError, match="in: found nothing in it"):
+    build("demand", tmp_path)
+  (tmp_path / "in" / "a.txt").write_text("a")
   with pytest.raises(errors.InputError, match="found no recordings of demand"):
     build("demand", tmp_path)
   look_alike.put(tmp_path / "in", look_alike.demand("TBUS"))
