@@ -59,11 +59,12 @@ def _settings() -> dict[str, Any]:
 
 def run(arguments: Sequence[str]) -> None:
   """Builds the corpus of the flags."""
-  places = _CORPUS.value, _ARCHIVES.value, _DATA_DIR.value
-  if arguments or None in places:
+  given = _CORPUS.value, _ARCHIVES.value, _DATA_DIR.value
+  places = [place for place in given if place]
+  if arguments or len(places) < len(given):
     raise errors.InputError(
       "flags: expected --corpus=NAME --archives=DIR --data_dir=DATA; found"
-      f" corpus={places[0]!r}, archives={places[1]!r}, data_dir={places[2]!r}"
+      f" corpus={given[0]!r}, archives={given[1]!r}, data_dir={given[2]!r}"
       f" and {len(arguments)} other arguments."
     )
   from asd_jax.data import tfds_sources

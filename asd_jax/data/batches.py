@@ -171,7 +171,7 @@ class _Own(NamedTuple):
     )
 
 
-def _stacked(made: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _stacked(made: Sequence[Any]) -> dict[str, np.ndarray]:
   return {name: np.stack([x[name] for x in made]) for name in made[0]}
 
 

@@ -82,6 +82,7 @@ class Sources(NamedTuple):
     Raises:
       InputError: a hundred draws had a silent crop.
     """
+    chosen: list[Noise] = []
     for _ in range(_MAX_DRAWS):
       chosen = self._choice(rng)
       crops = [
@@ -118,11 +119,13 @@ class Sources(NamedTuple):
     Raises:
       InputError: a hundred draws had a silent excerpt.
     """
+    title = ""
     for _ in range(_MAX_DRAWS):
       pool = int(rng.integers(len(self.noises)))
       usable = self.usable[pool]
       number = int(usable[rng.integers(len(usable))])
       chosen = self.noises[pool].recordings[number]
+      title = chosen.title
       free = chosen.num_samples - self.num_samples
       starts = (0, free) if fixed else rng.integers(free + 1, size=2).tolist()
       found = np.stack(
@@ -135,7 +138,7 @@ class Sources(NamedTuple):
         return found
     raise errors.InputError(
       f"noises: found silence in each of {_MAX_DRAWS} draws (the last: "
-      f"{chosen.title}), expected noises that are heard; remove silent files"
+      f"{title}), expected noises that are heard; remove silent files"
     )
 
   def _choice(self, rng: np.random.Generator) -> list[Noise]:
@@ -298,7 +301,7 @@ class _Example(NamedTuple):
   kind: int
   microphones: int
 
-  def __call__(self, number: int, recording: int) -> dict[str, np.ndarray]:
+  def __call__(self, number: int, recording: int) -> dict[str, Any]:
     rng = np.random.default_rng([self.seed, self.kind, number])
     is_fixed = self.kind == _FIXED
     target = crop(

@@ -91,7 +91,7 @@ def _rows(
         f"{files.title(found[True])}: found {row[_SECONDS]!r} as the length of "
         f"{row[_NAME]}, expected seconds"
       ) from error
-    if split not in splits:
+    if split is None or split not in splits:
       continue
     # By the table, not by the file, as those were that were trained with.
     if seconds > base.MIN_SECONDS:
