@@ -2,7 +2,7 @@
 
 `clips` reads the machines below a folder: `folders` knows the places, `names`
 the file names, `truth` the tables beside them (their rows: `truth_table`),
-`audio` the samples (of whole files: `riff`).
+`audio` the samples (of whole files: `riff`), `decode` batches of them.
 `synthetic` makes data sets (`synthetic_clips`: which clips) of the sounds in
 `machine_sound`. For others there are challenge packages (`submission`,
 `submission_meta`, `submission_write`), csv files of scores (`score_table`) and

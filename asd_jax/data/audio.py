@@ -1,13 +1,11 @@
-"""Wave files: headers, samples, and clips of one shape in batches."""
+"""Wave files: headers and samples."""
 
-import collections
 import concurrent.futures
 import math
 import os
-import pathlib
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
@@ -23,7 +21,6 @@ Audio = TypeVar("Audio", np.ndarray, "jax.Array")
 SAMPLE_RATE = 16_000
 _CLIPPED_FRACTION = 1e-3
 _PCM_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 24}
-_LOOK_AHEAD = 2
 _HEADER_WORKERS = 8
 
 
@@ -41,34 +38,6 @@ class Header(NamedTuple):
   num_samples: int
   sample_rate: int
   subtype: str
-
-
-class Batch(NamedTuple):
-  """Clips of one shape.
-
-  Attributes:
-    index: `[B]` int32 position of the clip in the sequence, -1 on padding rows.
-    audio: `[B, C, S]` int16 or float32; padding rows repeat the first row.
-    notes: clip position and what was odd about that clip.
-  """
-
-  index: np.ndarray
-  audio: np.ndarray
-  notes: tuple[tuple[int, str], ...]
-
-
-class Recording(Protocol):
-  """A wave file whose header is known, such as `clips.Clip`."""
-
-  @property
-  def path(self) -> pathlib.Path:
-    """Where the file is."""
-    ...
-
-  @property
-  def header(self) -> Header:
-    """Its header."""
-    ...
 
 
 def num_samples_at(header: Header, sample_rate: int) -> int:
@@ -154,39 +123,6 @@ def read(
   return audio, notes
 
 
-def batches(
-  clips: Sequence[Recording],
-  *,
-  batch_size: int,
-  sample_rate: int = SAMPLE_RATE,
-  num_workers: int = 2,
-) -> Iterator[Batch]:
-  """Decodes clips into batches of constant shape, a few batches ahead.
-
-  Clips of one length (after resampling), channel count and sample type share
-  batches. Kinds come in order of their first clip, clips of a kind in the
-  order given. Every batch has `batch_size` rows, so that a function compiled
-  for a shape gives a clip the same score in company and alone. At most three
-  batches are alive, the one in the caller's hands included.
-
-  Args:
-    clips: the files, with their headers.
-    batch_size: rows B of a batch.
-    sample_rate: in Hz; other files are resampled.
-    num_workers: threads that decode.
-
-  Raises:
-    InputError: a setting below one; while iterating, a file that cannot be
-      read or no longer fits its header.
-  """
-  for name, value in dict(
-    batch_size=batch_size, sample_rate=sample_rate, num_workers=num_workers
-  ).items():
-    if value < 1:
-      raise errors.InputError(f"{name}: found {value}, expected at least 1")
-  return _decode(clips, _plan(clips, batch_size, sample_rate), num_workers)
-
-
 def to_float(audio: Audio) -> Audio:
   """Scales int16 samples to float32 in [-1, 1); float32 stays as it is.
 
@@ -220,99 +156,6 @@ def resample(audio: np.ndarray, old_rate: int, new_rate: int) -> np.ndarray:
     audio, new_rate // common, old_rate // common, axis=-1
   )
   return np.ascontiguousarray(audio, np.float32)
-
-
-class _Plan(NamedTuple):
-  """A batch to come: clip positions and the array they are decoded into."""
-
-  members: list[int]
-  shape: tuple[int, int, int]
-  dtype: type[np.generic]
-  sample_rate: int
-
-
-def _plan(
-  clips: Sequence[Recording], batch_size: int, sample_rate: int
-) -> list[_Plan]:
-  kinds: dict[tuple, list[int]] = {}
-  for i, clip in enumerate(clips):
-    header = clip.header
-    same_rate = header.sample_rate == sample_rate
-    num_samples = num_samples_at(header, sample_rate)
-    dtype = np.int16 if header.subtype == "PCM_16" and same_rate else np.float32
-    # A compiled program is for one shape and type.
-    kind = (header.num_channels, num_samples, dtype)
-    kinds.setdefault(kind, []).append(i)
-  return [
-    _Plan(
-      members[i : i + batch_size],
-      (batch_size, num_channels, num_samples),
-      dtype,
-      sample_rate,
-    )
-    for (num_channels, num_samples, dtype), members in kinds.items()
-    for i in range(0, len(members), batch_size)
-  ]
-
-
-def _decode(
-  clips: Sequence[Recording], plans: Sequence[_Plan], num_workers: int
-) -> Iterator[Batch]:
-  pool = concurrent.futures.ThreadPoolExecutor(num_workers)
-  pending: collections.deque = collections.deque()
-  todo = iter(plans)
-
-  def start() -> None:
-    plan = next(todo, None)
-    if plan is not None:
-      audio = np.empty(plan.shape, plan.dtype)  # [B, C, S]
-      rows = [
-        pool.submit(_fill, clips[i], audio[row], plan.sample_rate)
-        for row, i in enumerate(plan.members)
-      ]
-      pending.append((plan, audio, rows))
-
-  try:
-    for _ in range(_LOOK_AHEAD):
-      start()
-    while pending:
-      batch = _finish(*pending.popleft())
-      yield batch
-      del batch
-      start()
-  finally:
-    # Also where the caller stops early: nobody waits for batches to come.
-    pool.shutdown(cancel_futures=True)
-
-
-def _finish(
-  plan: _Plan, audio: np.ndarray, rows: Sequence[concurrent.futures.Future]
-) -> Batch:
-  notes = tuple(
-    (i, note)
-    for i, row in zip(plan.members, rows, strict=True)
-    for note in row.result()
-  )
-  index = np.full(plan.shape[0], -1, np.int32)
-  index[: len(rows)] = plan.members
-  # A clip, not zeros: whatever is computed of padding stays finite.
-  audio[len(rows) :] = audio[0]
-  return Batch(index, audio, notes)
-
-
-def _fill(
-  clip: Recording, row: np.ndarray, sample_rate: int
-) -> tuple[str, ...]:
-  """Decodes a clip into its row `[C, S]` of a batch."""
-  audio, notes = read(clip.path, sample_rate=sample_rate)
-  # A recorder may still be writing what was listed a minute ago.
-  if (audio.shape, audio.dtype) != (row.shape, row.dtype):
-    raise errors.InputError(
-      f"{clip.path}: found {audio.dtype} {audio.shape}, expected {row.dtype} "
-      f"{row.shape} as when its header was read; the file has changed"
-    )
-  row[:] = audio
-  return notes
 
 
 _T = TypeVar("_T")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from asd_jax.data import audio, clips
+from asd_jax.data import clips, decode
 from asd_jax.engine.fronts import Fronts
 from asd_jax.engine.normals import Augmented
 from asd_jax.engine.programs import Programs
@@ -90,7 +90,7 @@ def augment(
     )
     parts, rows, numbers = [], [], []
     chosen = [some[i] for i in targets[:num]]
-    for batch in audio.batches(chosen, batch_size=size, sample_rate=rate):
+    for batch in decode.batches(chosen, batch_size=size, sample_rate=rate):
       # Every vector that is made from a clip of this batch, while it is read.
       own = [
         (place, i)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors, store
-from asd_jax.data import audio, clips
+from asd_jax.data import clips, decode
 from asd_jax.engine.cache import EmbeddingCache, Entry
 from asd_jax.engine.programs import Programs
 
@@ -154,7 +154,7 @@ class Embedder:
     self, front: Tree, some: Sequence[clips.Clip], names: Sequence[str]
   ) -> Iterator[Part]:
     """Computes features; the next batch is decoded while the device works."""
-    batches = audio.batches(
+    batches = decode.batches(
       some, batch_size=self.programs.batch_size, sample_rate=self._rate
     )
     waiting: list[Part] = []
@@ -166,7 +166,7 @@ class Embedder:
     yield from map(_on_host, waiting)
 
   def _full(
-    self, front: Tree, batches: Iterator[audio.Batch], names: Sequence[str]
+    self, front: Tree, batches: Iterator[decode.Batch], names: Sequence[str]
   ) -> Iterator[Part]:
     """Front-end outputs in full batches, whatever the clips' lengths were."""
     size = self.programs.batch_size

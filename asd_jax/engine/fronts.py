@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.data import audio, clips
+from asd_jax.data import clips, decode
 from asd_jax.engine import encode
 from asd_jax.engine.branch import Branches
 from asd_jax.engine.system import System
@@ -75,7 +75,7 @@ def _fit(
   ) -> tuple[Tree, Tree]:
     """Sums over all clips, and `[K, ...]` over those of each fold."""
     names, total = np.arange(fold.max(initial=-1) + 1), None
-    for batch in audio.batches(some, batch_size=batch_size, sample_rate=rate):
+    for batch in decode.batches(some, batch_size=batch_size, sample_rate=rate):
       keep = batch.index >= 0
       member = keep & (names[:, None] == fold[batch.index])
       sums = summed(stage, front, batch.audio, keep, member)

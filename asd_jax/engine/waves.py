@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asd_jax.data import audio
+from asd_jax.data import audio, decode
 
 _NUM_READERS = 4
 
@@ -24,7 +24,7 @@ class Waves:
 
   def __init__(
     self,
-    some: Sequence[audio.Recording],
+    some: Sequence[decode.Recording],
     *,
     channels: Sequence[int],
     num_samples: int,

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors, files
-from asd_jax.data import audio, clips
+from asd_jax.data import audio, clips, decode
 from asd_jax.engine import settings
 from asd_jax.frontends import dif
 from asd_jax.ops import shift
@@ -138,7 +138,7 @@ def distances(
   out = []
   for machine in machines:
     found = np.zeros((len(machine.train), len(dif.NAMES)), np.float32)
-    for batch in audio.batches(machine.train, batch_size=batch_size):
+    for batch in decode.batches(machine.train, batch_size=batch_size):
       # The last batch is filled up with clips that do not count.
       keep = batch.index >= 0
       found[batch.index[keep]] = np.asarray(compute(batch.audio))[keep]

@@ -1,8 +1,6 @@
-import dataclasses
 import os
 import pathlib
 import struct
-import threading
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,30 +8,7 @@ import pytest
 import soundfile
 
 from asd_jax.data import audio
-
-
-@dataclasses.dataclass(frozen=True)
-class File:
-  path: pathlib.Path
-  header: audio.Header
-
-
-def noise(num_samples=160, num_channels=2, seed=0):
-  rng = np.random.default_rng(seed)
-  return rng.integers(-3000, 3000, (num_samples, num_channels), np.int16)
-
-
-def write(path, samples=None, rate=16_000, subtype="PCM_16"):
-  samples = noise() if samples is None else samples
-  soundfile.write(path, samples, rate, subtype=subtype)
-  return File(path, audio.read_header(path))
-
-
-def write_many(folder, lengths, **kwargs):
-  return [
-    write(folder / f"{i}.wav", noise(n, seed=i), **kwargs)
-    for i, n in enumerate(lengths)
-  ]
+from tests.data.wave_files import noise, write
 
 
 def data_size_at(content):
@@ -230,98 +205,6 @@ def test_clipping_is_noted_with_its_share(tmp_path, subtype, sign):
   file = write(tmp_path / "a.wav", samples, subtype=subtype)
   _, notes = audio.read(file.path)
   assert notes == ("channel 0 is clipped at 2.50% of samples",)
-
-
-def test_batches_hold_every_clip_once_and_pad_the_last(tmp_path):
-  files = write_many(tmp_path, [160] * 7)
-  found = list(audio.batches(files, batch_size=3))
-  assert [b.index.tolist() for b in found] == [
-    [0, 1, 2],
-    [3, 4, 5],
-    [6, -1, -1],
-  ]
-  for batch in found:
-    assert batch.audio.shape == (3, 2, 160)
-    assert batch.audio.dtype == np.int16
-    assert batch.index.dtype == np.int32
-    for i, row in zip(batch.index, batch.audio, strict=True):
-      wanted = noise(seed=i if i >= 0 else batch.index[0])
-      np.testing.assert_array_equal(row, wanted.T)
-
-
-def test_batches_do_not_mix_lengths_channels_or_formats(tmp_path):
-  files = [
-    write(tmp_path / "0.wav", noise(160)),
-    write(tmp_path / "1.wav", noise(80)),
-    write(tmp_path / "2.wav", noise(160), subtype="PCM_24"),
-    write(tmp_path / "3.wav", noise(160, 1)),
-    write(tmp_path / "4.wav", noise(160)),
-    write(tmp_path / "5.wav", noise(480), 48_000),
-  ]
-  found = list(audio.batches(files, batch_size=2))
-  assert [b.index.tolist() for b in found] == [[0, 4], [1, -1], [2, 5], [3, -1]]
-  assert found[2].audio.dtype == np.float32
-  assert found[2].notes == ((5, "resampled from 48000 to 16000 Hz"),)
-
-
-def test_batches_are_the_same_for_any_number_of_workers(tmp_path):
-  files = write_many(tmp_path, [160, 80] * 9)
-  one, many = (
-    list(audio.batches(files, batch_size=4, num_workers=n)) for n in (1, 8)
-  )
-  for a, b in zip(one, many, strict=True):
-    np.testing.assert_array_equal(a.index, b.index)
-    np.testing.assert_array_equal(a.audio, b.audio)
-
-
-def test_batches_look_only_two_ahead(tmp_path, monkeypatch):
-  files = write_many(tmp_path, [160] * 40)
-  started = []
-  read = audio.read
-
-  def counting_read(path, **kwargs):
-    started.append(path)
-    return read(path, **kwargs)
-
-  monkeypatch.setattr(audio, "read", counting_read)
-  for i, _ in enumerate(audio.batches(files, batch_size=2)):
-    assert len(started) <= 2 * (i + 2)
-  assert len(started) == 40
-
-
-def test_abandoned_batches_end_their_threads(tmp_path):
-  files = write_many(tmp_path, [160] * 20)
-  before = threading.active_count()
-  stream = audio.batches(files, batch_size=2)
-  next(stream)
-  del stream
-  assert threading.active_count() == before
-
-
-def test_a_file_that_vanished_is_named(tmp_path):
-  files = write_many(tmp_path, [160] * 5)
-  files[3].path.unlink()
-  stream = audio.batches(files, batch_size=2)
-  next(stream)
-  with pytest.raises(ValueError, match=r"3\.wav: found no readable file"):
-    next(stream)
-
-
-def test_a_file_that_changed_is_named(tmp_path):
-  files = write_many(tmp_path, [160] * 2)
-  write(files[1].path, noise(100))
-  with pytest.raises(ValueError, match=r"1\.wav: found .* has changed"):
-    list(audio.batches(files, batch_size=2))
-
-
-def test_no_clips_make_no_batches():
-  assert list(audio.batches([], batch_size=2)) == []
-
-
-@pytest.mark.parametrize("name", ["batch_size", "sample_rate", "num_workers"])
-def test_settings_below_one_are_refused_at_once(name):
-  with pytest.raises(ValueError, match=f"{name}: found 0"):
-    audio.batches([], **{"batch_size": 1, name: 0})
 
 
 def test_to_float_scales_integers_of_numpy_and_jax():
