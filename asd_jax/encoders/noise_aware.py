@@ -47,16 +47,38 @@ def _fan_in_uniform(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
   return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+def _attend_in_part(
+  key: Array, query: Array, key_rows: Array, value: Array, *, rate: float
+) -> Array:
+  """`transformer.attend` without a share of the weights, others larger."""
+  length, num_heads, width = query.shape
+  exact = transformer.exact(query.dtype)
+  logits = jnp.einsum(
+    "qhd,khd->hqk",
+    query * width**-0.5,
+    key_rows,
+    preferred_element_type=exact,
+  )
+  weights = jax.nn.softmax(logits, axis=-1)
+  keep = jax.random.bernoulli(key, 1.0 - rate, weights.shape)
+  weights = jnp.where(keep, weights / (1.0 - rate), 0.0).astype(value.dtype)
+  out = jnp.einsum("hqk,khd->qhd", weights, value)
+  return out.reshape(length, num_heads * width)
+
+
 class CrossAttention(nn.Module):
   """Queries of one sequence, keys and values of another.
 
   Attributes:
     num_heads: heads H.
     dtype: of the matrix products.
+    dropout: share of the weights that are left out where the network is
+      applied with a key named "dropout", as it is in training.
   """
 
   num_heads: int
   dtype: Any = jnp.float32
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(self, x: Array, other: Array) -> Array:
@@ -65,9 +87,12 @@ class CrossAttention(nn.Module):
     heads = lambda name, rows: nn.Dense(
       width, dtype=self.dtype, kernel_init=_stacked_uniform, name=f"{name}_proj"
     )(rows).reshape(len(rows), self.num_heads, -1)
-    out = transformer.attend(
-      heads("q", x), heads("k", other), heads("v", other)
-    )
+    rows = heads("q", x), heads("k", other), heads("v", other)
+    if self.dropout and self.has_rng("dropout"):
+      key = self.make_rng("dropout")
+      out = _attend_in_part(key, *rows, rate=self.dropout)
+    else:
+      out = transformer.attend(*rows)
     # Zeros, so that the layer starts as the identity.
     zeros = nn.initializers.zeros
     return nn.Dense(
@@ -112,6 +137,7 @@ class CrossLayer(nn.Module):
     num_heads: heads of the attention.
     hidden: width of the feed-forward part.
     dtype: of the matrix products.
+    dropout: of the attention, see `CrossAttention`.
 
   Source: [MERL26] Sec. 2.2, [NABEATs26].
   """
@@ -119,13 +145,16 @@ class CrossLayer(nn.Module):
   num_heads: int
   hidden: int
   dtype: Any = jnp.float32
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(self, x: Array, far: Array) -> Array:
     """Maps near `[L, D]` and far `[L', D]` to `[L, D]`."""
     norm = lambda name: RootMeanSquareNorm(name=name)
     query, rows = norm("norm_q")(x), norm("norm_kv")(far)
-    attention = CrossAttention(self.num_heads, self.dtype, name="attention")
+    attention = CrossAttention(
+      self.num_heads, self.dtype, self.dropout, name="attention"
+    )
     x += attention(query, rows)
     ffn = SwiGlu(self.hidden, self.dtype, name="ffn")
     return x + ffn(norm("norm_ffn")(x))
@@ -138,6 +167,7 @@ class FilmLayer(nn.Module):
     num_heads: not used; every kind has it.
     hidden: width of the feed-forward part.
     dtype: of the matrix products.
+    dropout: of the attention, see `CrossAttention`.
 
   Source: [NABEATs26].
   """
@@ -145,6 +175,7 @@ class FilmLayer(nn.Module):
   num_heads: int
   hidden: int
   dtype: Any = jnp.float32
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(self, x: Array, far: Array) -> Array:
@@ -168,6 +199,7 @@ class SelfLayer(nn.Module):
     num_heads: heads of the attention.
     hidden: width of the feed-forward part.
     dtype: of the matrix products.
+    dropout: of the attention, see `CrossAttention`.
 
   Source: [NABEATs26].
   """
@@ -175,6 +207,7 @@ class SelfLayer(nn.Module):
   num_heads: int
   hidden: int
   dtype: Any = jnp.float32
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(self, x: Array, far: Array | None = None) -> Array:
@@ -182,7 +215,9 @@ class SelfLayer(nn.Module):
     del far
     norm = lambda name: RootMeanSquareNorm(name=name)
     rows = norm("norm")(x)
-    attention = CrossAttention(self.num_heads, self.dtype, name="attention")
+    attention = CrossAttention(
+      self.num_heads, self.dtype, self.dropout, name="attention"
+    )
     x += attention(rows, rows)
     ffn = SwiGlu(self.hidden, self.dtype, name="ffn")
     return x + ffn(norm("norm_ffn")(x))
@@ -204,6 +239,7 @@ class Layers(nn.Module):
     num_heads: heads of the attention; no weight tells them.
     hidden: width of the feed-forward parts.
     dtype: of the matrix products.
+    dropout: of the attention, see `CrossAttention`.
   """
 
   depth: int
@@ -211,12 +247,14 @@ class Layers(nn.Module):
   num_heads: int
   hidden: int
   dtype: Any = jnp.float32
+  dropout: float = 0.0
 
   def setup(self) -> None:
     """Makes the layers."""
     kind = LAYERS[self.kind]
     self.layers = [
-      kind(self.num_heads, self.hidden, self.dtype) for _ in range(self.depth)
+      kind(self.num_heads, self.hidden, self.dtype, self.dropout)
+      for _ in range(self.depth)
     ]
 
   def __call__(self, x: Array, far: Array) -> Array:

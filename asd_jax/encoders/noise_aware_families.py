@@ -31,22 +31,27 @@ class _Network:
   """An encoder with layers behind its blocks, as `family.make` takes one.
 
   Its parameters are `base`, those of the encoder, and `layers`. Fields are
-  those of the encoder, then `layer_heads`, `layer_hidden`, `kind`, and
-  `gradient_decay`, see `noise_aware.decayed`.
+  those of the encoder, then `layer_heads`, `layer_hidden`, `kind`,
+  `gradient_decay`, see `noise_aware.decayed`, and `dropout`, see
+  `noise_aware.CrossAttention`.
   """
 
   base: family.Family
   gradient_decay: float
+  remat: bool
 
   def parts(self) -> tuple[nn.Module, nn.Module, noise_aware.Layers]:
     """The encoder, the same with blocks computed again, and the layers."""
     own = {name: getattr(self, name) for name in _fields(type(self))}
     heads, hidden = own.pop("layer_heads"), own.pop("layer_hidden")
     kind, remat, dtype = own.pop("kind"), own.pop("remat"), own.pop("dtype")
+    dropout = own.pop("dropout")
     del own["gradient_decay"]
     plain = self.base.network(**own, dtype=dtype)
     again = self.base.network(**own, dtype=dtype, remat=remat)
-    layers = noise_aware.Layers(own["depth"], kind, heads, hidden, dtype)
+    layers = noise_aware.Layers(
+      own["depth"], kind, heads, hidden, dtype, dropout
+    )
     return plain, again, layers
 
   def init(self, key: Key, x: Array) -> Tree:
@@ -64,11 +69,13 @@ class _Network:
       }
     }
 
-  def apply(self, variables: Tree, x: Array) -> Any:
+  def apply(
+    self, variables: Tree, x: Array, *, rngs: dict[str, Key] | None = None
+  ) -> Any:
     """Maps near and far `[2, frames, M]` to `[2, L, D]` by layer name.
 
     The second row are the far tokens, as the encoder alone makes them. A kind
-    without far tokens maps `[frames, M]` to `[L, D]`.
+    without far tokens maps `[frames, M]` to `[L, D]`. Keys are for training.
     """
     plain, again, layers = self.parts()
     params = variables["params"]
@@ -79,9 +86,12 @@ class _Network:
     def one(i: int, near: Array, far: Array | None) -> Any:
       if self.gradient_decay != 1.0:
         near = noise_aware.decayed(near, self.gradient_decay)
-      return layers.apply(
-        {"params": params["layers"]}, i, near, far, method="one"
+      run = lambda own, near, far: layers.apply(
+        {"params": {f"layers_{i}": own}}, i, near, far, method="one", rngs=rngs
       )
+      if self.remat:
+        run = jax.checkpoint(run)
+      return run(params["layers"][f"layers_{i}"], near, far)
 
     if x.ndim == 2:
       with noise_aware.after_blocks(lambda i, y: one(i, y, None)):
@@ -106,6 +116,7 @@ def _network(base: family.Family) -> type:
     ("dtype", Any, dataclasses.field(default=jnp.float32)),
     ("remat", bool, dataclasses.field(default=False)),
     ("gradient_decay", float, dataclasses.field(default=1.0)),
+    ("dropout", float, dataclasses.field(default=0.0)),
   ]
   return dataclasses.make_dataclass(
     f"NoiseAware{base.network.__name__}",
