@@ -42,6 +42,9 @@ def _numbers(said: meter.Seen) -> str:
   if not math.isnan(said.clips_per_second):
     told.append(f"{said.clips_per_second:.2g} clips/s")
     told.append(f"{100 * said.waiting:.0f} % waiting for data")
+  if "product_share" in said.metrics:
+    share = said.metrics["product_share"]
+    told.append(f"{100 * share:.0f} % of the product rate")
   return ", ".join(told)
 
 

@@ -21,8 +21,9 @@ class Optimiser(NamedTuple):
   """How parameters are changed; all but `rates` is for `state.make_train`.
 
   Attributes:
-    tx: of a mapping with the keys of `GROUPS`. A tensor without gradient has
-      gradient zero and takes part: its moments fade and its weights decay.
+    tx: of a mapping with the keys of `GROUPS`, or of one tree. A tensor without
+      gradient has gradient zero and takes part: its moments fade and its
+      weights decay.
     rates: step, from zero, to the rate of each group.
     accumulate: pieces of a batch that are looked at one after another.
     average: moves averages of the weights on; None keeps none.
@@ -124,6 +125,7 @@ def make(
   accumulate: int = 1,
   ema: float = 0.0,
   ema_start: int = 0,
+  grouped: bool = True,
 ) -> Optimiser:
   """Makes an optimiser.
 
@@ -135,6 +137,8 @@ def make(
     accumulate: pieces of a batch that are looked at one after another.
     ema: decay of the averages of weights; 0 keeps none.
     ema_start: see `track`.
+    grouped: whether parameters are in `GROUPS`; else they are one tree of any
+      kind, and the head's rate is not used.
 
   Returns:
     The optimiser.
@@ -157,6 +161,8 @@ def make(
     for group, rate in rates.items()
   }
   tx = optax.partition(each, {group: group for group in GROUPS})
+  if not grouped:
+    tx = each["backbone"]
   rate_of = lambda step: {g: rate(step) for g, rate in rates.items()}
   average = functools.partial(track, decay=ema, start=ema_start)
   return Optimiser(tx, rate_of, accumulate, average if ema else None)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from asd_jax.training import products
 from asd_jax.training import state as train_state
 from asd_jax.training.feed import Feed
 from asd_jax.training.job import Job
@@ -15,6 +16,8 @@ from asd_jax.typing import Key
 Tree = Any
 # Steps that are tried and thrown away; the first one is slower.
 _TRIED = 3
+# Seconds of a step beyond which none is tried, by the time of its products.
+_LONGEST = 60.0
 
 
 class Plan(NamedTuple):
@@ -28,6 +31,7 @@ class Plan(NamedTuple):
     device_limit: that one device has, None where it does not say.
     step_flops: floating-point operations of a step on all devices, as XLA
       counts them; the body of a loop counts once.
+    product_flops: of its matrix products, loops counted as often as they run.
     num_devices: that share a batch.
     batch_size: rows of it.
     num_steps: in all.
@@ -41,6 +45,7 @@ class Plan(NamedTuple):
   device_bytes: int
   device_limit: int | None
   step_flops: float
+  product_flops: float
   num_devices: int
   batch_size: int
   num_steps: int
@@ -77,8 +82,9 @@ def plan(job: Job, keys: Key, *, sharded: bool) -> Plan:
 
   Returns:
     What it will take. Where the compiled step needs more memory than a device
-    has, no step is tried.
+    has, or its products alone would take a minute, no step is tried.
   """
+  each = products.of_step(job, keys)
   program = Program(job, keys, sharded=sharded)
   state, frozen = program.shapes
   feed = Feed(
@@ -90,7 +96,10 @@ def plan(job: Job, keys: Key, *, sharded: bool) -> Plan:
     device = program.over.local_devices[0]
     limit = (device.memory_stats() or {}).get("bytes_limit")
     fits = limit is None or needed <= limit
-    seconds = _tried(job, program, step, feed) if fits else float("nan")
+    # A device of another kind is asked about full size without having it.
+    quick = each < _LONGEST * products.rate("float32") * program.over.size
+    tried = fits and quick
+    seconds = _tried(job, program, step, feed) if tried else float("nan")
   flops = (step.cost_analysis() or {}).get("flops", float("nan"))
   return Plan(
     trained=_size(state.params),
@@ -99,6 +108,7 @@ def plan(job: Job, keys: Key, *, sharded: bool) -> Plan:
     device_bytes=needed,
     device_limit=limit,
     step_flops=flops * program.over.size,
+    product_flops=each,
     num_devices=program.over.size,
     batch_size=job.batch_size,
     num_steps=job.num_steps,
@@ -128,8 +138,6 @@ def _amount(number: float, unit: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-  if seconds != seconds:
-    return "unknown"
   minutes = seconds / 60
   if minutes < 1:
     return f"{seconds:.3g} s"
@@ -151,6 +159,12 @@ def lines(name: str, found: Plan) -> list[str]:
   fits = "" if not limit or found.device_bytes <= limit else ": does not fit"
   each = found.step_seconds
   rate = found.batch_size / each
+  time_of = (
+    "none was tried here"
+    if each != each
+    else f"{_duration(each)} ({rate:.3g} clips/s),"
+    f" {_duration(each * found.num_steps)} in all"
+  )
   return [
     f"{name}: {_amount(found.trained, '')} parameters trained,"
     f" {_amount(found.frozen, '')} frozen",
@@ -158,8 +172,7 @@ def lines(name: str, found: Plan) -> list[str]:
     f" {found.num_devices} device{'s' * (found.num_devices > 1)}",
     f"{name}: {_amount(found.device_bytes, 'B')}{of} a device{fits};"
     f" {_amount(found.state_bytes, 'B')} a checkpoint",
-    f"{name}: {_amount(found.step_flops, 'FLOP')} a step at least,"
-    f" {_duration(each)} ({rate:.3g} clips/s),"
-    f" {_duration(each * found.num_steps)} in all",
+    f"{name}: {_amount(found.step_flops, 'FLOP')} a step at least, of products"
+    f" {_amount(found.product_flops, 'FLOP')}; {time_of}",
     *(f"{name}: {key}: {value}" for key, value in found.about.items()),
   ]

@@ -215,7 +215,11 @@ def test_a_plan_tells_what_a_training_takes():
   assert found.device_bytes > found.state_bytes + 4 * found.frozen
   # Two products forward, one back: the frozen matrix has no gradient.
   assert 3 < found.step_flops / (2 * 16 * 64 * 64) < 5
+  assert 3 < found.product_flops / (2 * 16 * 64 * 64) < 5
   assert found.step_seconds > 0
   text = plan.lines("toy", found._replace(step_seconds=2.0, num_steps=1800))
   assert text[0] == "toy: 4.29 k parameters trained, 4.1 k frozen"
-  assert text[-1].endswith("a step at least, 2 s (8 clips/s), 1.0 h in all")
+  assert " a step at least, of products " in text[-1]
+  assert text[-1].endswith("FLOP; 2 s (8 clips/s), 1.0 h in all")
+  text = plan.lines("toy", found._replace(step_seconds=float("nan")))
+  assert text[-1].endswith("; none was tried here")
