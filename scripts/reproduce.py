@@ -34,7 +34,7 @@ TABLES = ("konica_ablation", "katech_negative", "encoder_zoo")
 
 def rows(chosen: Sequence[str]) -> dict[str, list[str]]:
   """Configs of the systems by what `--systems` may call them."""
-  found = {n: [n] for n in config_file.names() if n not in OTHERS}
+  found = {n: [n] for n in config_file.systems() if n not in OTHERS}
   for name in set(TABLES) & set(found):
     table = importlib.import_module(f"configs.{name}")
     named = any(c.startswith(name) for c in chosen)

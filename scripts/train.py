@@ -1,15 +1,15 @@
-"""Trains the encoders that a config adapts to the normal clips of all machines.
+"""Trains the encoders that a config adapts to all machines, or pre-trains.
 
 Run: python scripts/train.py --config=configs/konica_system1.py \
   --config.data_dir=DIR --config.output_dir=OUT
 
 Trained are those that are missing, one a seed; evaluate.py finds them, and
 would train them itself. --dry_run tells parameters, memory and time and trains
-nothing. SIGTERM and Ctrl-C save the state and end with status 143 or 130; a
-training that was stopped or killed goes on when the command is given again,
-also on another number of devices. All devices of the machine share a batch;
-several machines do when each is given --coordinator, --num_hosts and --host, or
---cluster.
+nothing. SIGTERM and Ctrl-C save the state and end with status 143 or 130; the
+same command goes on, also on another number of devices. All devices of the
+machine share a batch; several machines do when each is given --coordinator,
+--num_hosts and --host, or --cluster. The configs na_beats, na_eat and
+na_dasheng pre-train encoders on simulated mixtures (docs/pretraining.md).
 """
 
 from collections.abc import Sequence
@@ -45,9 +45,10 @@ _SHARDED = flags.DEFINE_bool(
   " less memory a device and more messages",
 )
 _PROFILE = flags.DEFINE_string(
-  "profile",
-  None,
-  "folder for a trace of a few steps, which TensorBoard and Perfetto show",
+  "profile", None, "folder for a trace of a few steps, for TensorBoard"
+)
+_SHOW_EXAMPLE = flags.DEFINE_integer(
+  "show_example", None, "write this example of a pre-training instead"
 )
 _COORDINATOR = flags.DEFINE_string(
   "coordinator", None, "address:port of the first host, the same on all hosts"
@@ -80,14 +81,14 @@ def run(arguments: Sequence[str]) -> None:
   from asd_jax.training import mesh
   from asd_jax.training import run as run_lib
 
-  config = config_file.prepared(_CONFIG.value, arguments)
+  config = config_file.prepared(_CONFIG.value, arguments, trains=True)
   settings = run_lib.Settings(
     sharded=_SHARDED.value,
     checkpoint_every=_CHECKPOINT_EVERY.value,
     max_steps=_MAX_STEPS.value,
     profile=Path(_PROFILE.value) if _PROFILE.value else None,
   )
-  how = train.How(settings, dry_run=_DRY_RUN.value)
+  how = train.How(settings, _DRY_RUN.value, _SHOW_EXAMPLE.value)
   with progress.Progress(quiet=not mesh.is_first()) as bars:
     lines = train.run(config, how, progress=bars)
   if mesh.is_first():

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 from absl import flags
 
-from asd_jax.engine import settings
+from asd_jax.engine import distil_config, settings
 from asd_jax.runs import cli, commands, config_file, options
 from asd_jax.runs.sweep import axis, grid
 from tests.scripts.conftest import ROOT
@@ -55,6 +55,9 @@ def parse(script, args):
   if config := values.get("config"):
     # What these files hold is known only once a command has written them.
     later = dict(selection="", feature_selection="")
+    if distil_config.is_one(config):
+      distil_config.prepared(config.to_dict())
+      return
     found = settings.prepared({**config.to_dict(), **later})
     axes = values.get("sweep") or found["sweep"]
     if axes and script == "sweep.py":

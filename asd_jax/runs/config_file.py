@@ -19,7 +19,9 @@ from ml_collections import config_dict
 from asd_jax import errors
 
 # What stands beside the configs and is none.
-_NO_CONFIGS = ("__init__", "common", "published")
+_NO_CONFIGS = ("__init__", "common", "pretraining", "published")
+# Configs of a pre-training, which makes an encoder and scores nothing.
+_PRETRAININGS = ("na_beats", "na_dasheng", "na_eat")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -64,6 +66,15 @@ def names() -> list[str]:
   """
   found = (p.stem for p in data_folder("configs").glob("*.py"))
   return sorted(n for n in found if n not in _NO_CONFIGS)
+
+
+def systems() -> list[str]:
+  """Names of the configs of systems that came along.
+
+  Returns:
+    Them, sorted.
+  """
+  return [n for n in names() if n not in _PRETRAININGS]
 
 
 def locate(text: str) -> str:
@@ -122,7 +133,10 @@ def beside_others(
 
 
 def prepared(
-  given: ml_collections.ConfigDict | None, arguments: Sequence[str]
+  given: ml_collections.ConfigDict | None,
+  arguments: Sequence[str],
+  *,
+  trains: bool = False,
 ) -> dict[str, Any]:
   """What the `--config` flags of a command mean, complete and checked.
 
@@ -132,6 +146,7 @@ def prepared(
   Args:
     given: value of the flag; None if it is missing.
     arguments: of the command line that are not flags: there should be none.
+    trains: whether the command can use the config of a pre-training.
 
   Returns:
     Plain data.
@@ -151,9 +166,34 @@ def prepared(
     plain = given.lock().to_dict()
   except config_dict.RequiredValueError as e:
     raise errors.InputError(f"config: {e}") from e
-  from asd_jax.engine import settings
+  from asd_jax.engine import distil_config, settings
 
+  if distil_config.is_one(plain):
+    return _pretraining(plain, trains)
   return _with_data(settings.prepared(plain))
+
+
+def _pretraining(plain: Mapping[str, Any], trains: bool) -> dict[str, Any]:
+  """The config of a pre-training, with synthetic sounds where it has none."""
+  from asd_jax.engine import distil_config
+
+  name = plain[distil_config.KIND]
+  if not trains:
+    raise errors.InputError(
+      f"config: found the pre-training {name}, expected a system;"
+      " scripts/train.py carries it out, and systems name what comes out as a"
+      " checkpoint."
+    )
+  config = distil_config.prepared(plain)
+  made, out = config["synthetic"], config["output_dir"]
+  if not made or not out or config["target"] or config["noises"]:
+    return config
+  from asd_jax.data import synthetic_sounds
+
+  folder = Path(out) / "synthetic"
+  synthetic_sounds.write(folder, **made)
+  noises = (str(folder / "noise"),)
+  return {**config, "target": str(folder / "target"), "noises": noises}
 
 
 def _with_data(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,46 @@ RUN = {
   "submission.abbreviation": "of the system, in the package",
   "synthetic": "synthetic data to make where no other is named",
 }
+# The same of a pre-training.
+PRETRAINING = {
+  "pretraining": "name of the pre-training, in messages and folders",
+  "checkpoint": "weights of the frozen encoder: file, folder or hub name",
+  "data_dir": "where data sets of tfds lie",
+  "target": "recordings to be represented: a data set, or a folder of wavs",
+  "noises": "the same of noises, each drawn from equally often",
+  "holdout": "of folders: share, or pattern of names, to validate with",
+  "output_dir": "folder for everything that a run leaves",
+  "loader.num_workers": "processes that decode; 0: threads of this one",
+  "loader.num_threads": "of each process",
+  "loader.ahead": "batches that each process has ready",
+  "valid.every": "epochs between two looks",
+  "valid.num": "mixtures of the validation; one a recording if 0",
+  "weights_dir": "where the encoder's weights are sought if none are named",
+  "random_weights": "random weights in full size, for timing only",
+  "precision": "of matrix products: float32, or bfloat16, which is faster",
+  "seeds": "trainings, one each",
+  "encoder.name": "the noise-aware encoder",
+  "encoder.size": "of the network, see docs/encoders.md",
+  "student.dropout": "of the attention of the layers",
+  "student.gradient_decay": "factor of the gradient of each block",
+  "student.remat": "compute blocks again for gradients, for less memory",
+  "frontend": "what the encoder hears",
+  "seconds": "of an example",
+  "microphones": "2, or 1: no room, and noise of another time for far",
+  "rooms.num": "simulated at the start; 0: one for each example",
+  "rooms.num_valid": "the same of the validation",
+  "rooms.seed": "of the rooms; those of the validation have the next",
+  "rooms.max_order": "reflections at most",
+  "rooms.ranges": "what rooms and ratios are drawn from",
+  "ema": "decay of averages of the weights; 0 for none",
+  "ema_start": "step that the averages begin at",
+  "cls_weight": "of the token of the clip beside all patches",
+  "batch_size": "examples a step",
+  "accumulate": "pieces of a batch looked at one by one, for less memory",
+  "num_epochs": "passes over the targets",
+  "num_steps": "steps instead of passes",
+  "synthetic": "synthetic sounds to make where no folders are named",
+}
 # Settings of a branch that are no stage of their own.
 BRANCH = {
   "channels": "which of a clip's channels, 0 near and 1 far",
@@ -172,16 +212,35 @@ def _lines(entries: Iterable[tuple[str, Any, str]]) -> list[str]:
   return out
 
 
+def _of_pretraining(config: Mapping[str, Any]) -> str:
+  """The settings of a pre-training, in the order of the table."""
+
+  def about(key: str) -> str:
+    if key.startswith("optimiser."):
+      return OPTIMISER.get(key.partition(".")[2], "")
+    words = key.split(".")
+    above = (".".join(words[:i]) for i in range(len(words), 0, -1))
+    return next((PRETRAINING[k] for k in above if k in PRETRAINING), "")
+
+  order = {text: place for place, text in enumerate(PRETRAINING.values())}
+  own = flat(config)
+  keys = sorted(own, key=lambda key: order.get(about(key), len(order)))
+  lines = _lines((k, own[k], about(k)) for k in keys)
+  return "\n".join(["settings of a pre-training:", *lines])
+
+
 def help_text(config: Mapping[str, Any], *, named: bool) -> str:
   """Lists what `--config.KEY=VALUE` may set.
 
   Args:
-    config: of a system, or what all have in common.
+    config: of a system or a pre-training, or what all systems have in common.
     named: whether it is a system's, whose branches are listed too.
 
   Returns:
     Lines.
   """
+  if "pretraining" in config:
+    return _of_pretraining(config)
   # What is published is a fact, and no setting.
   run = flat({k: v for k, v in config.items() if k not in _UNLISTED})
   # What people set most comes first, as in the table.

@@ -1,9 +1,10 @@
-"""What `train.py` does: adapts the encoders of a config over all machines."""
+"""What `train.py` does: adapts encoders over machines, or pre-trains them."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asd_jax.engine import session
+from asd_jax import errors
+from asd_jax.engine import distil_config, session
 from asd_jax.runs import folder
 from asd_jax.runs import progress as progress_lib
 from asd_jax.training import plan
@@ -20,10 +21,13 @@ class How(NamedTuple):
   Attributes:
     settings: of each training.
     dry_run: only tell what each will take.
+    show_example: number of an example of a pre-training that is written
+      instead; None writes none.
   """
 
   settings: run_lib.Settings
   dry_run: bool = False
+  show_example: int | None = None
 
 
 def run(
@@ -34,7 +38,8 @@ def run(
   What is trained is kept by its content, where every system finds it.
 
   Args:
-    config: plain data, see `configs/common.py`.
+    config: plain data, see `configs/common.py`; of a system or of a
+      pre-training.
     how: flags.
     progress: where progress is shown.
 
@@ -45,6 +50,19 @@ def run(
     InputError: for bad input.
     Stopped: after a signal; the state is saved.
   """
+  if distil_config.is_one(config):
+    from asd_jax.runs import distil  # what reads corpora takes a second
+
+    if how.show_example is not None:
+      return distil.show(config, how.show_example)
+    return distil.run(
+      config, how.settings, dry_run=how.dry_run, progress=progress
+    )
+  if how.show_example is not None:
+    raise errors.InputError(
+      f"flags: --show_example: found it with {config['system']}, expected a"
+      " pre-training such as configs/na_beats.py."
+    )
   config = {**config, "training_dir": folder.training_dir(config)}
   opened = session.open(config, tell=progress.adaptation)
   said: list[str] = []

@@ -1,7 +1,6 @@
 import functools
 import importlib.util
 import inspect
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +12,14 @@ from asd_jax.engine import detect, encode, settings, sources, stages
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.normals import Clips, Normals
+from asd_jax.runs import config_file
 from asd_jax.training import reconstruction
 from configs import encoder_zoo
 
-CONFIGS = sorted(
-  p
-  for p in (Path(__file__).parents[2] / "configs").glob("*.py")
-  if p.stem not in ("__init__", "common", "published")
-)
+CONFIGS = [
+  config_file.data_folder("configs") / f"{name}.py"
+  for name in config_file.systems()
+]
 
 
 def load(stem, arg="smoke"):

@@ -11,14 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from asd_jax.runs import config_file
 from tests.scripts.conftest import KNN, TEST, TRAIN
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted(
-  p.stem
-  for p in (ROOT / "configs").glob("*.py")
-  if p.stem not in ("__init__", "common", "published")
-)
+CONFIGS = config_file.systems()
 SCRIPT = "<script>alert(1)<script>.wav"
 ODD_NAMES = [
   'a, "b".wav',
