@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors, store
@@ -274,17 +273,15 @@ class Pretraining:
     """
     config, front = self.config, self.networks.front
     student = distil_networks.student(self.networks)
-    banks = ("train", "valid")
 
     def init(key: Key, start: Tree) -> tuple[Tree, Tree]:
-      numbers = {n: jnp.arange(self._num_rooms(n)) for n in banks}
       bank = {
-        n: self.rooms(n, x.astype(jnp.uint32), start["cells"])
-        for n, x in numbers.items()
-        if len(x)
+        n: self.rooms(n, numbers, start["cells"])
+        for n, numbers in start["rooms"].items()
+        if len(numbers)
       }
       frozen = {"base": start["base"], "rooms": bank}
-      if len(bank) < len(banks):
+      if len(bank) < len(start["rooms"]):
         frozen["cells"] = start["cells"]
       return student.fresh(key), frozen
 
@@ -327,7 +324,16 @@ class Pretraining:
         batch_at=batches,
         batch_size=size,
         num_steps=self.num_steps,
-        start={"base": self.base.params, "cells": self.cells},
+        start={
+          "base": self.base.params,
+          "cells": self.cells,
+          # Arguments, as the cells are: of constants, XLA would simulate all
+          # rooms while it compiles.
+          "rooms": {
+            n: np.arange(self._num_rooms(n), dtype=np.uint32)
+            for n in ("train", "valid")
+          },
+        },
         validation=Validation(
           loss=parts.loss,
           batch_at=valid,
