@@ -8,16 +8,19 @@ score by the model of its own fold is that of a clip the model has not seen.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
 from asd_jax.engine import decide as rules
-from asd_jax.engine import system as system_lib
-from asd_jax.engine.normals import Normals
-from asd_jax.engine.programs import Programs
 from asd_jax.scores import p_value, threshold
+
+# Types alone: whoever decides needs no code of a system.
+if TYPE_CHECKING:
+  from asd_jax.engine import system as system_lib
+  from asd_jax.engine.normals import Normals
+  from asd_jax.engine.programs import Programs
 
 Tree = Any
 # Of the largest number of an array.
@@ -41,7 +44,7 @@ class Folds(NamedTuple):
   is_target: np.ndarray
 
 
-def refits_features(system: system_lib.System) -> bool:
+def refits_features(system: "system_lib.System") -> bool:
   """Whether features of a clip depend on which clips are trained on."""
   return any(
     part.measure
@@ -77,7 +80,7 @@ def shared(state: Tree, whole: Tree) -> Tree:
   return jax.tree.map(one, state, whole)
 
 
-def placed(states: tuple[Tree, ...], programs: Programs) -> tuple[Tree, ...]:
+def placed(states: tuple[Tree, ...], programs: "Programs") -> tuple[Tree, ...]:
   """States on the devices; arrays that several share are copied once.
 
   Args:
@@ -98,7 +101,7 @@ def placed(states: tuple[Tree, ...], programs: Programs) -> tuple[Tree, ...]:
 
 
 def score_rows(
-  programs: Programs, state: Tree, normals: Normals, rows: np.ndarray
+  programs: "Programs", state: Tree, normals: "Normals", rows: np.ndarray
 ) -> np.ndarray:
   """Scores training clips by their features, as any clip is scored.
 
@@ -130,11 +133,11 @@ def score_rows(
 
 
 def fit(
-  fit_states: Callable[[Normals], Tree],
-  programs: Programs,
+  fit_states: Callable[["Normals"], Tree],
+  programs: "Programs",
   whole: Tree,
   fold: np.ndarray,
-  without: Callable[[int], Normals],
+  without: Callable[[int], "Normals"],
 ) -> Folds:
   """Fits a model without each fold.
 

@@ -3,15 +3,18 @@
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.engine import system as system_lib
-from asd_jax.engine.normals import Normals
 from asd_jax.scores import p_value, threshold
+
+# Types alone: whoever decides needs no code of a system.
+if TYPE_CHECKING:
+  from asd_jax.engine import system as system_lib
+  from asd_jax.engine.normals import Normals
 
 RULES = ("conformal", "quantile", "gamma")
 
@@ -98,9 +101,9 @@ class Decided(NamedTuple):
 
 def limit(
   rule: Rule,
-  system: system_lib.System,
+  system: "system_lib.System",
   state: Any,
-  normals: Normals,
+  normals: "Normals",
   train_scores: np.ndarray,
 ) -> float | None:
   """The threshold on the score, where the rule has one.
@@ -188,7 +191,7 @@ def problem(rule: Rule, limit: float | None, num: int, num_target: int) -> str:
 
 
 def batch_values(
-  system: system_lib.System, state: Any, normals: Normals
+  system: "system_lib.System", state: Any, normals: "Normals"
 ) -> np.ndarray:
   """What the official baseline fits its threshold to, for the first seed.
 

@@ -6,88 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from asd_jax import errors, files, store
 from asd_jax.encoders import load as weights
-from asd_jax.engine import crossfit, decide, identity, sources, structure
+from asd_jax.engine import decide, identity, sources, structure
+from asd_jax.engine import section as section_lib
 from asd_jax.engine import system as system_lib
 
 Tree = Any
 FORMAT = 5
 # Folder of encoder weights beside the detectors of a run.
 ENCODERS = "encoders"
-
-
-class Section(NamedTuple):
-  """One section of a machine, ready to score.
-
-  Attributes:
-    state: fitted state of the system.
-    folds: models of folds, if there are any.
-    limit: threshold on the score, where the rule has one: a greater score is
-      anomalous.
-    rule: how clips are called anomalous.
-    facts: what the file says besides, such as `num_train`.
-  """
-
-  state: Tree
-  folds: crossfit.Folds | None
-  limit: float | None
-  rule: decide.Rule
-  facts: dict[str, Any]
-
-  def decide(self, score: np.ndarray, by_fold: np.ndarray) -> decide.Decided:
-    """p-values and decisions, see `crossfit.decide`."""
-    return crossfit.decide(
-      self.rule,
-      self.limit,
-      self.folds,
-      score,
-      by_fold,
-      possible=not self.problem(),
-    )
-
-  def problem(self) -> str:
-    """Why no clip can be called anomalous; "" where one can."""
-    num, target = self.facts["num_train"], self.facts["num_target"]
-    return decide.problem(self.rule, self.limit, num, target)
-
-  def without_models(self) -> "Section":
-    """The same without its states, which may be large."""
-    folds = self.folds and self.folds._replace(states=())
-    return self._replace(state=None, folds=folds)
-
-  def about(self) -> dict[str, Any]:
-    """What results say about decisions, see `report.record.Decision`."""
-    num, target = self.facts["num_train"], self.facts["num_target"]
-    counts = decide.counts(self.rule, num, target)
-    return {
-      "rule": self.rule.name,
-      "false_alarm_rate": self.rule.false_alarm_rate,
-      "by_domain": self.rule.by_domain,
-      "folds": int(self.folds.fold.max()) + 1 if self.folds else 0,
-      "num_train": min(counts.values()),
-      "num_needed": decide.num_needed(self.rule),
-      "possible": not self.problem(),
-      "problem": self.problem(),
-      "of_domain": counts if self.rule.by_domain else {},
-    }
-
-  def sees_own_clips(self) -> bool:
-    """Whether scores of training clips are by models that have seen them."""
-    return self.folds is None and "in_sample" in (
-      self.facts["training_scores"].values()
-    )
-
-  def train_scores(self) -> np.ndarray:
-    """`[N]` scores of the training clips, ascending.
-
-    By models that have not seen them, where there are models of folds.
-    """
-    if self.folds is not None:
-      return np.sort(self.folds.own)
-    return np.asarray(self.facts["train_scores"])
 
 
 class Detector(NamedTuple):
@@ -104,7 +32,7 @@ class Detector(NamedTuple):
   machine: str
   config: dict[str, Any]
   system: system_lib.System
-  sections: dict[str, Section]
+  sections: dict[str, section_lib.Section]
   encoders: dict[str, str]
 
 
@@ -239,7 +167,7 @@ def load(folder: Path) -> Detector:
 
 def _read_sections(
   folder: Path, index: Mapping[str, Any], system: system_lib.System
-) -> dict[str, Section]:
+) -> dict[str, section_lib.Section]:
   records = _records(index["config"])
   sections = {}
   for name, entry in index["sections"].items():
@@ -250,7 +178,9 @@ def _read_sections(
     told = ("digest", "threshold", "rule")
     facts = {k: v for k, v in entry.items() if k not in told}
     rule = decide.read_rule({"threshold": entry["rule"]})
-    sections[name] = Section(state, folds, entry["threshold"], rule, facts)
+    sections[name] = section_lib.Section(
+      state, folds, entry["threshold"], rule, facts
+    )
     sections[name].about()  # which misses what an edited index has lost
   if not sections:
     raise KeyError("sections")

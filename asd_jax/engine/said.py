@@ -4,8 +4,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asd_jax.engine import detector
-from asd_jax.engine import system as system_lib
+from asd_jax.engine import section as section_lib
+from asd_jax.typing import Array
+
+
+class Scores(NamedTuple):
+  """Scores of one clip.
+
+  Attributes:
+    fused: `[]`, the system's score.
+    seeds: `[K]` the same seed by seed; of a system that lists its members,
+      member by member.
+    members: `{branch: [K]}` calibrated scores before fusion.
+  """
+
+  fused: Array
+  seeds: Array
+  members: dict[str, Array]
 
 
 class Fitted(NamedTuple):
@@ -18,7 +33,7 @@ class Fitted(NamedTuple):
     notes: odd but fine input.
   """
 
-  section: detector.Section
+  section: section_lib.Section
   train_scores: np.ndarray
   notes: list[str]
 
@@ -33,7 +48,7 @@ class Judged(NamedTuple):
     notes: odd but fine input.
   """
 
-  scores: system_lib.Scores
+  scores: Scores
   p_values: np.ndarray
   decisions: np.ndarray
   notes: list[str]

@@ -21,11 +21,12 @@ from asd_jax.engine import (
   settings,
 )
 from asd_jax.engine import opened as opened_lib
+from asd_jax.engine import section as section_lib
 from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Advance, Embedder
 from asd_jax.engine.normals import Normals
-from asd_jax.engine.said import Fitted, Judged
+from asd_jax.engine.said import Fitted, Judged, Scores
 from asd_jax.scores import p_value
 
 
@@ -58,7 +59,7 @@ class Session:
   ) -> None:
     self.config, self.system, self._opened = config, system, opened
     self.rule = decide.read_rule(config)
-    self._placed: tuple[detector.Section, tuple[Any, ...]] | None = None
+    self._placed: tuple[section_lib.Section, tuple[Any, ...]] | None = None
 
   @property
   def embedder(self) -> Embedder:
@@ -213,7 +214,7 @@ class Session:
     if fold is not None:
       folds = self._cross_fit(found, state, on_epoch)
       train_scores = folds.own
-    section = detector.Section(state, folds, limit, self.rule, facts)
+    section = section_lib.Section(state, folds, limit, self.rule, facts)
     if problem := section.problem():
       notes.append(f"{label}: no decision possible: {problem}")
     return Fitted(section, train_scores, notes)
@@ -241,7 +242,7 @@ class Session:
       self._fit_states, self.embedder.programs, state, found.fold, without
     )
 
-  def _states(self, section: detector.Section) -> tuple[Any, ...]:
+  def _states(self, section: section_lib.Section) -> tuple[Any, ...]:
     """States on the devices: of the whole fit, then of the folds.
 
     Those of the last section stay there, for callers that score clip by clip.
@@ -255,7 +256,7 @@ class Session:
 
   def score(
     self,
-    section: detector.Section,
+    section: section_lib.Section,
     test: Sequence[clips.Clip],
     *,
     advance: Advance = _ignore,
@@ -298,7 +299,7 @@ class Session:
         by_fold[rows, k] = scores.fused
     if not parts:
       none: Any = dict(fused=np.zeros(0), seeds=np.zeros((0, 1)))
-      all_scores = system_lib.Scores(**none, members={})
+      all_scores = Scores(**none, members={})
     else:
       # Batches come by shape and by what the cache holds, not as given.
       back = np.argsort(np.concatenate(order))

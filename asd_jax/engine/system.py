@@ -11,26 +11,12 @@ from asd_jax import errors
 from asd_jax.engine import detect, effects, encode, normals, sources, stages
 from asd_jax.engine.branch import WHEN, Branch
 from asd_jax.engine.normals import Normals
+from asd_jax.engine.said import Scores
 from asd_jax.engine.stages import Hypers
 from asd_jax.scores import fusion
 from asd_jax.typing import Array
 
 Tree = Any
-
-
-class Scores(NamedTuple):
-  """Scores of one clip.
-
-  Attributes:
-    fused: `[]`, the system's score.
-    seeds: `[K]` the same seed by seed; of a system that lists its members,
-      member by member.
-    members: `{branch: [K]}` calibrated scores before fusion.
-  """
-
-  fused: Array
-  seeds: Array
-  members: dict[str, Array]
 
 
 class System(NamedTuple):

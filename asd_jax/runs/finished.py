@@ -8,8 +8,8 @@ import numpy as np
 
 from asd_jax import store
 from asd_jax.data import clips
-from asd_jax.engine import crossfit, detector, identity, session
-from asd_jax.engine import system as system_lib
+from asd_jax.engine import crossfit, identity, said, session
+from asd_jax.engine import section as section_lib
 from asd_jax.runs import folder as folder_lib
 from asd_jax.runs import results
 
@@ -156,11 +156,11 @@ def _scored(
     for name, array in own.items()
     if name.startswith("member ")
   }
-  scores = system_lib.Scores(own["fused"], own["seeds"], members)
+  scores = said.Scores(own["fused"], own["seeds"], members)
   folds = None
   if "fold" in own:
     folds = crossfit.Folds((), own["train"], own["fold"], own["is_target"])
-  kept = detector.Section(
+  kept = section_lib.Section(
     None, folds, facts["threshold"], opened.rule, facts["facts"]
   )
   # Labels come with the clips: they are not kept.

@@ -18,6 +18,7 @@ import soundfile
 from asd_jax import errors
 from asd_jax.data import audio, clips, names, truth
 from asd_jax.engine import detector as detector_lib
+from asd_jax.engine import section as section_lib
 from asd_jax.engine import session, settings
 from asd_jax.runs import config_file
 from asd_jax.runs import score as score_lib
@@ -266,7 +267,7 @@ def fit(
   Raises:
     InputError: for a config or clips that cannot be used.
   """
-  fitted: dict[str, detector_lib.Section] = {}
+  fitted: dict[str, section_lib.Section] = {}
   notes: list[str] = []
   rate = settings.completed(config)["sample_rate"]
   with _files(some, rate) as paths:

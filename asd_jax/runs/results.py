@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from asd_jax.data import clips
-from asd_jax.engine import detector
+from asd_jax.engine import said
+from asd_jax.engine import section as section_lib
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import decisions, official, total, uncertainty
 from asd_jax.report import record
@@ -33,11 +34,11 @@ class Scored(NamedTuple):
   """
 
   clips: Sequence[clips.Clip]
-  scores: system_lib.Scores
+  scores: said.Scores
   decisions: np.ndarray
   p_values: np.ndarray
   train: np.ndarray
-  section: detector.Section
+  section: section_lib.Section
   notes: list[str]
 
   @property
