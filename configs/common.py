@@ -133,6 +133,48 @@ def add_encoder(c, name, *, size="base", arg=""):
   )
 
 
+# Encoder inside a noise-aware one, and the names of its published trainings.
+NOISE_AWARE = dict(
+  na_beats=("beats", "dcase2026_nabeats_seed{}.ckpt"),
+  na_eat=("eat", "dcase2026_naeat_seed{}.ckpt"),
+  na_dasheng=("dasheng", "dcase2026_nadasheng_seed{}.ckpt"),
+)
+
+
+def trainings(arg=""):
+  """Published trainings of a noise-aware encoder; "smoke" takes one."""
+  return (0,) if arg == "smoke" else (0, 1, 2)
+
+
+def add_noise_aware(c, name, *, training, arg=""):
+  """Settings of one of the published trainings of a noise-aware encoder.
+
+  Args:
+    c: settings of a run; `checkpoints` gets two entries, one for the layers of
+      this training, whose file is sought by its name in the folder of weights,
+      and one for the encoder inside.
+    name: of the encoder, key of `NOISE_AWARE`.
+    training: its number.
+    arg: "smoke" takes networks of seconds.
+
+  Returns:
+    `layer -> encoder=dict(...)`.
+  """
+  inner, file = NOISE_AWARE[name]
+  plain = add_encoder(c, inner, arg=arg)
+  entry = f"{name}_seed{training}"
+  c.checkpoints[entry] = file.format(training)
+  layers = c.checkpoints.get_ref(entry)
+
+  def encoder(layer):
+    inside = plain(layer)
+    return {
+      **inside, "name": name, "checkpoint": layers, "base": inside["checkpoint"]
+    }  # fmt: skip
+
+  return encoder
+
+
 def adapted(encoder, recipe, arg=""):
   """An encoder that is trained on over all machines before it is used.
 
@@ -224,6 +266,7 @@ def katech_branch(denoiser, arg="", *, backend=None):
 # 10 s at 16 kHz: longer clips are cut, shorter ones filled with zeros.
 LUDO_SAMPLES = 160_000
 LUDO_FRONTENDS = dict(
+  na_eat=dict(name="eat_fbank", num_samples=LUDO_SAMPLES, num_frames=1024),
   sslam=dict(name="eat_fbank", num_samples=LUDO_SAMPLES, num_frames=1024),
   beats=dict(name="beats_fbank", num_samples=LUDO_SAMPLES),
   dasheng=dict(name="dasheng_mel", num_samples=LUDO_SAMPLES),
@@ -279,3 +322,103 @@ def ludo_branch(family, encoder, *, alpha=0.5, prototypes=True):
     backend=dict(name="knn", k=1, metric="euclidean"),
     wrappers=wrappers,
   )
+
+
+# EAT fills to whole patches of its decoder, as noise-aware layers learned it.
+MERL_EAT = dict(name="eat_fbank", multiple=32)
+MERL_FRONTENDS = dict(
+  beats=dict(name="beats_fbank"),
+  na_beats=dict(name="beats_fbank"),
+  eat=MERL_EAT,
+  na_eat=MERL_EAT,
+  na_dasheng=dict(name="dasheng_mel"),
+)
+# Two ways to make up for few target clips.
+MERL_SHIFTS = dict(
+  rescaling=dict(
+    backend=dict(name="variance_minimised", k=4, metric="half_cosine")
+  ),
+  smote=dict(
+    bank=dict(name="smote", ratio=0.2, k=2),
+    backend=dict(name="knn", k=1, metric="half_cosine"),
+  ),
+)
+
+
+def merl_branch(
+  family, encoder, *, pooling="mean_time", shift="rescaling", **stages
+):
+  """Tokens of near, pooled over time, and a bank a frequency [MERL26].
+
+  Args:
+    family: of the encoder, which tells the front end; noise-aware ones hear
+      far too.
+    encoder: its settings.
+    pooling: over time.
+    shift: key of `MERL_SHIFTS`.
+    **stages: further settings of the branch.
+  """
+  plain = dict(
+    channels=(0, 1) if family in NOISE_AWARE else (0,),
+    frontend=MERL_FRONTENDS[family],
+    encoder=encoder,
+    pooling=dict(name=pooling),
+    wrappers=("per_frequency",),
+    **MERL_SHIFTS[shift],
+  )
+  return branch(**{**plain, **stages})
+
+
+# Of LoRA alpha and dropout, the groups, the weight decay and the ten seconds
+# that are heard are our choice.
+MERL_RECIPE = dict(
+  trains=dict(
+    name="lora", rank=64, alpha=8.0, dropout=0.0, targets=("q", "k", "v")
+  ),
+  head=dict(name="context_projection"),
+  criteria=(
+    dict(
+      name="subcluster_adacos",
+      labels=dict(name="pseudo", num_clusters=16),
+      num_centres=16,
+    ),
+  ),
+  augment=(dict(name="mixup", probability=0.5),),
+  optimiser=dict(
+    learning_rate=1e-4,
+    weight_decay=0.01,
+    schedule="warmup_constant",
+    warmup=5000,
+  ),
+  seconds=10.0,
+  batch_size=8,
+  num_epochs=25,
+)
+
+
+def add_merl_branches(
+  c, family, *, trained=False, arg="", weight=1.0, **settings
+):
+  """Branches of a noise-aware encoder, one a published training [MERL26].
+
+  Their scores as they are, averaged, are those of one encoder: the weight is
+  that of all together.
+
+  Args:
+    c: settings of a run: `checkpoints` and `branches` get entries, and where
+      networks are trained `members`, a seed for each.
+    family: of the encoder.
+    trained: whether each is trained on to tell conditions apart ("Dis").
+    arg: "smoke" shrinks it.
+    weight: in the mean over encoders.
+    **settings: see `merl_branch`.
+  """
+  numbers = trainings(arg)
+  for number in numbers:
+    encoder = add_noise_aware(c, family, training=number, arg=arg)("output")
+    name = f"{family}_{number}"
+    if trained:
+      name, encoder = f"dis_{name}", adapted(encoder, MERL_RECIPE, arg)
+    c.branches[name] = merl_branch(
+      family, encoder, weight=weight / len(numbers), **settings
+    )

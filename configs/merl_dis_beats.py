@@ -19,31 +19,8 @@ argument, `configs/merl_dis_beats.py:rdp`, pooling over time weighs what stands
 out of a clip; of that no number is published.
 """
 
-from configs import common, merl_system2, published
+from configs import common, published
 
-RECIPE = dict(
-  trains=dict(
-    name="lora", rank=64, alpha=8.0, dropout=0.0, targets=("q", "k", "v")
-  ),
-  head=dict(name="context_projection"),
-  criteria=(
-    dict(
-      name="subcluster_adacos",
-      labels=dict(name="pseudo", num_clusters=16),
-      num_centres=16,
-    ),
-  ),
-  augment=(dict(name="mixup", probability=0.5),),
-  optimiser=dict(
-    learning_rate=1e-4,
-    weight_decay=0.01,
-    schedule="warmup_constant",
-    warmup=5000,
-  ),
-  seconds=10.0,
-  batch_size=8,
-  num_epochs=25,
-)
 POOLINGS = dict(average="mean_time", rdp="relative_deviation")
 
 
@@ -68,9 +45,8 @@ def system(name, family, arg):
   if plain:
     c.published = published.of(name)
   encoder = common.add_encoder(c, family, arg=smoke)
-  trained = lambda layer: common.adapted(encoder(layer), RECIPE, smoke)
-  _, _, frontend, _ = merl_system2.FROZEN[family]
+  trained = common.adapted(encoder("output"), common.MERL_RECIPE, smoke)
   c.branches = {
-    family: merl_system2.frozen_branch(frontend, trained, pooling=POOLINGS[row])
+    family: common.merl_branch(family, trained, pooling=POOLINGS[row])
   }
   return c

@@ -7,7 +7,8 @@ or:  python scripts/convert_weights.py --encoder=beats --checkpoint=FILE
 A file may be a folder with an official file, the index of weights in several
 files, or a name on the Hugging Face hub, `owner/name`. Where it holds several
 copies of the weights, such as an average, --inspect names them and --copy=NAME
-takes one.
+takes one. A file of noise-aware layers needs that of the encoder inside too:
+--base=FILE, or a name on the hub.
 
 Nothing in a file is run, whoever made it. PyTorch is not needed.
 """
@@ -39,6 +40,11 @@ _COPY = flags.DEFINE_string(
   "another copy of the weights in the file, such as an average (EMA), by the"
   " name that --inspect gives it; the start of names in it may follow after /",
 )
+_BASE = flags.DEFINE_string(
+  "base",
+  "",
+  "weights of the encoder inside noise-aware layers, where their file has none",
+)
 _PLACEHOLDER = flags.DEFINE_multi_string(
   "placeholder",
   [],
@@ -68,6 +74,7 @@ def run(arguments: Sequence[str]) -> None:
       given[0],
       zoo.find(_ENCODER.value or ""),
       Path(_OUTPUT.value or ""),
+      base=_BASE.value,
       **settings,
     )
     for note in folder.read_about(made)["notes"]:

@@ -4,9 +4,8 @@ Run: python scripts/reproduce.py --data_dir=DIR --output=OUT
 or, tiny networks on synthetic data:
 python scripts/reproduce.py --output=OUT --smoke
 
-A system whose weights are missing is left out, and the page says where to get
-them. What is finished is not run again. OUT/systems.html and OUT/systems.csv
-have every number, by machine and metric, beside the published.
+Systems without weights are left out, with where to get them. What is finished
+is not run again. OUT/systems.html and .csv have every number and the published.
 """
 
 import importlib
@@ -29,7 +28,7 @@ _SMOKE = flags.DEFINE_bool("smoke", False, "tiny networks, synthetic data")
 # Configs that are parts of a table of their own, or a sweep.
 OTHERS = ("katech_ablation", "katech_table4", "ludo_fig1")
 # Configs of which each row is a system; `ASKED` of them if they are named.
-TABLES = ("konica_ablation", "katech_negative", "encoder_zoo")
+TABLES = ("konica_ablation", "katech_negative", "encoder_zoo", "merl_table3")
 
 
 def rows(chosen: Sequence[str]) -> dict[str, list[str]]:
@@ -52,6 +51,7 @@ def settings(name: str, data: str, out: Path) -> dict:
   config.weights_dir = _WEIGHTS.value
   if _SEEDS.value:
     config.seeds = config.seeds[: _SEEDS.value]
+    config.members = tuple(m for m in config.members if m[1] in config.seeds)
   if not _DECISIONS.value:
     config.threshold.folds = 0
   return config.lock().to_dict()

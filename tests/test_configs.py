@@ -10,12 +10,19 @@ from configs import (
   dongyuan_system3,
   dongyuan_system4,
   encoder_zoo,
+  fusion_best,
   ludo_fig1,
   ludo_system1,
   ludo_system2,
   ludo_system3,
   merl_dis_beats,
   merl_dis_eat,
+  merl_system1,
+  merl_system2,
+  merl_system3,
+  merl_system4,
+  merl_table3,
+  published,
 )
 
 
@@ -56,7 +63,10 @@ def test_an_entry_of_the_checkpoints_names_the_weights_of_all_its_branches():
 
 
 def test_the_zoo_has_every_published_size_of_every_family():
-  known = {n: {*f.sizes} - {"smoke"} for n, f in zoo.FAMILIES.items()}
+  # Noise-aware ones have no view that nobody made for them.
+  known = {
+    n: {*f.sizes} - {"smoke"} for n, f in zoo.FAMILIES.items() if not f.inner
+  }
   assert {n: {*sizes} for n, sizes in encoder_zoo.SIZES.items()} == known
 
 
@@ -100,3 +110,87 @@ def test_a_smoke_variant_changes_sizes_of_a_training_alone():
     )
     assert full.keys() | {"num_steps"} == smoke.keys()
     assert all(smoke[k] == v for k, v in full.items() if k not in small)
+
+
+def test_trainings_of_noise_aware_layers_have_a_seed_and_a_file_each():
+  c = merl_system1.get_config("")
+  assert {*c.members} == {
+    (f"dis_na_{inner}_{i}", i + 1)
+    for inner in ("eat", "beats")
+    for i in range(3)
+  }
+  for name, branch in c.branches.items():
+    inner, number = name.split("_")[2:]
+    encoder = branch.encoder
+    file = f"dcase2026_na{inner}_seed{number}.ckpt"
+    assert (encoder.checkpoint, encoder.base) == (file, "")
+    assert branch.channels == (0, 1)
+  c.checkpoints.eat_base = "FILE"
+  c.checkpoints.na_eat_seed1 = "LAYERS"
+  encoder = c.branches.dis_na_eat_1.encoder
+  assert (encoder.checkpoint, encoder.base) == ("LAYERS", "FILE")
+  assert c.branches.dis_na_eat_0.encoder.base == "FILE"
+
+
+def shares(config):
+  """Share of each branch of a system in its fusion, by encoder."""
+  seeds = {n: 1 for n in config.branches}
+  for name, _ in config.members:
+    seeds[name] = sum(n == name for n, _ in config.members)
+  out = {}
+  for name, branch in config.branches.items():
+    encoder = name.rstrip("_012")
+    out[encoder] = out.get(encoder, 0.0) + branch.weight * seeds[name]
+  return {n: v / sum(out.values()) for n, v in out.items()}
+
+
+def test_three_trainings_count_as_one_encoder():
+  found = shares(merl_system2.get_config(""))
+  told = dict(beats=1, eat=0.5, eat_large=0.5, na_eat=1, na_beats=1)
+  assert found == pytest.approx({n: w / 4 for n, w in told.items()})
+  when = {b.when for b in merl_system4.get_config("").branches.values()}
+  assert when == {"attributes", "no_attributes"}
+
+
+def test_teams_have_a_fifth_each():
+  c = fusion_best.get_config("")
+  found = {}
+  for name, share in shares(c).items():
+    team = name.partition("_")[0]
+    found[team] = found.get(team, 0.0) + share
+  assert found == pytest.approx(dict.fromkeys(fusion_best.SYSTEMS, 0.2))
+  assert {b.calibration.name for b in c.branches.values()} == {"percentile"}
+  # Systems share the encoders that they have in common.
+  c.checkpoints.beats_base = "FILE"
+  c.precision = "bfloat16"
+  assert c.branches.dongyuan_beats.encoder.checkpoint == "FILE"
+  assert c.branches.merl_dis_na_beats_2.encoder.base == "FILE"
+  for branch in c.branches.values():
+    assert branch.encoder.get("dtype", "bfloat16") == "bfloat16"
+
+
+@pytest.mark.parametrize(
+  "config", [merl_system1, merl_system2, merl_system3, merl_system4]
+)
+def test_merls_systems_have_their_published_numbers(config):
+  name = config.__name__.removeprefix("configs.")
+  for arg in ("", "smoke"):
+    c = config.get_config(arg)
+    assert c.system == name
+    assert c.published.to_dict() == published.of(name)
+    assert c.published.development == published.fraction(
+      published.MERL[name][-1]
+    )
+    frequency = {tuple(b.wrappers) for b in c.branches.values()}
+    assert frequency == {("per_frequency",)}
+
+
+def test_every_row_of_merls_tables_is_a_system():
+  found = {merl_table3.get_config(r).system for r in merl_table3.ROWS}
+  assert found == {*published.MERL_ENCODERS}
+  for row in merl_table3.ROWS:
+    c = merl_table3.get_config(row)
+    assert c.published.to_dict() == published.of(c.system)
+    for branch in c.branches.values():
+      assert branch.backend.name == "variance_minimised"
+      assert branch.pooling.name == "mean_time"

@@ -21,6 +21,28 @@ EMBEDDING = "embedding"
 SHARE = "share"
 
 
+def near_alone(encoder: family.Encoder) -> family.Encoder:
+  """The encoder as it is trained on: one that returns near alone.
+
+  Args:
+    encoder: that takes near and far together, and returns both streams; any
+      other stays as it is.
+
+  Returns:
+    It, without the far stream, which is heard but has nothing to tell a head.
+
+  Source: [MERL26] Sec. 3.1.
+  """
+  if not encoder.about.family.input.joint:
+    return encoder
+
+  def apply(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
+    found = encoder.apply(params, x, layers)
+    return {n: jax.tree.map(lambda t: t[:1], t) for n, t in found.items()}
+
+  return encoder._replace(apply=apply)
+
+
 def make(
   base: family.Encoder,
   head: Head,

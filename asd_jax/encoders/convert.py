@@ -10,7 +10,7 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.encoders import family as family_lib
-from asd_jax.encoders import zoo
+from asd_jax.encoders import noise_aware_files, zoo
 from asd_jax.encoders.family import Family
 from asd_jax.weights import entries, hub, rules, shards
 from asd_jax.weights import folder as weight_folder
@@ -109,6 +109,29 @@ def official_in(folder: Path, *, names: Collection[str] = ()) -> Path:
     f" {' or '.join(names)}{more}, expected one that"
     " scripts/convert_weights.py wrote, or an official file in it."
   )
+
+
+def has_base(path: Path, family: Family) -> tuple[Path, bool]:
+  """Whether weights hold the encoder inside theirs too; none is read.
+
+  Args:
+    path: file, or folder.
+    family: of the whole, with an encoder inside.
+
+  Returns:
+    The path, that of the file in a folder of the hub's or the publisher's; and
+    whether. A folder of ours has what it needs in it, or in another beside it.
+    What is wrong with a file is told when it is read.
+  """
+  try:
+    if path.is_dir() and (path / weight_folder.ABOUT).exists():
+      base = weight_folder.read_about(path).get("base")
+      return path, base is None or (path.parent / str(base)).is_dir()
+    path, _ = _official(path, family)
+    names = named(weights_file.read(path, most=0), family)
+  except errors.InputError:
+    return path, True
+  return path, noise_aware_files.holds_base(family, names)
 
 
 def official(
@@ -226,6 +249,7 @@ def read_official(
   *,
   placeholders: Iterable[str] = (),
   copy: str = "",
+  base: Ported | None = None,
 ) -> Ported:
   """Reads official weights as our parameters.
 
@@ -236,6 +260,7 @@ def read_official(
     family: whose weights are expected.
     placeholders: exact names of further objects that are left out.
     copy: another copy of the weights, see `weights.read`.
+    base: weights of the encoder inside, where they have a file of their own.
 
   Returns:
     The parameters, and what is known of them.
@@ -246,9 +271,15 @@ def read_official(
   weights = _read(path, placeholders, copy)
   tensors, told = named(weights, family), notes(weights, family)
   beside = weights.beside
+  if family.inner is not None:
+    told += noise_aware_files.notes(beside)
   del weights
   try:
-    tree, settings = family_lib.port(family, tensors, beside)
+    if family.inner is None:
+      tree, settings = family_lib.port(family, tensors, beside)
+    else:
+      inside = None if base is None else (base.params, base.settings)
+      tree, settings = noise_aware_files.port(family, tensors, beside, inside)
   # The file decides the sizes; those that make no network raise no InputError.
   except ValueError as error:
     more = "".join(f" ({note})" for note in told)
@@ -258,7 +289,9 @@ def read_official(
   return Ported(
     params=rules.in_float32(tree),
     settings=dict(settings),
-    tells_heads=family.tells_heads
+    tells_heads=base.tells_heads
+    if base
+    else family.tells_heads
     or (configured and settings["num_heads"] is not None),
     notes=told,
   )
@@ -271,6 +304,7 @@ def convert(
   *,
   placeholders: Iterable[str] = (),
   copy: str = "",
+  base: str | Path = "",
 ) -> Path:
   """Writes official weights as our parameters.
 
@@ -282,9 +316,11 @@ def convert(
       `notes` on what was taken.
     placeholders: exact names of further objects that are left out.
     copy: another copy of the weights, see `weights.read`.
+    base: official file, folder or hub name of the encoder inside noise-aware
+      layers; not needed where the file holds it too.
 
   Returns:
-    The folder.
+    The folder, with all parameters.
 
   Raises:
     InputError: if the file is refused, holds something else, or the folder
@@ -296,17 +332,33 @@ def convert(
     raise errors.InputError(
       f"{output}: found already there, expected a new folder."
     )
-  path, origin = locate(checkpoint, family)
-  if path.is_dir():
-    path = official_in(path, names=[n for s in family.sources for n in s.files])
-  found = read_official(path, family, placeholders=placeholders, copy=copy)
+  if base and family.inner is None:
+    raise errors.InputError(
+      f"{base}: found weights of an encoder inside {family.title}, expected"
+      " none: only noise-aware encoders have one."
+    )
+  path, origin = _official(checkpoint, family)
+  inner = None
+  if base:
+    inner = read_official(_official(base, family.inner)[0], family.inner)
+  found = read_official(
+    path, family, placeholders=placeholders, copy=copy, base=inner
+  )
   about = {
     "family": family.name,
     "source": origin if origin.startswith("hub ") else path.name,
-    "notes": list(found.notes),
+    "notes": [*found.notes, *(inner.notes if inner else ())],
     "encoder": found.settings,
   }
   values = weight_folder.checksum(found.params)
   about["digest"] = weight_folder.digest(family.name, found.settings, values)
   weight_folder.write(output, found.params, about)
   return output
+
+
+def _official(checkpoint: str | Path, family: Family) -> tuple[Path, str]:
+  """The official file that a user named, and where it is from."""
+  path, origin = locate(checkpoint, family)
+  if path.is_dir():
+    path = official_in(path, names=[n for s in family.sources for n in s.files])
+  return path, origin

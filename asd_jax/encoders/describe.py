@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from asd_jax.encoders import convert, zoo
+from asd_jax.encoders import convert, noise_aware_files, zoo
 from asd_jax.encoders import family as family_lib
 from asd_jax.encoders.family import Family
 from asd_jax.weights import folder as weight_folder
@@ -149,10 +149,18 @@ def _families(path: Path, placeholders: Iterable[str], copy: str) -> list[str]:
 def _fit(weights: weights_file.Weights, known: Family) -> str:
   """Says that a file is of a family; raises what is wrong otherwise."""
   tensors = convert.named(weights, known)
+  said = "".join(f"; {note}" for note in convert.notes(weights, known))
+  files = noise_aware_files
+  if known.inner is not None and not files.holds_base(known, tensors):
+    settings = files.layers_alone(known, tensors, weights.beside)
+    told = ", ".join(f"{k} {settings[k]}" for k in files.TOLD)
+    return (
+      f"has all layers of {known.title} ({told}); the weights of"
+      f" {known.inner.title} are another file, --base=FILE{said}"
+    )
   _, settings = family_lib.port(known, tensors, weights.beside)
   size = family_lib.size_of(known, settings) or "no published size"
   told = ", ".join(f"{k} {v}" for k, v in settings.items())
-  said = "".join(f"; {note}" for note in convert.notes(weights, known))
   return f"has all of {known.title}, {size} ({told}){said}"
 
 

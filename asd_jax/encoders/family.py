@@ -150,6 +150,8 @@ class Family(NamedTuple):
       clip.
     fixed: patterns of places whose numbers are no weights, such as tables of
       positions and statistics of data: no training changes them.
+    inner: the family of a network inside whose weights have a file of their
+      own; None where there is no such.
   """
 
   name: str
@@ -165,6 +167,7 @@ class Family(NamedTuple):
   check: Callable[[Settings], None] = lambda settings: None
   more_layers: Callable[[Settings], Layers] = lambda settings: ()
   fixed: tuple[str, ...] = ()
+  inner: Any = None
 
   def __call__(
     self,

@@ -17,7 +17,13 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.encoders import convert, family, places, remembered, zoo
+from asd_jax.encoders import (
+  family,
+  noise_aware_files,
+  places,
+  reading,
+  remembered,
+)
 from asd_jax.weights import folder as weight_folder
 
 Tree = Any
@@ -42,6 +48,8 @@ class Loaded(NamedTuple):
     origin: path, `hub owner/name`, or `random`.
     size: number of parameters.
     notes: what of an official file was taken, where that is not plain.
+    base: digest of the encoder inside, as it has by itself; "" where there is
+      none.
   """
 
   encoder: family.Encoder
@@ -50,19 +58,12 @@ class Loaded(NamedTuple):
   origin: str
   size: int
   notes: tuple[str, ...] = ()
+  base: str = ""
 
   @property
   def params(self) -> Tree:
     """Nested mappings of float32 arrays."""
     return self.read()
-
-
-class _Read(NamedTuple):
-  """Parameters that were read, their digest, and notes."""
-
-  params: Tree
-  digest: str
-  notes: tuple[str, ...] = ()
 
 
 class Origin(NamedTuple):
@@ -125,7 +126,7 @@ def from_files(wanted: Wanted, *, folder: Path) -> dict[str, Loaded]:
     InputError: if some are not found (all are named), or do not fit.
   """
   found = places.find(wanted, folder=folder)
-  return {n: _opened(wanted[n][0], *found[n]) for n in wanted}
+  return {n: _opened(wanted[n][0], found[n]) for n in wanted}
 
 
 def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:
@@ -146,24 +147,30 @@ def at_random(wanted: Wanted, *, seed: int = 0) -> dict[str, Loaded]:
   return drawn
 
 
-def _draw(encoder: family.Encoder, seed: int) -> _Read:
+def _draw(encoder: family.Encoder, seed: int) -> reading.Read:
   shapes = encoder.about.shapes()
-  draw = lambda path: _drawn(path, shapes[path], seed)
+  # The encoder inside another is drawn as it is by itself.
+  inside = noise_aware_files.inner_of(encoder) is not None
+  lead = f"{noise_aware_files.BASE}/" * inside
+  draw = lambda path: _drawn(path.removeprefix(lead), shapes[path], seed)
   with ThreadPoolExecutor() as pool:
     flat = dict(zip(shapes, pool.map(draw, shapes), strict=True))
   tree = flax.traverse_util.unflatten_dict(flat, sep="/")
-  return _Read(tree, _digest(encoder, weight_folder.checksum(tree)))
+  return reading.Read(tree, *reading.digests(encoder, tree))
 
 
-def _opened(encoder: family.Encoder, path: Path, origin: str) -> Loaded:
+def _opened(encoder: family.Encoder, place: places.Place) -> Loaded:
   """Reads one place, at once if nothing is known of it."""
-  name = remembered.name_of(encoder, path, origin)
-  read = functools.partial(_read, encoder, path, origin)
-  return _lazy(encoder, name, read, origin)
+  name = remembered.name_of(encoder, place.paths(), place.origin)
+  read = functools.partial(reading.read, encoder, place)
+  return _lazy(encoder, name, read, place.origin)
 
 
 def _lazy(
-  encoder: family.Encoder, name: str, read: Callable[[], _Read], origin: str
+  encoder: family.Encoder,
+  name: str,
+  read: Callable[[], reading.Read],
+  origin: str,
 ) -> Loaded:
   """Weights by what is remembered of them, else by reading them now."""
   about = remembered.get(name)
@@ -171,11 +178,9 @@ def _lazy(
     found = read()
     tree = found.params
     size = sum(x.size for x in jax.tree.leaves(tree))
-    about = remembered.About(found.digest, size, found.notes)
+    about = remembered.About(found.digest, size, found.notes, found.base)
     remembered.put(name, about)
-    return Loaded(
-      encoder, lambda: tree, about.digest, origin, about.size, about.notes
-    )
+    return Loaded(encoder, lambda: tree, origin=origin, **about._asdict())
 
   def later() -> Tree:
     found = read()
@@ -186,7 +191,7 @@ def _lazy(
       )
     return found.params
 
-  return Loaded(encoder, later, about.digest, origin, about.size, about.notes)
+  return Loaded(encoder, later, origin=origin, **about._asdict())
 
 
 def named(encoder: family.Encoder, params: Tree, origin: str) -> Loaded:
@@ -200,9 +205,9 @@ def named(encoder: family.Encoder, params: Tree, origin: str) -> Loaded:
   Returns:
     The parameters.
   """
-  digest = _digest(encoder, weight_folder.checksum(params))
+  digest, base = reading.digests(encoder, params)
   size = sum(x.size for x in jax.tree.leaves(params))
-  return Loaded(encoder, lambda: params, digest, origin, size)
+  return Loaded(encoder, lambda: params, digest, origin, size, base=base)
 
 
 def is_random(loaded: Loaded) -> bool:
@@ -214,7 +219,8 @@ def keep(folder: Path, loaded: Loaded) -> Path:
   """Keeps parameters in a folder of the name of their digest.
 
   Two runs may keep the same at once. Parameters are read, and copied from a
-  device, only where no other folder has them: its files are linked.
+  device, only where no other folder has them: its files are linked. An encoder
+  inside others has a folder of its own, which they share.
 
   Args:
     folder: of all kept parameters.
@@ -233,6 +239,11 @@ def keep(folder: Path, loaded: Loaded) -> Path:
     "encoder": dict(network.settings),
     "digest": loaded.digest,
   }
+  inner = noise_aware_files.inner_of(loaded.encoder)
+  if inner is not None:
+    inside = lambda: loaded.params[noise_aware_files.BASE]
+    base = Loaded(inner, inside, loaded.base, loaded.origin, 0)
+    about["base"] = keep(folder, base).name
   if weight_folder.is_whole(place, about):
     return place
   _set_aside(place, about)
@@ -250,8 +261,10 @@ def _put(place: Path, loaded: Loaded, about: Mapping[str, Any]) -> None:
   other = remembered.kept_at(loaded.digest)
   if other is not None and weight_folder.link(place, other, about):
     return
-  params = jax.tree.map(np.asarray, loaded.params)
-  weight_folder.write(place, params, about)
+  params = dict(loaded.params)
+  if "base" in about:
+    del params[noise_aware_files.BASE]
+  weight_folder.write(place, jax.tree.map(np.asarray, params), about)
   remembered.keep(loaded.digest, place)
 
 
@@ -280,7 +293,7 @@ def read_kept(folder: Path, digest: str, encoder: family.Encoder) -> Loaded:
       f" {encoder.about.family.title} {places.named(encoder)} that evaluate.py"
       " wrote there."
     )
-  found = _opened(encoder, place, str(place))
+  found = _opened(encoder, places.Place(place, str(place)))
   if found.digest != digest:
     raise errors.InputError(
       f"{place}: found weights of the digest {found.digest}, expected those of"
@@ -305,12 +318,6 @@ def _set_aside(place: Path, about: Mapping[str, Any]) -> None:
     shutil.rmtree(beside, ignore_errors=True)
 
 
-def _digest(encoder: family.Encoder, values: str) -> str:
-  return weight_folder.digest(
-    encoder.about.family.name, encoder.about.settings, values
-  )
-
-
 def _drawn(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
   """One parameter, of the variance that initialisers give its kind."""
   kind = path.rpartition("/")[2]
@@ -324,57 +331,3 @@ def _drawn(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
   out -= np.float32(0.5)
   out *= np.float32(spread * math.sqrt(12))
   return out
-
-
-def _read(encoder: family.Encoder, path: Path, origin: str) -> _Read:
-  """Reads one place."""
-  if path.is_dir() and not (path / weight_folder.ABOUT).exists():
-    source = places.source_of(encoder)
-    path = convert.official_in(path, names=source.files if source else ())
-  known, shapes = encoder.about.family, encoder.about.shapes
-  if path.is_dir():
-    about = weight_folder.read_about(path)
-    if about["family"] != known.name:
-      raise errors.InputError(
-        f"{path}: found {zoo.title_of(about['family'])} weights, expected"
-        f" those of {known.title}."
-      )
-    heads = about["encoder"].get("num_heads")
-    _check(encoder, path, about["encoder"], told=heads is not None)
-    tree, values = weight_folder.read(path, shapes())
-    notes: tuple[str, ...] = ()
-  else:
-    tree, settings, told, notes = convert.read_official(path, known)
-    _check(encoder, path, settings, told=told)
-    values = weight_folder.checksum(tree)
-  notes = tuple(f"weights {origin}: {note}" for note in notes)
-  return _Read(tree, _digest(encoder, values), notes)
-
-
-def _check(
-  encoder: family.Encoder,
-  path: Path,
-  found: Mapping[str, Any],
-  *,
-  told: bool,
-) -> None:
-  """Raises if the settings that were found are not the encoder's.
-
-  No weight tells the number of heads, so a guess of it does not count; what is
-  None is told by nothing.
-  """
-  want = encoder.about.settings
-  found = {k: want.get(k) if v is None else v for k, v in found.items()}
-  # Only the number that the config gives is left then.
-  if not told:
-    found = {**found, "num_heads": want["num_heads"]}
-  if dict(found) == want:
-    return
-  keys = sorted(k for k in {*found, *want} if found.get(k) != want.get(k))
-  more = [f"{k} {found.get(k)} for {want.get(k)}" for k in keys]
-  about = encoder.about._replace(settings=dict(found))
-  other = encoder._replace(about=about)
-  raise errors.InputError(
-    f"{path}: found {about.family.title} {places.named(other)}, expected"
-    f" {places.named(encoder)}: {', '.join(more)}."
-  )

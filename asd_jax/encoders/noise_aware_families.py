@@ -1,6 +1,7 @@
 """Noise-aware rows of the zoo: a frozen encoder and its trained layers."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from asd_jax.encoders import (
   eat,
   family,
   noise_aware,
+  noise_aware_files,
   transformer,
 )
 from asd_jax.typing import Array, Key
@@ -23,8 +25,7 @@ from asd_jax.weights import rules, sizes
 from asd_jax.weights.rules import Rule
 
 Tree = Any
-# No weight tells the heads; of all published files these are eight.
-HEADS = 8
+HEADS = noise_aware_files.HEADS
 
 
 class _Network:
@@ -122,7 +123,7 @@ def _network(base: family.Family) -> type:
     f"NoiseAware{base.network.__name__}",
     [*own, *more],
     bases=(_Network,),
-    namespace={"base": base},
+    namespace={"__module__": __name__, "base": base},
     frozen=True,
   )
 
@@ -163,6 +164,8 @@ def _based(
   """Names and rules of both parts, the encoder's behind a prefix."""
   key, norms = _KEYS[kind]
   mark = rf"(encoder\.)?{key}\.0\.{norms[0]}\.weight"
+  # What stands before the layers' names is all that tells two encoders' apart.
+  other = rf"{key}\..*" if base is beats.FAMILY else rf"encoder\.{key}\..*"
   lead = prefix.replace(".", r"\.")
   own = [Rule(lead + r.pattern, f"base/{r.path}", r.kind) for r in base.rules]
   stack = rf"((?:encoder\.)?{key}\.\d+\.attention)\.in_proj_(weight|bias)"
@@ -171,6 +174,7 @@ def _based(
     mark=mark,
     look=mark,
     layouts=(rules.Layout(mark, renames),),
+    refuse=((other, "the layers of another noise-aware encoder"),),
     ignore=(r"teacher_model\..*", *(lead + p for p in base.names.ignore)),
     tied=tuple((lead + c, prefix + kept) for c, kept in base.names.tied),
     stacked=((stack, parts),),
@@ -208,19 +212,25 @@ def of(
   def sizes_from(
     tensors: Mapping[str, np.ndarray], beside: Mapping[str, Any]
   ) -> dict[str, Any]:
+    layer = rf"(?:encoder\.)?{_KEYS[kind][0]}\.(\d+)\."
+    ours = {n: t for n, t in tensors.items() if re.match(layer, n)}
     own = {
       n.removeprefix(prefix): t
       for n, t in tensors.items()
-      if n.startswith(prefix) and not any(k in n for k, _ in _KEYS.values())
+      if n.startswith(prefix) and n not in ours
     }
-    gate = next((t for n, t in tensors.items() if n.endswith(_GATE)), None)
     found = base.sizes_from(own, beside)
+    # Of layers alone, the encoder inside has its file's.
+    if not any(re.fullmatch(p, n) for p in blocks for n in tensors):
+      depth = sizes.count_blocks(ours, layer, default=found["depth"])
+      width = _length(ours, _NORM, default=found["width"])
+      found |= dict(width=width, depth=depth)
+    width = found["width"]
+    says = noise_aware_files.told(beside, width)
     return {
       **found,
-      "layer_heads": sizes.count_in(
-        beside.get("na", {}), "num_heads", default=HEADS
-      ),
-      "layer_hidden": wide * found["width"] if gate is None else len(gate),
+      "layer_heads": says.num_heads or HEADS,
+      "layer_hidden": _length(ours, _GATE, default=wide * width),
       "kind": kind,
     }
 
@@ -233,6 +243,7 @@ def of(
       )
 
   base_fields = {*next(iter(base.sizes.values()))}
+  blocks = [r.pattern for r in both if r.path.startswith("base/blocks")]
   more = lambda s: dict(
     layer_heads=HEADS, layer_hidden=wide * s["width"], kind=kind
   )
@@ -251,31 +262,55 @@ def of(
     sizes_from=sizes_from,
     sources=sources,
     check=check,
+    fixed=tuple(f"base/{place}" for place in base.fixed),
+    inner=base,
   )
 
 
-_GATE = ".ffn.gate_proj.bias"
+_GATE, _NORM = ".ffn.gate_proj.bias", ".norm_ffn.weight"
+
+
+def _length(
+  tensors: Mapping[str, np.ndarray], end: str, *, default: int
+) -> int:
+  """Length of the first vector whose name ends so."""
+  found = (t for n, t in tensors.items() if n.endswith(end) and t.ndim == 1)
+  vector = next(found, None)
+  return default if vector is None else len(vector) or default
+
+
 _LICENCE = "AGPL-3.0-or-later (code and weights)"
+_WHERE = (
+  "releases of `merlresearch/noise-aware-audio-ssl`, tag `v1.0.0`; the"
+  " encoder's own file is needed beside it"
+)
 
 
-def _published(title: str, stem: str) -> tuple[family.Source, ...]:
+def _published(title: str, *stems: str) -> tuple[family.Source, ...]:
+  """Sources of files `STEM.ckpt`, one a training."""
   return (
     family.Source(
       title,
       "base",
-      tuple(f"{stem}_seed{i}.ckpt" for i in range(3)),
+      tuple(f"{stem}.ckpt" for stem in stems),
       "",
-      "releases of `merlresearch/noise-aware-audio-ssl`, tag `v1.0.0`; the"
-      " encoder's own file is needed beside it",
+      _WHERE,
       _LICENCE,
     ),
   )
 
 
+def _seeds(stem: str) -> tuple[str, ...]:
+  return tuple(f"{stem}_seed{i}" for i in range(3))
+
+
 NA_BEATS = of(
   beats.FAMILY,
   name="na_beats",
-  sources=_published("NA-BEATs", "dcase2026_nabeats"),
+  sources=(
+    *_published("NA-BEATs", *_seeds("dcase2026_nabeats")),
+    *_published("NA-BEATs, first recipe", "iwaenc2026_nabeats_ca_seed0"),
+  ),
 )
 NA_EAT = of(
   eat.FAMILY,
@@ -290,23 +325,23 @@ NA_EAT = of(
     (r"org_model\.(?=(blocks|fc_norm|head)\.)", "org_model."),
     (r"org_model\.", f"org_model.{eat.PLAIN}"),
   ),
-  sources=_published("NA-EAT", "dcase2026_naeat"),
+  sources=_published("NA-EAT", *_seeds("dcase2026_naeat")),
 )
 NA_DASHENG = of(
   dasheng.FAMILY,
   name="na_dasheng",
   prefix="org_model.",
-  sources=_published("NA-DaSheng", "dcase2026_nadasheng"),
+  sources=_published("NA-DaSheng", *_seeds("dcase2026_nadasheng")),
 )
 FILM_BEATS = of(
   beats.FAMILY,
   name="film_beats",
   kind="film",
-  sources=_published("NA-BEATs with FiLM", "iwaenc2026_nabeats_film"),
+  sources=_published("NA-BEATs with FiLM", "iwaenc2026_nabeats_film_seed0"),
 )
 D_BEATS = of(
   beats.FAMILY,
   name="d_beats",
   kind="self_attention",
-  sources=_published("D-BEATs", "iwaenc2026_dbeats"),
+  sources=_published("D-BEATs", "iwaenc2026_dbeats_seed0"),
 )

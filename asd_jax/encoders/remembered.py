@@ -8,7 +8,7 @@ embeddings are all kept looks at none.
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +28,13 @@ class About(NamedTuple):
     digest: 32 hex digits, see `load.Loaded`.
     size: number of parameters.
     notes: see `load.Loaded`.
+    base: see `load.Loaded`.
   """
 
   digest: str
   size: int
   notes: tuple[str, ...]
+  base: str = ""
 
 
 def _stamps(folder: Path, paths: Iterator[Path]) -> list[list[Any]]:
@@ -47,12 +49,12 @@ def _stamps(folder: Path, paths: Iterator[Path]) -> list[list[Any]]:
   return out
 
 
-def name_of(encoder: family.Encoder, place: Path, origin: str) -> str:
+def name_of(encoder: family.Encoder, paths: Sequence[Path], origin: str) -> str:
   """A name of weights that changes when one of their files does.
 
   Args:
     encoder: the network.
-    place: file or folder of its weights.
+    paths: files or folders of its weights.
     origin: where they are from, in words.
 
   Returns:
@@ -63,18 +65,22 @@ def name_of(encoder: family.Encoder, place: Path, origin: str) -> str:
   if zoo.FAMILIES.get(known.name) is not known:
     return ""
   try:
-    if place.is_dir():
-      found = _stamps(place, place.rglob("*"))
-    else:
-      # Those beside it too: settings, an index, the rest of the weights.
-      found = _stamps(place.parent, place.parent.iterdir())
+    # Those beside a file too: settings, an index, the rest of the weights.
+    each = [
+      _stamps(p, p.rglob("*"))
+      if p.is_dir()
+      else _stamps(p.parent, p.parent.iterdir())
+      for p in paths
+    ]
   except OSError:
     return ""
+  found = [stamp for some in each for stamp in some]
   newest = max((stamp[2] for stamp in found), default=0)
-  if not found or time.time_ns() - newest < _SETTLED_NS:
+  if not all(each) or time.time_ns() - newest < _SETTLED_NS:
     return ""
-  where = os.fsencode(place.absolute()).hex()
-  return _name(encoder, "files", where, os.fsencode(origin).hex(), found)
+  first, *more = (os.fsencode(p.absolute()).hex() for p in paths)
+  where = os.fsencode(origin).hex()
+  return _name(encoder, "files", first, where, found, *more)
 
 
 def name_of_drawn(encoder: family.Encoder, *, seed: int) -> str:
@@ -136,7 +142,8 @@ def get(name: str) -> About | None:
   found = _read(name)
   if not found:
     return None
-  return About(found["digest"], found["size"], tuple(found["notes"]))
+  notes, base = tuple(found["notes"]), found.get("base", "")
+  return About(found["digest"], found["size"], notes, base)
 
 
 def put(name: str, about: About) -> None:

@@ -19,6 +19,7 @@ from asd_jax.encoders import (
   family,
   fisher,
   m2d_clap,
+  noise_aware_families,
 )
 
 FAMILIES: dict[str, family.Family] = {
@@ -34,6 +35,11 @@ FAMILIES: dict[str, family.Family] = {
     audiomae.FAMILY,
     audiomae.FINETUNED,
     audiomaepp.FAMILY,
+    noise_aware_families.NA_BEATS,
+    noise_aware_families.NA_EAT,
+    noise_aware_families.NA_DASHENG,
+    noise_aware_families.FILM_BEATS,
+    noise_aware_families.D_BEATS,
   )
 }
 # The stage "encoder" of a config.

@@ -32,7 +32,11 @@ def _of_clips(
   embedder = frozen.open_embedder(system, {source: weights}, config)
   front = encode.unfitted(system.branches)
   found, _ = gather.collect(embedder, front, some)
-  flat = [g[source].reshape(len(g[source]), -1) for g in found.features]
+  # A far stream that comes out beside near is no part of what is trained.
+  encoder = system.branches[source].encoder
+  joint = encoder.scope == "file" and encoder.about.family.input.joint
+  own = [g[source][:, :1] if joint else g[source] for g in found.features]
+  flat = [g.reshape(len(g), -1) for g in own]
   return jnp.asarray(np.concatenate(flat)[found.order])
 
 

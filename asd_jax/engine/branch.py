@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from asd_jax.backends import base, transform
 from asd_jax.encoders.family import Encoder
 from asd_jax.encoders.heads import Head
+from asd_jax.encoders.places import Checkpoint
 from asd_jax.engine.recipe import Recipe
 from asd_jax.engine.stages import Hypers
 from asd_jax.frontends.base import Augment, Frontend
@@ -61,7 +62,8 @@ class Source(NamedTuple):
   """Where the tokens of an encoder come from.
 
   Attributes:
-    checkpoint: published weights as the config names them.
+    checkpoint: published weights as the config names them; of layers and of
+      the encoder inside where it names both.
     layer: name of the token sequence that is taken.
     passes: what decides the network's output for a clip, but for the weights
       themselves, as text; branches where it is equal share one pass.
@@ -70,7 +72,7 @@ class Source(NamedTuple):
     adapt: how that is done.
   """
 
-  checkpoint: str
+  checkpoint: str | Checkpoint
   layer: str
   passes: str
   recipe: reconstruction.Recipe

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asd_jax import files
-from asd_jax.encoders import load
+from asd_jax.encoders import load, noise_aware_files
 from asd_jax.engine import identity, sources, stages
 from asd_jax.engine.cache import EmbeddingCache
 from asd_jax.engine.embed import Embedder
@@ -32,6 +32,19 @@ def _caches(
       "sample_rate": config["sample_rate"],
     }
     out[name] = EmbeddingCache(root, about, mode)
+  return out
+
+
+def _read(loaded: Mapping[str, load.Loaded]) -> dict[str, Any]:
+  """Parameters by source; an encoder inside several is there once."""
+  first: dict[str, Any] = {}
+  out = {}
+  for name, weights in loaded.items():
+    tree = dict(weights.params)
+    if weights.base:
+      place = noise_aware_files.BASE
+      tree[place] = first.setdefault(weights.base, tree[place])
+    out[name] = first.setdefault(weights.digest, tree)
   return out
 
 
@@ -116,7 +129,7 @@ def open_embedder(
     The stage.
   """
   digests = {n: w.digest for n, w in loaded.items()}
-  read = lambda: {n: w.params for n, w in loaded.items()}
+  read = lambda: _read(loaded)
   if programs is None:
     programs = Programs(system, read, config["batch_size"])
   else:

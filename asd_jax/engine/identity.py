@@ -72,12 +72,13 @@ def of_encoder(spec: Spec) -> dict[str, Any]:
     spec: of the stage `encoder`.
 
   Returns:
-    Plain data. The checkpoint is left out: what it holds counts, not where it
-    lies.
+    Plain data. Checkpoints are left out: what they hold counts, not where they
+    lie.
   """
   given = dict(spec)
   recipe = given.pop("recipe", {})
   given.pop("checkpoint", None)
+  given.pop("base", None)
   adapt = given.pop("adapt", None)
   out = of_stage("encoder", given, stages.TABLES["encoder"])
   out.pop("remat", None)  # numbers are the same with it

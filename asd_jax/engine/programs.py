@@ -52,7 +52,11 @@ class Programs:
     # Copied once, not at every call; whoever read them lets go of them.
     read, self._read = self._read, None
     assert read is not None
-    return self.place(read())
+    leaves, tree = jax.tree.flatten(read())
+    # What several encoders have in common goes there once.
+    once = {id(x): x for x in leaves}
+    there = dict(zip(once, self.place([*once.values()]), strict=True))
+    return tree.unflatten([there[id(x)] for x in leaves])
 
   def with_weights(self, read: Callable[[], Tree]) -> "Programs":
     """The same programs with other weights; nothing is compiled again."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asd_jax import errors
-from asd_jax.encoders import adapted, family
+from asd_jax.encoders import adapted, family, places
 from asd_jax.engine import identity, stages
 from asd_jax.engine import recipe as recipes
 from asd_jax.engine.branch import Adapt, Branches, Front, Source
@@ -47,7 +47,9 @@ def build(
   except errors.InputError as e:
     raise errors.InputError(f"{place}: encoder: {e}") from e
   where = f"{place}: encoder {spec['encoder']['name']}"
-  settings = {k: v for k, v in bound.chosen.items() if k != "adapt" or v}
+  _check_channels(where, spec, front, encoder)
+  optional = ("adapt", "base")
+  settings = {k: v for k, v in bound.chosen.items() if k not in optional or v}
   if not has_weights(encoder):
     if settings:
       raise errors.InputError(
@@ -55,17 +57,12 @@ def build(
         " weights have."
       )
     return encoder, Source("", "output", name, bound.recipe)
-  checkpoint = settings.get("checkpoint", "")
-  if not isinstance(checkpoint, str):
-    raise errors.InputError(
-      f"{where}: checkpoint: found {checkpoint!r}, expected a path or a name on"
-      " the hub."
-    )
+  checkpoint = _checkpoint(where, settings, encoder)
   source = Source(checkpoint, "output", bound.passes, bound.recipe)
   if "adapt" in settings:
     adapt = _adapt(f"{where}: adapt", spec, front, bound, encoder)
     encoder = adapted.make(
-      encoder,
+      adapt.base,
       adapt.head,
       layer=adapt.recipe.layer,
       num_seeds=len(seeds),
@@ -83,6 +80,41 @@ def build(
   return encoder, source._replace(layer=layer)
 
 
+def _check_channels(
+  where: str, spec: Mapping[str, Any], front: Front, encoder: family.Encoder
+) -> None:
+  """Refuses an encoder of near and far that would get something else."""
+  if not (has_weights(encoder) and encoder.about.family.input.joint):
+    return
+  channels = tuple(spec["channels"])
+  num = 1 if merges(front) else len(channels)
+  if num != 2:
+    raise errors.InputError(
+      f"{where}: found {num} channels behind the front end, expected near and"
+      f" far; channels={channels}."
+    )
+
+
+def _checkpoint(
+  where: str, settings: Mapping[str, Any], encoder: family.Encoder
+) -> str | places.Checkpoint:
+  """Where a config has published weights from."""
+  for key in ("checkpoint", "base"):
+    if not isinstance(settings.get(key, ""), str):
+      raise errors.InputError(
+        f"{where}: {key}: found {settings[key]!r}, expected a path or a name on"
+        " the hub."
+      )
+  checkpoint, base = (settings.get(k, "") for k in ("checkpoint", "base"))
+  if not base:
+    return checkpoint
+  if encoder.about.family.inner is None:
+    raise errors.InputError(
+      f"{where}: base: found {base!r}, which only noise-aware encoders have."
+    )
+  return places.Checkpoint(checkpoint, base)
+
+
 def _adapt(
   where: str,
   spec: Mapping[str, Any],
@@ -95,8 +127,10 @@ def _adapt(
   head = recipes.head(where, recipe)
   used = tuple(spec["channels"])
   trained = recipe.channels or used
+  joint = base.about.family.input.joint
+  base = adapted.near_alone(base)
   for channels in (trained, used):
-    left = 1 if merges(front) else len(channels)
+    left = 1 if joint or merges(front) else len(channels)
     if left != head.num_channels:
       raise errors.InputError(
         f"{where}: head {recipe.head['name']}: found {left} channels behind the"
@@ -121,7 +155,9 @@ def _adapt(
       " to each machine; expected one that is not, for a network of all"
       " machines."
     )
-  learner = bound.fns["encoder"](remat=True) if recipe.remat else base
+  learner = base
+  if recipe.remat:
+    learner = adapted.near_alone(bound.fns["encoder"](remat=True))
   own = {k: v for k, v in spec["encoder"].items() if k not in stages.CHOSEN}
   decides = {
     "recipe": recipes.plain(recipe),
@@ -169,7 +205,7 @@ def fold_name(source: str, k: int) -> str:
 
 def encoders(
   branches: Branches, *, num_folds: int = 0
-) -> dict[str, tuple[family.Encoder, str]]:
+) -> dict[str, tuple[family.Encoder, str | places.Checkpoint]]:
   """Encoders with weights, and where the config has published ones from.
 
   Args:
@@ -199,7 +235,7 @@ def num_folds(config: Mapping[str, Any]) -> int:
 
 def published(
   branches: Branches,
-) -> dict[str, tuple[family.Encoder, str]]:
+) -> dict[str, tuple[family.Encoder, str | places.Checkpoint]]:
   """What published weights a system needs, and where it has them from.
 
   Args:

@@ -72,7 +72,7 @@ WRAPPERS = {**base.WRAPPERS, **prototypes.WRAPPERS}
 # Settings that are a choice from a table themselves.
 NESTED = {"denoiser": denoise.DENOISERS}
 # Settings of an encoder with published weights, beside its own.
-CHOSEN = ("layer", "checkpoint", "adapt")
+CHOSEN = ("layer", "checkpoint", "base", "adapt")
 OTHER_KEYS = ("channels", "wrappers", "reference", "weight", "when")
 REFERENCES = ("loo", "in_sample")
 # The setting of a front end that can follow the recordings' rate.
@@ -368,7 +368,8 @@ def bind(name: str, spec: Mapping[str, Any]) -> Bound:
   # Not the layer: a pass gives all of them.
   before = {s: spec[s] for s in ("channels", "denoise", "frontend", "tta")}
   what = [before, encoder, chosen.get("checkpoint", "")]
-  passes = text_of([*what, chosen["adapt"]] if chosen.get("adapt") else what)
+  what += [chosen[k] for k in ("base", "adapt") if chosen.get(k)]
+  passes = text_of(what)
   found = {s: resolve(s, spec[s], t) for s, t in TABLES.items()}
   fns = {
     s: fn if s in SWEPT else functools.partial(fn, **floats)

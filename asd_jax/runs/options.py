@@ -96,6 +96,7 @@ BRANCH = {
   "encoder.layer": "whose tokens are taken",
   "encoder.adapt": "how it is adapted over machines, see docs/training.md",
   "encoder.checkpoint": "published weights: file, folder or hub name",
+  "encoder.base": "of noise-aware layers: weights of the encoder inside",
 }
 # Of `encoder.adapt`.
 OPTIMISER = {

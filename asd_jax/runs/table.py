@@ -98,11 +98,12 @@ def _weights(config: Config) -> dict[str, str]:
     return digests
   wanted = sources.published(system.branches)
   found = places.find(wanted, folder=Path(config["weights_dir"]))
-  for name, (path, _) in found.items():
-    parts = sorted(p for p in path.rglob("*") if p.is_file())
-    digests[name] = store.digest(
-      [store.remembered_digest(p) for p in parts or [path]]
-    )
+  for name, place in found.items():
+    parts = []
+    for path in place.paths():
+      inside = sorted(p for p in path.rglob("*") if p.is_file())
+      parts += inside or [path]
+    digests[name] = store.digest([store.remembered_digest(p) for p in parts])
   return digests
 
 

@@ -229,13 +229,17 @@ def is_whole(folder: Path, about: Mapping[str, Any]) -> bool:
 
 
 def read(
-  folder: Path, shapes: Mapping[str, tuple[int, ...]]
+  folder: Path,
+  shapes: Mapping[str, tuple[int, ...]],
+  *,
+  beside: Mapping[str, Tree] | None = None,
 ) -> tuple[Tree, str]:
   """Reads the parameters of a folder.
 
   Args:
     folder: see `write`.
     shapes: shape of every parameter by its path.
+    beside: parameters that are not in the folder; its digest is that of all.
 
   Returns:
     The parameters in float32, and their `checksum`.
@@ -252,7 +256,9 @@ def read(
       f"{folder}: found damaged or no {', '.join(damaged[:5])}, expected the"
       " files that were written: convert the weights again."
     )
-  tree = _restore(folder, shapes)
+  beside = beside or {}
+  own = {p: s for p, s in shapes.items() if p.partition("/")[0] not in beside}
+  tree = {**_restore(folder, own), **beside}
   values = checksum(tree)
   # The files are as they were written; this says that they are the parameters
   # which `encoder.json` speaks of.

@@ -76,6 +76,10 @@ class Rule(NamedTuple):
   kind: str = "same"
 
 
+# Official name and array by place.
+Placed = dict[str, tuple[str, np.ndarray]]
+
+
 def _linear(x: np.ndarray) -> np.ndarray:
   return np.transpose(x)
 
@@ -274,12 +278,10 @@ def _untied(
   return found
 
 
-def _placed(
-  tensors: Mapping[str, np.ndarray], rules: Iterable[Rule]
-) -> dict[str, tuple[str, np.ndarray]]:
-  """(official name, array in our order of axes) by place."""
+def placed(tensors: Mapping[str, np.ndarray], rules: Iterable[Rule]) -> Placed:
+  """Official name and array in our order of axes, by place; see `to_tree`."""
   rules = list(rules)
-  placed: dict[str, tuple[str, np.ndarray]] = {}
+  out: Placed = {}
   unknown = []
   for name, value in tensors.items():
     fits = [(r, m) for r in rules if (m := re.fullmatch(r.pattern, name))]
@@ -299,13 +301,13 @@ def _placed(
         " floating-point numbers."
       )
     path = match.expand(rule.path)
-    if path in placed:
+    if path in out:
       raise errors.InputError(
-        f"found {shown(placed[path][0])} and {shown(name)} for the place"
+        f"found {shown(out[path][0])} and {shown(name)} for the place"
         f" {shown(path)}, expected one."
       )
     try:
-      placed[path] = (name, TRANSFORMS[rule.kind](value))
+      out[path] = (name, TRANSFORMS[rule.kind](value))
     except ValueError:
       raise errors.InputError(
         f"found {shown(name)} of shape {list(value.shape)}, expected the axes"
@@ -316,7 +318,7 @@ def _placed(
       f"found weights without a place: {wrapped.listed(unknown)}; expected"
       " none."
     )
-  return placed
+  return out
 
 
 def to_tree(
@@ -339,15 +341,15 @@ def to_tree(
     InputError: names without a rule, parameters without a name, or other
       shapes; the first five are listed.
   """
-  placed = _placed(tensors, rules)
+  found = placed(tensors, rules)
   # Missing first, then extra, then shapes: each explains the next.
-  missing = [path for path in expected if path not in placed]
+  missing = [path for path in expected if path not in found]
   if missing:
     raise errors.InputError(
       f"found no weights for {wrapped.listed(missing)}; expected all"
       f" {len(expected)} parameters."
     )
-  extra = [name for path, (name, _) in placed.items() if path not in expected]
+  extra = [name for path, (name, _) in found.items() if path not in expected]
   if extra:
     raise errors.InputError(
       f"found weights that the encoder does not have: {wrapped.listed(extra)};"
@@ -355,7 +357,7 @@ def to_tree(
     )
   wrong = [
     f"{name} {list(value.shape)} for {list(expected[path])}"
-    for path, (name, value) in placed.items()
+    for path, (name, value) in found.items()
     if value.shape != tuple(expected[path])
   ]
   if wrong:
@@ -370,7 +372,7 @@ def to_tree(
     place = tree
     for folder in folders:
       place = place.setdefault(folder, {})
-    place[leaf] = placed[path][1]
+    place[leaf] = found[path][1]
   return tree
 
 

@@ -14,6 +14,7 @@ from asd_jax.encoders import family, zoo
 
 TINY = dict(width=16, depth=2, num_heads=2, hidden=24)
 TABLE = dict(num_positions=32)
+LAYERS = dict(layer_heads=2, layer_hidden=20, kind="cross_attention")
 # Smaller than "smoke", and with the shortest tables of positions.
 SETTINGS = {
   "eat": TINY | TABLE,
@@ -30,6 +31,11 @@ SETTINGS = {
   "ced": TINY | dict(num_positions=4, target_frames=64),
   "fisher": TINY | TABLE,
 }
+SETTINGS |= {
+  f"na_{name}": SETTINGS[name] | LAYERS for name in ("beats", "eat", "dasheng")
+}
+SETTINGS["film_beats"] = SETTINGS["na_beats"] | dict(kind="film")
+SETTINGS["d_beats"] = SETTINGS["na_beats"] | dict(kind="self_attention")
 # Parts of a clip that do not see each other.
 GROUPS = {"dasheng": 2, "m2d_clap": 2}
 ENCODERS = {n: zoo.FAMILIES[n](size=s) for n, s in SETTINGS.items()}
@@ -38,9 +44,12 @@ BLOCKS = 2
 
 
 def own_networks():
-  """Families but those whose network is another's, or made of it by a line."""
+  """Families but those whose network is another's, or made of it by a line.
+
+  Those around another hear two channels: their goldens are of both.
+  """
   found = {}
-  for name in ENCODERS:
+  for name in (n for n in ENCODERS if zoo.FAMILIES[n].inner is None):
     network = zoo.FAMILIES[name].network
     if not any(issubclass(network, other) for other in found.values()):
       found[name] = network

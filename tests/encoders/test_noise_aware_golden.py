@@ -61,7 +61,7 @@ class Case:
       "config": {
         k: base[k] for k in ("num_heads", "target_length") if k in base
       },
-      "na": layers or self.config["na"],
+      "hyper_parameters": {"model_cfg": layers or self.config["na"]},
     }
     return family.port(known, found, beside)
 

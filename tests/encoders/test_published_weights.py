@@ -51,6 +51,10 @@ BESIDE = {
   "beats": lambda config: {"cfg": config},
   "dasheng": lambda config: {"config": config},
   "ced": lambda config: {"config": config},
+  **dict.fromkeys(
+    (n for n, f in FAMILIES.items() if f.inner),
+    lambda config: {"hyper_parameters": config},
+  ),
 }
 STATISTICS = ("input_norm/mean", "input_norm/var")
 
@@ -120,13 +124,15 @@ def test_every_name_is_used_once(name, size):
   encoder = family.make(known, settings)
   found = {path: value.shape for path, value in flat(tree)}
   assert found == encoder.about.shapes()
-  count = sum(np.prod(s) for p, s in found.items() if p not in STATISTICS)
+  learned = {p: s for p, s in found.items() if not p.endswith(STATISTICS)}
+  count = sum(np.prod(s) for s in learned.values())
   assert count == about["parameters"]
-  tied = about["depth"] - 1 if name == "beats" else 0
+  tied = about["depth"] - 1 if known.names.tied else 0
   # Some files lack a weight that others have.
   more = [n for n, _ in known.names.absent if n not in about["weights"]]
   names = expanded(about["weights"], about["depth"])
-  assert len(found) == len(names) - tied + len(more)
+  stacked = sum(n.endswith(("in_proj_weight", "in_proj_bias")) for n in names)
+  assert len(found) == len(names) - tied + len(more) + 2 * stacked
   # What `size` builds is what the file says.
   assert known(size=size).about.settings == encoder.about.settings == settings
   assert known(size=settings).about.family is known

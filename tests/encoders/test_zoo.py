@@ -38,6 +38,11 @@ DIGESTS = {
   "m2d_clap": "87972c16d599290c6d7e78f6735419f3",
   "ced": "e579e5c77aea505662d95168e209e5f4",
   "fisher": "37159cd219d7000e0309884c38bb2409",
+  "na_beats": "49cee5e5e00fc80fcd4b663dd5c77d55",
+  "na_eat": "977e9221b2c428f3e6fc25868b429230",
+  "na_dasheng": "91ef36a1db338a0d02cff5f662fb9961",
+  "film_beats": "b4ae862dc25baebb98cdba518718ac58",
+  "d_beats": "c67102f7d9606ec1ea1729c0722b4d56",
 }
 
 

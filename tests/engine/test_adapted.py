@@ -207,3 +207,42 @@ def test_a_gate_tells_how_much_of_near_it_takes():
   found = jax.jit(run)(jax.random.key(0))
   assert found["embedding"].grid.shape == (1, 1, 1, 5)
   np.testing.assert_allclose(found["share"].grid, [[[[0.7310586]]]], rtol=1e-5)
+
+
+def test_a_head_gets_near_alone_of_an_encoder_of_both_channels():
+  encoder = linear()
+  assert adapted.near_alone(encoder) is encoder
+  about = encoder.about
+  joint = about.family._replace(input=about.family.input._replace(joint=True))
+  both = encoder._replace(about=about._replace(family=joint))
+  params = both.init(jax.random.key(0))
+  x = jax.random.normal(jax.random.key(1), (2, 4, MELS))
+  want = both.apply(params, x, ("output",))["output"]
+  found = adapted.near_alone(both).apply(params, x, ("output",))["output"]
+  np.testing.assert_array_equal(found.grid, want.grid[:1])
+  np.testing.assert_array_equal(found.cls, want.cls[:1])
+
+
+@pytest.mark.parametrize(
+  ("stages", "told"),
+  [
+    (dict(channels=(0,)), "found 1 channels behind the front end"),
+    (
+      dict(
+        channels=(0, 1),
+        denoise=dict(name="spectral", denoiser=dict(name="coherence_mask")),
+      ),
+      "found 1 channels behind the front end",
+    ),
+    (dict(channels=(0, 1), encoder=dict(name="eat", base="FILE")), "base: fou"),
+    (dict(channels=(0, 1), encoder=dict(name="na_eat", base=3)), "base: found"),
+  ],
+)
+def test_an_encoder_of_both_channels_needs_both(stages, told):
+  spec = common.branch(
+    frontend=dict(name="eat_fbank"), encoder=dict(name="na_eat", size="smoke")
+  )
+  spec |= stages
+  spec["encoder"] = {"size": "smoke", **spec["encoder"]}
+  with pytest.raises(ValueError, match=told):
+    system_lib.build_branch("one", spec)

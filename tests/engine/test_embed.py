@@ -518,3 +518,27 @@ def test_only_frozen_encoders_have_a_layer():
   branch["encoder"] = dict(name="identity", layer="output")
   with pytest.raises(ValueError, match=r"found \['layer'\], which only"):
     system_lib.build(config)
+
+
+def test_an_encoder_inside_others_is_on_the_device_once():
+  c = common.run("shared", "smoke")
+  encoders = {
+    "alone": common.add_encoder(c, "eat", arg="smoke"),
+    "inside": common.add_noise_aware(c, "na_eat", training=0, arg="smoke"),
+  }
+  c.branches = {
+    name: common.branch(
+      channels=(0, 1),
+      frontend=dict(name="eat_fbank"),
+      encoder=encoder("output"),
+    )
+    for name, encoder in encoders.items()
+  }
+  config = {**c.to_dict(), "cache": "off"}
+  system = system_lib.build(config)
+  random = load.at_random(sources.encoders(system.branches))
+  found = frozen.open_embedder(system, random, config).programs.weights
+  inside = jax.tree.leaves(found["inside"]["base"])
+  alone = jax.tree.leaves(found["alone"])
+  assert all(x is y for x, y in zip(inside, alone, strict=True))
+  assert jax.tree.leaves(found["inside"]["layers"])

@@ -11,7 +11,9 @@ import pytest
 from asd_jax.runs import evaluate, table
 from configs import encoder_zoo, published
 
-MISSING = "ludo_system1", "merl_system1"
+# Published, and of no config here.
+FUTURE = dict(merl_system9=published.MERL["merl_system1"])
+MISSING = "ludo_system1", *FUTURE
 
 
 class Stand:
@@ -45,7 +47,10 @@ def reproduce(run, evaluated, tmp_path_factory):
   stand = Stand(evaluated.out)
 
   def start(*names):
-    with mock.patch.object(evaluate, "run", stand):
+    with (
+      mock.patch.object(evaluate, "run", stand),
+      mock.patch.dict(published.MERL, FUTURE),
+    ):
       return run(
         "reproduce.py",
         f"--data_dir={root / 'data'}",
@@ -75,7 +80,7 @@ def rows(out):
 def test_what_cannot_be_run_is_told_beside_what_is_published(first, reproduce):
   lines = first.out.splitlines()
   assert any(x.startswith("ludo_system1: not run: weights: 1") for x in lines)
-  assert f"merl_system1: not run: {table.NOT_HERE}" in lines
+  assert f"merl_system9: not run: {table.NOT_HERE}" in lines
   page = (reproduce.root / "out" / table.PAGE).read_text()
   assert page == Path(lines[-2].removeprefix("page: ")).read_text()
   assert "63.24" in page
@@ -169,12 +174,13 @@ def test_wrong_flags_are_refused(run, tmp_path):
 
 
 def test_nothing_to_run_is_told(run, evaluated, tmp_path):
-  end = run(
-    "reproduce.py",
-    f"--data_dir={evaluated.data}",
-    f"--output={tmp_path / 'out'}",
-    "--systems=merl_system1",
-  )
+  with mock.patch.dict(published.MERL, FUTURE):
+    end = run(
+      "reproduce.py",
+      f"--data_dir={evaluated.data}",
+      f"--output={tmp_path / 'out'}",
+      "--systems=merl_system9",
+    )
   assert end.status == 2
   assert "not in this version" in end.out
   assert "no system was run" in end.out
@@ -190,4 +196,4 @@ def test_systems_run_in_smoke_size(run, tmp_path):
   assert end.status == 0, end.err
   assert "random weights" in (out / table.PAGE).read_text().lower()
   ran = {r["system"] for r in rows(out) if r["ours"] and r["system"]}
-  assert ran == set(names) - {"merl_system1"}
+  assert ran == set(names)

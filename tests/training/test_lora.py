@@ -100,8 +100,10 @@ def test_projections_are_found_in_every_family(name):
   shapes = jax.eval_shape(encoder.init, jax.random.key(0))
   where = lora.places(shapes, lora.TARGETS)
   settings = encoder.about.settings
-  # M2D-CLAP has a block more.
-  assert len(where) in {4 * settings["depth"], 4 * settings["depth"] + 4}
+  # M2D-CLAP has a block more, and noise-aware layers attend too.
+  layers = settings.get("kind", "film") != "film"
+  num = 4 * settings["depth"] * (2 if layers else 1)
+  assert len(where) in {num, num + 4}
   assert {p.size for p in where} == {settings["width"]}
 
 
