@@ -5,22 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asd_jax.engine import section as section_lib
-from asd_jax.typing import Array
-
-
-class Scores(NamedTuple):
-  """Scores of one clip.
-
-  Attributes:
-    fused: `[]`, the system's score.
-    seeds: `[K]` the same seed by seed; of a system that lists its members,
-      member by member.
-    members: `{branch: [K]}` calibrated scores before fusion.
-  """
-
-  fused: Array
-  seeds: Array
-  members: dict[str, Array]
+from asd_jax.scores.fusion import Scores
 
 
 class Fitted(NamedTuple):

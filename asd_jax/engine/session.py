@@ -26,8 +26,9 @@ from asd_jax.engine import system as system_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Advance, Embedder
 from asd_jax.engine.normals import Normals
-from asd_jax.engine.said import Fitted, Judged, Scores
+from asd_jax.engine.said import Fitted, Judged
 from asd_jax.scores import p_value
+from asd_jax.scores.fusion import Scores
 
 
 def _ignore(*args: Any) -> None:

@@ -11,9 +11,9 @@ from asd_jax import errors
 from asd_jax.engine import detect, effects, encode, normals, sources, stages
 from asd_jax.engine.branch import WHEN, Branch
 from asd_jax.engine.normals import Normals
-from asd_jax.engine.said import Scores
 from asd_jax.engine.stages import Hypers
 from asd_jax.scores import fusion
+from asd_jax.scores.fusion import Scores
 from asd_jax.typing import Array
 
 Tree = Any

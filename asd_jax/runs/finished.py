@@ -8,10 +8,11 @@ import numpy as np
 
 from asd_jax import store
 from asd_jax.data import clips
-from asd_jax.engine import crossfit, identity, said, session
+from asd_jax.engine import crossfit, identity, session
 from asd_jax.engine import section as section_lib
 from asd_jax.runs import folder as folder_lib
 from asd_jax.runs import results
+from asd_jax.scores import fusion
 
 _FORM = 2
 FOLDER = "finished"
@@ -156,7 +157,7 @@ def _scored(
     for name, array in own.items()
     if name.startswith("member ")
   }
-  scores = said.Scores(own["fused"], own["seeds"], members)
+  scores = fusion.Scores(own["fused"], own["seeds"], members)
   folds = None
   if "fold" in own:
     folds = crossfit.Folds((), own["train"], own["fold"], own["is_target"])

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 
 from asd_jax.data import clips
-from asd_jax.engine import said
 from asd_jax.engine import section as section_lib
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import decisions, official, total, uncertainty
 from asd_jax.report import record
 from asd_jax.runs import decided
+from asd_jax.scores import fusion
 
 Config = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Scored(NamedTuple):
   """
 
   clips: Sequence[clips.Clip]
-  scores: said.Scores
+  scores: fusion.Scores
   decisions: np.ndarray
   p_values: np.ndarray
   train: np.ndarray

@@ -1,8 +1,25 @@
 """Fusion: the scores of a system's branches to one score."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 
 from asd_jax.typing import Array
+
+
+class Scores(NamedTuple):
+  """Scores of one clip.
+
+  Attributes:
+    fused: `[]`, the system's score.
+    seeds: `[K]` the same seed by seed; of a system that lists its members,
+      member by member.
+    members: `{branch: [K]}` calibrated scores before fusion.
+  """
+
+  fused: Array
+  seeds: Array
+  members: dict[str, Array]
 
 
 def weighted_mean(scores: Array, weights: Array) -> Array:
