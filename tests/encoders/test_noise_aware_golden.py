@@ -42,7 +42,9 @@ class Case:
     self.front = jax.jit(jax.vmap(lambda w: front.apply({}, w[None])[0]))
     self.heard = {n: self.front(z[f"waveform_{n}"]) for n in HEARD}
     self.pairs = jnp.stack([self.heard["near"], self.heard["far"]], 1)
-    self.value = jax.jit(jax.value_and_grad(self.loss))
+    # One program for all inputs of a shape and all weights.
+    one = self.network().apply
+    self.run = jax.jit(jax.vmap(lambda p, x: one({"params": p}, x), (None, 0)))
 
   def port(self, folder, known, layers=None):
     """Our parameters of the weights in a folder of the golden file."""
@@ -68,19 +70,20 @@ class Case:
   def network(self, known=None, settings=None, **more):
     return (known or self.family).network(**(settings or self.settings), **more)
 
-  def all(self, pairs, params=None, **network):
+  def all(self, pairs):
     """Tokens of near and far `[B, 2, L, D]` by layer."""
-    params = self.params if params is None else params
-    net = self.network(**network)
-    one = lambda x: net.apply({"params": params}, x)
-    return jax.jit(jax.vmap(one))(pairs)
+    return self.run(self.params, pairs)
 
   def loss(self, layers, **network):
-    """Distance to the encoder on the clean channel [MERL26] Sec. 2.1."""
+    """What training makes small [MERL26] Sec. 2.1."""
     params = {**self.params, "layers": layers}
     net = self.network(**network)
     one = lambda x: net.apply({"params": params}, x)["output"][0]
-    gap = jnp.square(jax.vmap(one)(self.pairs) - self.z["teacher_output"])
+    return self.distance(jax.vmap(one)(self.pairs))
+
+  def distance(self, near):
+    """Distance of tokens `[B, L, D]` to those of the clean channel."""
+    gap = jnp.square(near - self.z["teacher_output"])
     extra = self.family.input.num_extra
     return jnp.mean(gap[:, extra:]) + (jnp.mean(gap[:, 0]) if extra else 0.0)
 
@@ -195,7 +198,8 @@ def test_fresh_layers_change_nothing(case):
   rows = jnp.zeros((2, case.settings["width"]))
   *_, layers = case.network().parts()
   start = layers.init(jax.random.key(0), rows, rows)["params"]
-  found, _ = case.value(start)
+  tokens = case.run({**case.params, "layers": start}, case.pairs)["output"]
+  found = case.distance(tokens[:, 0])
   want = float(case.z["loss_identity_init"])
   np.testing.assert_allclose(found, want, rtol=1e-4)
   width, count = case.settings["width"], lambda x: float(jnp.abs(x).max())
@@ -279,6 +283,8 @@ def test_other_kinds_of_layers(beats, kind, known):
   params, settings = beats.port(f"param_{kind}", known, layers)
   joint = known.input.joint
   x = beats.pairs if joint else beats.pairs[:, 0]
-  out = beats.all(x, params, known=known, settings=settings)["output"]
+  net = beats.network(known, settings)
+  one = lambda x: net.apply({"params": params}, x)
+  out = jax.jit(jax.vmap(one))(x)["output"]
   out = out[:, 0] if joint else out
   beats.close(out, f"output_{kind}", TOKENS["nabeats"])
