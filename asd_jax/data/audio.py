@@ -1,6 +1,7 @@
 """Wave files: headers and samples."""
 
 import concurrent.futures
+import functools
 import math
 import os
 import stat
@@ -22,6 +23,7 @@ SAMPLE_RATE = 16_000
 _CLIPPED_FRACTION = 1e-3
 _PCM_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 24}
 _HEADER_WORKERS = 8
+_BLOCK = 1 << 16
 
 
 class Header(NamedTuple):
@@ -99,13 +101,23 @@ def samples_in(title: str, stream: BinaryIO) -> tuple[Header, np.ndarray]:
 
 
 def read(
-  path: str | os.PathLike, *, sample_rate: int = SAMPLE_RATE
+  path: str | os.PathLike,
+  *,
+  sample_rate: int = SAMPLE_RATE,
+  start: int = 0,
+  num_samples: int | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Reads a clip.
+  """Reads a clip: a file, or a part of one and nothing else of it.
 
   Args:
     path: wave file of any sample format that libsndfile knows.
-    sample_rate: rate of the result, in Hz; other files are resampled.
+    sample_rate: rate of the result, in Hz; other files are resampled. A part
+      is resampled by itself, as a file with silence around it: it differs from
+      that part of the resampled file only where the filter reaches over its
+      ends, ten samples of the lower of both rates.
+    start: first sample, at the file's own rate.
+    num_samples: how many of them, at the file's own rate; all to the end if
+      None.
 
   Returns:
     `[C, S]` samples, int16 for a 16-bit file at this rate, else float32 in
@@ -113,9 +125,11 @@ def read(
     sentences that do not name the file.
 
   Raises:
-    InputError: as `read_header`, or a sample is NaN or infinite.
+    InputError: as `read_header`, a part that the file does not have, or a
+      sample is NaN or infinite.
   """
-  header, audio = _with_file(path, _samples)  # [C, S]
+  part = functools.partial(_samples, start=start, num_samples=num_samples)
+  header, audio = _with_file(path, part)  # [C, S]
   notes = _remarks(audio, header.subtype)
   if header.sample_rate != sample_rate:
     audio = resample(to_float(audio), header.sample_rate, sample_rate)
@@ -201,28 +215,46 @@ def _header(path: str | os.PathLike, file: soundfile.SoundFile) -> Header:
 
 
 def _samples(
-  path: str | os.PathLike, file: soundfile.SoundFile
+  path: str | os.PathLike,
+  file: soundfile.SoundFile,
+  *,
+  start: int = 0,
+  num_samples: int | None = None,
 ) -> tuple[Header, np.ndarray]:
   header = _header(path, file)
+  num = header.num_samples - start if num_samples is None else num_samples
   dtype = "int16" if header.subtype == "PCM_16" else "float32"
-  audio = file.read(dtype=dtype, always_2d=True)  # [S, C]
-  if len(audio) != header.num_samples:
+  _go_to(file, start)
+  audio = file.read(num, dtype=dtype, always_2d=True)  # [S, C]
+  if len(audio) != num:
     raise errors.InputError(
-      f"{path}: found {len(audio)} samples, expected {header.num_samples}"
+      f"{path}: found {start + len(audio)} samples, expected {start + num}"
     )
   audio = np.ascontiguousarray(audio.T)  # [C, S]
   if audio.dtype != np.int16:
-    _check_finite(path, audio)
+    _check_finite(path, audio, start)
   return header, audio
 
 
-def _check_finite(path: str | os.PathLike, audio: np.ndarray) -> None:
+def _go_to(file: soundfile.SoundFile, start: int) -> None:
+  """Goes to a sample; where a codec cannot seek, by reading up to it."""
+  if file.seekable():
+    file.seek(min(start, file.frames))
+    return
+  while start:
+    found = len(file.read(min(start, _BLOCK), dtype="int16", always_2d=True))
+    start -= found or start
+
+
+def _check_finite(
+  path: str | os.PathLike, audio: np.ndarray, start: int
+) -> None:
   bad = ~np.isfinite(audio)  # [C, S]
   if bad.any():
     sample, channel = np.argwhere(bad.T)[0]
     raise errors.InputError(
-      f"{path}: found {audio[channel, sample]} at sample {sample} of channel "
-      f"{channel} ({bad.sum()} such samples), expected finite samples"
+      f"{path}: found {audio[channel, sample]} at sample {start + sample} of "
+      f"channel {channel} ({bad.sum()} such samples), expected finite samples"
     )
 
 

@@ -24,7 +24,9 @@ class Clip:
     domain: "source", "target", or None if unknown.
     label: "normal", "anomaly", or None if unknown.
     attributes: raw attribute text, "" for none.
-    header: header of the file.
+    header: header of the file; of a window the window's own length.
+    start: of a window, in samples at the file's own rate.
+    recording: header of the file that a window is a part of, else None.
     label_from: "names" (a development set: the file name says the label) or
       "ground_truth" (a table, or a copy that was renamed after one); None
       without a label.
@@ -38,6 +40,8 @@ class Clip:
   label: str | None
   attributes: str
   header: audio.Header
+  start: int = 0
+  recording: audio.Header | None = None
   # No part of what a clip is.
   label_from: str | None = dataclasses.field(default=None, compare=False)
 

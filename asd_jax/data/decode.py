@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from asd_jax import errors
+from asd_jax import errors, store
 from asd_jax.data import audio
 
 _LOOK_AHEAD = 2
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
 
 class Recording(Protocol):
-  """A wave file whose header is known, such as `clips.Clip`."""
+  """A wave file, or a window of one, such as `clips.Clip`."""
 
   @property
   def path(self) -> pathlib.Path:
@@ -38,8 +38,61 @@ class Recording(Protocol):
 
   @property
   def header(self) -> audio.Header:
-    """Its header."""
+    """Its header; of a window the window's own length."""
     ...
+
+  @property
+  def start(self) -> int:
+    """First sample of a window, at the file's own rate."""
+    ...
+
+  @property
+  def recording(self) -> audio.Header | None:
+    """Header of the file that a window is a part of, else None."""
+    ...
+
+
+def read(
+  clip: Recording, *, sample_rate: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Decodes a clip, of a window nothing but the window.
+
+  Args:
+    clip: the clip.
+    sample_rate: in Hz; other files are resampled.
+
+  Returns:
+    What `audio.read` does.
+
+  Raises:
+    InputError: as `audio.read`.
+  """
+  if clip.recording is None:
+    return audio.read(clip.path, sample_rate=sample_rate)
+  return audio.read(
+    clip.path,
+    sample_rate=sample_rate,
+    start=clip.start,
+    num_samples=clip.header.num_samples,
+  )
+
+
+def digest(clip: Recording) -> str:
+  """A name of what a clip is decoded from, remembered while its file stays.
+
+  Args:
+    clip: the clip.
+
+  Returns:
+    32 hex digits: the name of the file's content, of a window with its place.
+
+  Raises:
+    InputError: if the file cannot be read.
+  """
+  content = store.remembered_digest(clip.path)
+  if clip.recording is None:
+    return content
+  return store.digest(content, clip.start, clip.header.num_samples)
 
 
 def batches(
@@ -157,7 +210,7 @@ def _fill(
   clip: Recording, row: np.ndarray, sample_rate: int
 ) -> tuple[str, ...]:
   """Decodes a clip into its row `[C, S]` of a batch."""
-  samples, notes = audio.read(clip.path, sample_rate=sample_rate)
+  samples, notes = read(clip, sample_rate=sample_rate)
   # A recorder may still be writing what was listed a minute ago.
   if (samples.shape, samples.dtype) != (row.shape, row.dtype):
     raise errors.InputError(

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors, files, store
-from asd_jax.data import clips, labels
+from asd_jax.data import clips, decode, labels
 from asd_jax.encoders import adapted, family, load
 from asd_jax.engine import (
   adapt_data,
@@ -113,8 +113,7 @@ class Adapter:
     self._found: dict[str, load.Loaded] = {}
     self._about: dict[str, dict[str, Any]] = {}
     self._clips = [
-      [c.machine, c.domain, c.attributes, store.remembered_digest(c.path)]
-      for c in self._train
+      [c.machine, c.domain, c.attributes, decode.digest(c)] for c in self._train
     ]
     branches = system.branches
     own = [n for n in sources.encoders(branches) if branches[n].source.adapt]

@@ -111,7 +111,7 @@ class Embedder:
       return
     state = {n: _state_digest(front[n]) for n in self._caches}
     for i, clip in enumerate(some):
-      own = store.remembered_digest(clip.path)
+      own = decode.digest(clip)
       places = {n: store.digest(own, s) for n, s in state.items()}
       found = {n: self._caches[n].get(place) for n, place in places.items()}
       kept = {n: e for n, e in found.items() if e is not None}
@@ -235,7 +235,7 @@ class Embedder:
     try:
       for (row, i), one in zip(rows, owners, strict=True):
         # Not of a file that was changed before it was decoded.
-        if store.remembered_digest(one.clip.path) != one.recording:
+        if decode.digest(one.clip) != one.recording:
           continue
         for name, cache in caches.items():
           found = Entry(part.features[name][row], tuple(texts.get(i, ())))

@@ -69,7 +69,7 @@ class Waves:
     """One clip `[C, S]`."""
     if (found := self._held.get(i)) is not None:
       return found
-    wave, _ = audio.read(self._clips[i].path, sample_rate=self._rate)
+    wave, _ = decode.read(self._clips[i], sample_rate=self._rate)
     wave = wave[self._channels, : self._num_samples]
     if self._dtype == np.float32:
       wave = audio.to_float(wave)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import audio, clips
+from asd_jax.data import audio, clips, decode
 from asd_jax.engine import encode, findings
 from asd_jax.engine.programs import Programs
 from asd_jax.report import record, spectrogram
@@ -150,7 +150,7 @@ def find_denoised(
       for title, row in _pick(entry):
         clip = entry.clips[row]
         try:
-          wave = audio.read(clip.path, sample_rate=rate)[0]
+          wave = decode.read(clip, sample_rate=rate)[0]
         except errors.InputError:  # changed or removed since it was scored
           continue
         # Behind the front end there is one channel, the denoised one.

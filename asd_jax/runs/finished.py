@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asd_jax import store
-from asd_jax.data import clips
+from asd_jax.data import clips, decode
 from asd_jax.engine import crossfit, identity, session
 from asd_jax.engine import section as section_lib
 from asd_jax.runs import folder as folder_lib
@@ -125,7 +125,7 @@ class Records:
     about = [
       [
         *(c.name, c.section, c.split, c.domain, c.attributes),
-        store.remembered_digest(c.path),
+        decode.digest(c),
       ]
       for c in every
     ]

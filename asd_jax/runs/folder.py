@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asd_jax import errors, files, store
-from asd_jax.data import clips
+from asd_jax.data import clips, decode
 from asd_jax.runs import options
 
 FILE = "run.json"
@@ -64,7 +64,7 @@ def _inputs(run: Run) -> str:
   about = [
     [
       *(m.name, c.name, c.split, c.section, c.domain, c.label, c.attributes),
-      store.remembered_digest(c.path),
+      decode.digest(c),
     ]
     for m in run.machines
     for c in (*m.train, *m.test)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors, files, store
-from asd_jax.data import clips
+from asd_jax.data import clips, decode
 from asd_jax.engine import identity, stages
 
 Tree = Any
@@ -72,7 +72,7 @@ class Reasons:
     if self._mode == "off":
       return ""
     try:
-      heard = [store.remembered_digest(c.path) for c in (clip, *train)]
+      heard = [decode.digest(c) for c in (clip, *train)]
     except errors.InputError:
       return ""
     return store.digest(self._run, heard, jax.tree.leaves(state))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.data import audio, clips
+from asd_jax.data import audio, clips, decode
 from asd_jax.frontends import denoise
 from asd_jax.ops import coherence, signal, waveform
 from asd_jax.typing import Array
@@ -84,7 +84,7 @@ def of_machine(
   num_samples = min([most, *lengths])
   if not some or num_samples < _MIN_SAMPLES:
     return {}
-  waves = (audio.read(c.path, sample_rate=sample_rate)[0] for c in some)
+  waves = (decode.read(c, sample_rate=sample_rate)[0] for c in some)
   each = (_of_clip(audio.to_float(w[:2, :num_samples])) for w in waves)
   total = functools.reduce(lambda a, b: jax.tree.map(jnp.add, a, b), each)
   mean = jax.tree.map(lambda x: np.asarray(x, np.float64) / len(some), total)

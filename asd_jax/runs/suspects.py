@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import audio, clips
+from asd_jax.data import audio, clips, decode
 from asd_jax.engine.programs import Programs
 from asd_jax.report import record
 from asd_jax.runs import decided, explain, reasons
@@ -139,7 +139,7 @@ class _Explainer:
     self._sampled: dict[tuple[str, str], tuple[list, list]] = {}
 
   def _read(self, clip: clips.Clip) -> np.ndarray:
-    return audio.read(clip.path, sample_rate=self._rate)[0]
+    return decode.read(clip, sample_rate=self._rate)[0]
 
   def _sound(self, clip: clips.Clip, wave: np.ndarray) -> record.Sound:
     return record.Sound(clip.name, self._link(clip.path), audio.to_float(wave))

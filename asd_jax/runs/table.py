@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 
 from asd_jax import errors, files, store
-from asd_jax.data import audio, clips
+from asd_jax.data import audio, clips, decode
 from asd_jax.encoders import places
 from asd_jax.engine import adapt_data, settings, sources
 from asd_jax.engine import system as system_lib
@@ -90,9 +90,7 @@ def _weights(config: Config) -> dict[str, str]:
   """
   system, digests = system_lib.build(config), {}
   if any(b.source.adapt for b in system.branches.values()):
-    some = [
-      store.remembered_digest(c.path) for c in adapt_data.clips_of(config)
-    ]
+    some = [decode.digest(c) for c in adapt_data.clips_of(config)]
     digests["adapted to"] = store.digest(some)
   if config["random_weights"]:
     return digests

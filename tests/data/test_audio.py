@@ -216,3 +216,59 @@ def test_to_float_scales_integers_of_numpy_and_jax():
     assert scaled.dtype == np.float32
     np.testing.assert_array_equal(scaled, wanted)
   np.testing.assert_array_equal(audio.to_float(wanted), wanted)
+
+
+@pytest.mark.parametrize(
+  ("kind", "subtype", "rate"),
+  [
+    ("WAV", "PCM_16", 16_000),
+    ("WAV", "FLOAT", 16_000),
+    ("WAV", "GSM610", 8_000),  # which cannot seek
+    ("WAV", "IMA_ADPCM", 8_000),
+  ],
+)
+def test_a_part_is_that_part_of_the_whole(tmp_path, kind, subtype, rate):
+  path = tmp_path / "a.wav"
+  samples = noise(160_000, 1) / 32_768
+  soundfile.write(path, samples, rate, format=kind, subtype=subtype)
+  whole, _ = audio.read(path, sample_rate=rate)
+  for start, num in ((0, 100), (37, 1000), (123_456, 4000), (159_990, 10)):
+    part, notes = audio.read(
+      path, sample_rate=rate, start=start, num_samples=num
+    )
+    assert notes == ()
+    assert part.dtype == whole.dtype
+    np.testing.assert_array_equal(part, whole[:, start : start + num])
+  rest, _ = audio.read(path, sample_rate=rate, start=100_000)
+  np.testing.assert_array_equal(rest, whole[:, 100_000:])
+
+
+def test_a_part_that_is_not_there_is_refused(tmp_path):
+  path = write(tmp_path / "a.wav").path
+  for start in (100, 1000):
+    with pytest.raises(ValueError, match="found .* samples, expected") as e:
+      audio.read(path, start=start, num_samples=61)
+    assert f"expected {start + 61}" in str(e.value)
+
+
+def test_no_number_of_a_part_is_named_by_its_place_in_the_file(tmp_path):
+  samples = noise() / 32_768
+  samples[107, 1] = np.nan
+  path = write(tmp_path / "a.wav", samples, subtype="FLOAT").path
+  with pytest.raises(ValueError, match="sample 107 of channel 1"):
+    audio.read(path, start=100, num_samples=20)
+  audio.read(path, start=0, num_samples=100)
+
+
+def test_where_a_file_is_cut_changes_only_ends_of_resampled_parts(tmp_path):
+  path = write(tmp_path / "a.wav", noise(48_000, 1), 48_000).path
+  whole, _ = audio.read(path)
+  # Starts at whole samples of both rates.
+  part, notes = audio.read(path, start=12_000, num_samples=9_000)
+  assert notes == ("resampled from 48000 to 16000 Hz",)
+  assert part.shape == (1, 3_000)
+  reach = 10  # of the filter, at the lower rate
+  same = slice(reach, -reach)
+  np.testing.assert_allclose(
+    part[:, same], whole[:, 4_000:7_000][:, same], atol=1e-6
+  )

@@ -13,6 +13,8 @@ from asd_jax.data import audio
 class File:
   path: pathlib.Path
   header: audio.Header
+  start: int = 0
+  recording: audio.Header | None = None
 
 
 def noise(num_samples=160, num_channels=2, seed=0):

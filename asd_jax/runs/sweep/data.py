@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from asd_jax import errors, store
-from asd_jax.data import clips
+from asd_jax import errors
+from asd_jax.data import clips, decode
 from asd_jax.engine import session, stages
 from asd_jax.runs import progress as progress_lib
 from asd_jax.runs import results
@@ -59,7 +59,7 @@ class Section(NamedTuple):
       Plain data; a copy of the same recordings elsewhere has the same.
     """
     some = (*self.train, *self.test)
-    told = [[store.remembered_digest(c.path), c.domain, c.label] for c in some]
+    told = [[decode.digest(c), c.domain, c.label] for c in some]
     return [self.machine, self.section, len(self.train), told]
 
 
