@@ -48,7 +48,7 @@ def test_every_cited_work_is_listed():
     assert cited <= listed, (path, cited - listed)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore")
 def test_api_reference_builds_without_broken_links(tmp_path):
   import pdoc

@@ -602,7 +602,7 @@ print(load.keep(Path("kept"), made))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_runs_may_keep_the_same_at_once(tmp_path):
   made = random()
   # Both find a damaged folder, which is replaced once.

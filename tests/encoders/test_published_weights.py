@@ -74,6 +74,12 @@ def one_size(name):
   return "base" if "base" in PUBLISHED[name] else next(iter(PUBLISHED[name]))
 
 
+def _one_a_family_unmarked():
+  """All sizes; the first of each family whatever is run."""
+  more = lambda n, s: [pytest.mark.full] if s != one_size(n) else []
+  return [pytest.param(n, s, marks=more(n, s)) for n, s in SIZES]
+
+
 def names_and_shapes(name, size, *, hub=False):
   about = PUBLISHED[name][size]
   shapes = expanded(about["weights"], about["depth"])
@@ -112,7 +118,7 @@ def test_all_families_are_here():
     assert {*PUBLISHED[name], "smoke"} == set(known.sizes)
 
 
-@pytest.mark.parametrize(("name", "size"), SIZES)
+@pytest.mark.parametrize(("name", "size"), _one_a_family_unmarked())
 def test_every_name_is_used_once(name, size):
   about, known = PUBLISHED[name][size], FAMILIES[name]
   arrays = stand_ins.shapes_only(names_and_shapes(name, size))

@@ -741,7 +741,7 @@ def test_a_full_disk_leaves_no_half_a_file(
 # From a shell.
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_run_from_another_folder_works(spawn, evaluated, tmp_path):
   end = spawn(
     "evaluate.py",
