@@ -1,18 +1,18 @@
-"""Wave files: headers and samples."""
+"""Sound files of any kind that libsndfile reads: headers and samples."""
 
 import concurrent.futures
 import functools
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
 
 from asd_jax import errors
-from asd_jax.data import riff
+from asd_jax.data import hearing, riff
 
 if TYPE_CHECKING:
   import jax
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 Audio = TypeVar("Audio", np.ndarray, "jax.Array")
 
 SAMPLE_RATE = 16_000
-_CLIPPED_FRACTION = 1e-3
-_PCM_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 24}
+MAX_CHANNELS = 2
 _HEADER_WORKERS = 8
-_BLOCK = 1 << 16
+_BLOCK = 1 << 16  # samples that are decoded at once where they are let go
+# Of a flac file that a writer to a pipe left without a length.
+_MOST_FRAMES = 1 << 48
+_GUESSED = "MP3"
+EXPECTED = "a wave file (or flac, ogg, mp3, aiff, ...)"
 
 
 class Header(NamedTuple):
-  """What a wave file says about itself.
+  """What a sound file says about itself.
 
   Attributes:
     num_channels: 1, or 2 (0 near, 1 far).
@@ -56,11 +59,10 @@ def num_samples_at(header: Header, sample_rate: int) -> int:
 
 
 def read_header(path: str | os.PathLike) -> Header:
-  """Reads the header of a wave file and checks that the file is whole.
+  """Reads the header of a sound file and checks that the file is whole.
 
   Raises:
-    InputError: no such file, no wave file, no samples, or fewer bytes of
-      samples than the header declares.
+    InputError: no such file, no sound file, no samples, or a file cut short.
   """
   return _with_file(path, _header)
 
@@ -97,7 +99,7 @@ def samples_in(title: str, stream: BinaryIO) -> tuple[Header, np.ndarray]:
   Raises:
     InputError: as `read`.
   """
-  return _with_stream(title, stream, _samples)
+  return _with_stream(title, stream, _samples)[:2]
 
 
 def read(
@@ -106,11 +108,12 @@ def read(
   sample_rate: int = SAMPLE_RATE,
   start: int = 0,
   num_samples: int | None = None,
+  channels: Sequence[int] = (),
 ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Reads a clip: a file, or a part of one and nothing else of it.
 
   Args:
-    path: wave file of any sample format that libsndfile knows.
+    path: file of any kind and sample format that libsndfile knows.
     sample_rate: rate of the result, in Hz; other files are resampled. A part
       is resampled by itself, as a file with silence around it: it differs from
       that part of the resampled file only where the filter reaches over its
@@ -118,23 +121,59 @@ def read(
     start: first sample, at the file's own rate.
     num_samples: how many of them, at the file's own rate; all to the end if
       None.
+    channels: of the file, in the order of the result; all if empty.
 
   Returns:
     `[C, S]` samples, int16 for a 16-bit file at this rate, else float32 in
-    [-1, 1); and what is odd about them (resampled, silent, clipped), in short
-    sentences that do not name the file.
+    [-1, 1); and what is odd about them (wrong sizes, resampled, and what
+    `hearing.remarks` finds), in short sentences that do not name the file.
 
   Raises:
-    InputError: as `read_header`, a part that the file does not have, or a
-      sample is NaN or infinite.
+    InputError: as `read_header`, a part or a channel that the file does not
+      have, or a sample is NaN or infinite.
   """
   part = functools.partial(_samples, start=start, num_samples=num_samples)
-  header, audio = _with_file(path, part)  # [C, S]
-  notes = _remarks(audio, header.subtype)
+  header, audio, notes = _with_file(path, part)  # [C, S]
+  if channels:
+    audio = audio[list(picked(path, header, channels))]
+  notes += hearing.remarks(audio, header.subtype, header.sample_rate)
   if header.sample_rate != sample_rate:
     audio = resample(to_float(audio), header.sample_rate, sample_rate)
     notes += (f"resampled from {header.sample_rate} to {sample_rate} Hz",)
   return audio, notes
+
+
+def picked(
+  path: str | os.PathLike, header: Header, channels: Sequence[int]
+) -> Sequence[int]:
+  """Checks which channels of a file are taken.
+
+  Args:
+    path: the file, for messages.
+    header: of the file as it is.
+    channels: which, of the near and perhaps the far microphone; none for all.
+
+  Returns:
+    All that are taken.
+
+  Raises:
+    InputError: the file lacks one, or has more than two and none are named.
+  """
+  num = header.num_channels
+  if not channels:
+    if num > MAX_CHANNELS:
+      raise errors.InputError(
+        f"{path}: found {num} channels, expected 1 or 2 (near and far);"
+        f" --config.recorder_channels=(0,{num - 1}) names the near and the far"
+        " one"
+      )
+    return range(num)
+  if max(channels) >= num:
+    raise errors.InputError(
+      f"{path}: found {num} channels, expected more than {max(channels)}, the"
+      f" last one of recorder_channels={tuple(channels)}"
+    )
+  return channels
 
 
 def to_float(audio: Audio) -> Audio:
@@ -177,63 +216,103 @@ _T = TypeVar("_T")
 
 def _with_file(
   path: str | os.PathLike,
-  use: Callable[[str | os.PathLike, soundfile.SoundFile], _T],
+  use: Callable[[str | os.PathLike, soundfile.SoundFile, riff.Whole], _T],
 ) -> _T:
-  """Applies `use` to an open wave file; every failure names the file."""
+  """Applies `use` to an open sound file; every failure names the file."""
   try:
+    # libsndfile would have to be told what is in it.
+    if os.fspath(path).casefold().endswith(".raw"):
+      raise errors.InputError(
+        f"{path}: found raw samples by its name, expected {EXPECTED}"
+      )
     # Opening a named pipe would wait for its writer for ever.
     if not stat.S_ISREG(os.stat(path).st_mode):
       raise errors.InputError(
-        f"{path}: found no regular file, expected a wave file"
+        f"{path}: found no regular file, expected {EXPECTED}"
       )
     with open(path, "rb") as stream:
       return _with_stream(path, stream, use)
   except OSError as error:
     raise errors.InputError(
-      f"{path}: found no readable file ({error.strerror}), expected a wave file"
+      f"{path}: found no readable file ({error.strerror}), expected {EXPECTED}"
     ) from error
 
 
 def _with_stream(
   path: str | os.PathLike,
   stream: BinaryIO,
-  use: Callable[[str | os.PathLike, soundfile.SoundFile], _T],
+  use: Callable[[str | os.PathLike, soundfile.SoundFile, riff.Whole], _T],
 ) -> _T:
+  whole = riff.whole(path, stream)
+  found = "damaged content" if whole.is_known else whole.head
   try:
-    with soundfile.SoundFile(riff.whole(path, stream)) as file:
-      return use(path, file)
+    with soundfile.SoundFile(whole.stream) as file:
+      found = "damaged content"
+      return use(path, file, whole)
   except soundfile.SoundFileError as error:
     raise errors.InputError(
-      f"{path}: found damaged content ({error}), expected a wave file"
+      f"{path}: found {found} ({error}), expected {EXPECTED}"
     ) from error
 
 
-def _header(path: str | os.PathLike, file: soundfile.SoundFile) -> Header:
-  if not file.frames:
-    raise errors.InputError(f"{path}: found no samples, expected at least one")
-  return Header(file.channels, file.frames, file.samplerate, file.subtype)
+def _header(
+  path: str | os.PathLike, file: soundfile.SoundFile, whole: riff.Whole
+) -> Header:
+  # Without a count in an mp3 file, libsndfile guesses one by its size.
+  num = _count(file) if file.format == _GUESSED else file.frames
+  return _checked(path, file, whole, num)
+
+
+def _checked(
+  path: str | os.PathLike,
+  file: soundfile.SoundFile,
+  whole: riff.Whole,
+  num: int,
+) -> Header:
+  """The header of a file with a number of samples."""
+  if not 0 < num <= _MOST_FRAMES:
+    found = "no samples" if num < 1 else "a length that was left open"
+    raise errors.InputError(f"{path}: found {found}, expected some samples")
+  if num < file.frames and whole.has_count:
+    raise errors.InputError(
+      f"{path}: found {num} samples, expected {file.frames}; the file is cut"
+      " short"
+    )
+  return Header(file.channels, num, file.samplerate, file.subtype)
+
+
+def _count(file: soundfile.SoundFile) -> int:
+  """Decodes a file to count its samples."""
+  num = 0
+  while part := len(file.read(_BLOCK, dtype="int16", always_2d=True)):
+    num += part
+  return num
 
 
 def _samples(
   path: str | os.PathLike,
   file: soundfile.SoundFile,
+  whole: riff.Whole,
   *,
   start: int = 0,
   num_samples: int | None = None,
-) -> tuple[Header, np.ndarray]:
-  header = _header(path, file)
+) -> tuple[Header, np.ndarray, tuple[str, ...]]:
+  header = _checked(path, file, whole, file.frames)
   num = header.num_samples - start if num_samples is None else num_samples
-  dtype = "int16" if header.subtype == "PCM_16" else "float32"
+  dtype = "int16" if file.subtype == "PCM_16" else "float32"
   _go_to(file, start)
+  # By number: what GSM and some other codecs wrote cannot be sought in.
   audio = file.read(num, dtype=dtype, always_2d=True)  # [S, C]
-  if len(audio) != num:
+  if num_samples is None and file.format == _GUESSED:
+    header = _checked(path, file, whole, start + len(audio))
+  elif len(audio) != num:
     raise errors.InputError(
       f"{path}: found {start + len(audio)} samples, expected {start + num}"
     )
   audio = np.ascontiguousarray(audio.T)  # [C, S]
   if audio.dtype != np.int16:
     _check_finite(path, audio, start)
-  return header, audio
+  return header, audio, whole.notes
 
 
 def _go_to(file: soundfile.SoundFile, start: int) -> None:
@@ -256,21 +335,3 @@ def _check_finite(
       f"{path}: found {audio[channel, sample]} at sample {start + sample} of "
       f"channel {channel} ({bad.sum()} such samples), expected finite samples"
     )
-
-
-def _remarks(audio: np.ndarray, subtype: str) -> tuple[str, ...]:
-  """Notes silent, clipped and equal channels of `[C, S]` samples as decoded."""
-  bits = _PCM_BITS.get(subtype, 16)
-  full = 1 - 2.0 ** (1 - bits)
-  if audio.dtype == np.int16:
-    full *= 32_768
-  notes = []
-  for channel, x in enumerate(audio):
-    fraction = np.mean((x >= full) | (x <= -full))
-    if not x.any():
-      notes.append(f"channel {channel} is silent (all samples are zero)")
-    elif fraction > _CLIPPED_FRACTION:
-      notes.append(f"channel {channel} is clipped at {fraction:.2%} of samples")
-    if channel and x.any() and np.array_equal(x, audio[0]):
-      notes.append(f"channel {channel} is the same as channel 0")
-  return tuple(notes)

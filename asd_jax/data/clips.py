@@ -14,7 +14,7 @@ _MAX_CHANNELS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-  """One wave file and what is known about it.
+  """One sound file and what is known about it.
 
   Attributes:
     path: the file.
@@ -153,13 +153,11 @@ def read_plain(
   notes = []
   for root, split in zip(roots, ("train", "test"), strict=True):
     # No name of a folder has a meaning here.
-    paths, num_others = folders.wave_files(folders.walk(root, skipped=()))
+    paths, others = folders.sound_files(folders.walk(root, skipped=()))
     if not paths:
-      raise errors.InputError(
-        f"{root}: found no wave files, expected at least one"
-      )
-    if num_others:
-      notes.append(f"{num_others} files in {root} are not wav: ignored")
+      raise folders.nothing_in(root, others)
+    if others:
+      notes.append(f"{len(others)} files in {root} are no recordings: ignored")
     found = _read_clips(paths, name, split, {})
     if split == "train":
       _check_normal(found)
@@ -194,12 +192,7 @@ def _read_machine(
   name: str, folder: pathlib.Path, tables: Sequence[pathlib.Path]
 ) -> Machine:
   notes: list[str] = []
-  files = _split_files(folder, notes)
-  if not files["train"]:
-    raise errors.InputError(
-      f"{folder / 'train'}: found no wave files, expected normal clips of "
-      f"machine {name} to learn from"
-    )
+  files = _split_files(name, folder, notes)
   rows = truth.attribute_tables(folder)
   if not any(rows.values()):
     notes.append("no attributes csv with rows: file names say the attributes")
@@ -217,9 +210,9 @@ def _read_machine(
 
 
 def _split_files(
-  folder: pathlib.Path, notes: list[str]
+  name: str, folder: pathlib.Path, notes: list[str]
 ) -> dict[str, list[pathlib.Path]]:
-  """Returns the wave files of each split; appends notes on other content."""
+  """Returns the sound files of each split; appends notes on other content."""
   present = {path.name for path in folder.iterdir() if path.is_dir()}
   places = dict(
     train=("train",), test=folders.TEST_FOLDERS, test_rename=("test_rename",)
@@ -227,14 +220,17 @@ def _split_files(
   files: dict[str, list[pathlib.Path]] = {}
   for split, wanted in places.items():
     here = [folder / place for place in wanted if place in present]
-    files[split], num_others = folders.wave_files(here)
-    if num_others:
-      notes.append(f"{num_others} files in {split} are not wav: ignored")
+    files[split], others = folders.sound_files(here)
+    if others:
+      notes.append(f"{len(others)} files in {split} are no recordings: ignored")
+    if split == "train" and not files[split]:
+      wanted = f"normal clips of machine {name} to learn from"
+      raise folders.nothing_in(folder / "train", others, wanted=wanted)
   # From 2025: the machine's sound without noise, or noise alone. Neither is a
   # clip to learn the normal state from.
   if "supplemental" in present:
-    extra, _ = folders.wave_files([folder / "supplemental"])
-    notes.append(f"supplemental folder ignored ({len(extra)} wav files)")
+    extra, _ = folders.sound_files([folder / "supplemental"])
+    notes.append(f"supplemental folder ignored ({len(extra)} recordings)")
   if files["test_rename"] and not files["test"]:
     files["test"] = files["test_rename"]
     notes.append("no test folder: the clips of test_rename are scored")

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from asd_jax import errors, store
-from asd_jax.data import audio
+from asd_jax.data import audio, hearing
 
 _LOOK_AHEAD = 2
 
@@ -219,4 +219,4 @@ def _fill(
       " file has changed"
     )
   row[:] = samples
-  return notes
+  return (*notes, hearing.said(hearing.levels(samples)))

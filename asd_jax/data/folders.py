@@ -1,9 +1,10 @@
-"""Where the wave files of a data set lie."""
+"""Where the sound files of a data set lie."""
 
 import collections
 import difflib
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 from asd_jax import errors
@@ -11,6 +12,15 @@ from asd_jax import errors
 TEST_FOLDERS = ("test", "source_test", "target_test")  # the last two: 2021
 RENAMED = "test_rename"  # evaluation clips under labelled names
 _SPLIT_FOLDERS = ("train", *TEST_FOLDERS)
+# Kinds that libsndfile reads, but those that hold no sound or say nothing of
+# their rate.
+SUFFIXES = (
+  *(".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64", ".flac", ".ogg"),
+  *(".oga", ".opus", ".mp3", ".mp2", ".mpga", ".aif", ".aiff", ".aifc"),
+  *(".afc", ".au", ".snd", ".caf", ".voc", ".nist", ".sph", ".sf", ".ircam"),
+  *(".paf", ".pvf", ".avr", ".svx", ".8svx", ".iff"),
+)
+KINDS = "wav, flac, ogg, mp3, aiff, ..."
 # Features that the official code caches, and what archives of a Mac hold.
 _SKIPPED_FOLDERS = ("processed", "__MACOSX")
 
@@ -21,7 +31,7 @@ def existing(path: str | os.PathLike) -> pathlib.Path:
   Raises:
     InputError: there is no such folder.
   """
-  folder = pathlib.Path(path).expanduser()
+  folder = as_on_disk(pathlib.Path(path).expanduser())
   if not folder.is_dir():
     what = "a file" if folder.exists() else "nothing"
     raise errors.InputError(f"{folder}: found {what}, expected a folder")
@@ -56,25 +66,89 @@ def walk(
     stack += sorted(children, reverse=True)
 
 
-def wave_files(
+def as_on_disk(path: pathlib.Path) -> pathlib.Path:
+  """Returns a path as the disk writes it.
+
+  Letters such as `ü` are one character or two, by who typed or wrote the name.
+
+  Args:
+    path: as given.
+
+  Returns:
+    A path that exists, if one differs from it in nothing else; else the path.
+  """
+  if os.path.lexists(path) or not path.name:
+    return path
+  parent = as_on_disk(path.parent)
+  try:
+    names = os.listdir(parent)
+  except OSError:
+    return path
+  same = [name for name in names if composed(name) == composed(path.name)]
+  return parent / (same[0] if len(same) == 1 else path.name)
+
+
+def composed(name: str) -> str:
+  """The form of a name in which two ways to write it are one."""
+  return unicodedata.normalize("NFC", text_of(name))
+
+
+def text_of(name: str) -> str:
+  """The bytes of a name on the disk as UTF-8, whatever the locale says."""
+  return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
+def is_sound(name: str) -> bool:
+  """Whether a file is one of sound, by the ending of its name in any case."""
+  return name.casefold().endswith(SUFFIXES)
+
+
+def sound_files(
   folders: Iterable[pathlib.Path],
-) -> tuple[list[pathlib.Path], int]:
+) -> tuple[list[pathlib.Path], list[str]]:
   """Lists files directly in some folders, hidden ones left out.
 
   Returns:
-    Wave files (by suffix, any case) sorted by base name, and the number of
-    other files.
+    Sound files sorted by base name, and the names of other files.
   """
   found = []
-  others = 0
+  others = []
   for folder in folders:
     for entry in _entries(folder):
-      if entry.name.casefold().endswith(".wav") and not entry.is_dir():
+      if entry.is_dir():
+        continue
+      if is_sound(entry.name):
         found.append(folder / entry.name)
-      elif not entry.is_dir():
-        others += 1
+      else:
+        others.append(entry.name)
   # File systems list in orders of their own; results must not depend on one.
   return sorted(found, key=lambda path: (path.name, path)), others
+
+
+def nothing_in(
+  folder: str | os.PathLike, others: Iterable[str], *, wanted: str = ""
+) -> errors.InputError:
+  """What to say of a folder without sound files.
+
+  Args:
+    folder: the folder.
+    others: names of what is in it.
+    wanted: what was expected; at least one if empty.
+
+  Returns:
+    The error.
+  """
+  suffixes = collections.Counter(
+    os.path.splitext(name)[1] or "without an ending" for name in others
+  )
+  held = ", ".join(f"{n} {s}" for s, n in suffixes.most_common(5))
+  said = f"{folder}: found no wave files"
+  if held:
+    said += f" or other recordings (it holds {held})"
+  said += f", expected {wanted or 'at least one'}"
+  if held:
+    said += f" ({KINDS}); ffmpeg -i FILE FILE.wav converts what is none"
+  return errors.InputError(said)
 
 
 def find_machines(
@@ -138,7 +212,7 @@ def _by_name(
   """Groups machine folders by name.
 
   `test` may also be the name of a level above machines: a split folder counts
-  where wave files lie directly in it. An empty `train` counts too, to be
+  where sound files lie directly in it. An empty `train` counts too, to be
   reported as such.
   """
   present = set(folders)
@@ -146,7 +220,7 @@ def _by_name(
   for folder in folders:
     splits = [folder / s for s in _SPLIT_FOLDERS if folder / s in present]
     train = folder / "train"
-    if wave_files(splits)[0] or (train in splits and not _entries(train)):
+    if sound_files(splits)[0] or (train in splits and not _entries(train)):
       # Of the absolute path, as the folder may be given as `.`.
       found[os.path.basename(os.path.abspath(folder))].append(folder)
   return dict(found)

@@ -6,6 +6,7 @@ nothing reliably, so clips are keyed by their full names.
 Source: [DCASE26], data sets of Task 2.
 """
 
+import pathlib
 import re
 from typing import NamedTuple
 
@@ -81,6 +82,18 @@ def parse(file_name: str) -> Name | None:
         attributes=clean_attributes(found.get("attributes") or ""),
       )
   return None
+
+
+def of_file(file_name: str) -> Name | None:
+  """Reads the name of a file of any kind, whose ending may be in capitals.
+
+  Args:
+    file_name: base name.
+
+  Returns:
+    As `parse`.
+  """
+  return parse(f"{pathlib.PurePath(file_name).stem}.wav")
 
 
 def clean_attributes(text: str) -> str:

@@ -89,7 +89,7 @@ def given(path: str | os.PathLike) -> list[pathlib.Path]:
   Raises:
     InputError: there are none.
   """
-  place = pathlib.Path(path).expanduser()
+  place = folder_lib.as_on_disk(pathlib.Path(path).expanduser())
   if place.is_file():
     return [place]
   tables = find(folder_lib.walk(folder_lib.existing(place)))
@@ -119,7 +119,7 @@ def read_own(
     InputError: it is no such file, or names an unknown clip, a clip twice or
       not at all.
   """
-  place = pathlib.Path(path).expanduser()
+  place = folder_lib.as_on_disk(pathlib.Path(path).expanduser())
   if place.is_dir():
     raise errors.InputError(
       f"{place}: found a folder, expected a csv file with the columns file, "
@@ -132,20 +132,19 @@ def read_own(
 
 def from_name(path: pathlib.Path) -> Truth:
   """Returns what an official file name says; nothing for other names."""
-  # The suffix may be in capitals, which the grammar does not know.
-  name = names.parse(f"{path.stem}.wav")
+  name = names.of_file(path.name)
   return Truth(name.label, name.domain, name.attributes) if name else Truth()
 
 
 def section_of(name: str) -> str:
   """Returns the section in a base name, "00" where it says none."""
-  parsed = names.parse(f"{pathlib.PurePath(name).stem}.wav")
+  parsed = names.of_file(name)
   return parsed.section if parsed else "00"
 
 
 def split_of(name: str) -> str | None:
   """Returns the split that a base name says, if any."""
-  parsed = names.parse(f"{pathlib.PurePath(name).stem}.wav")
+  parsed = names.of_file(name)
   return parsed.split if parsed else None
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import clips
+from asd_jax.data import clips, hearing
 from asd_jax.encoders import load
 from asd_jax.engine import (
   adapt,
@@ -143,7 +143,7 @@ class Session:
     found = self._gather.gather(
       train, fold=None, advance=advance, on_epoch=on_epoch
     )
-    return found.normals, found.notes
+    return found.normals, hearing.split(found.notes)[0]
 
   def features(
     self, front: Any, some: Sequence[clips.Clip], advance: Advance = _ignore
@@ -158,7 +158,8 @@ class Session:
     Returns:
       Features and order as of training clips, and notes.
     """
-    return self._gather.clips(front, some, advance)
+    normals, notes = self._gather.clips(front, some, advance)
+    return normals, hearing.split(notes)[0]
 
   def fit(
     self,
@@ -191,8 +192,11 @@ class Session:
     found = self._gather.gather(
       train, fold=fold, advance=advance, on_epoch=on_epoch
     )
+    odd, heard = hearing.split(found.notes)
+    usual = hearing.usual([levels for _, levels in heard])
     notes = [
-      *found.notes,
+      *odd,
+      *hearing.of_all(heard, usual),
       *findings.domain_notes(self.system, self.config, label, train),
     ]
     state, own = self._fit(self.system.hypers, found.normals)
@@ -210,6 +214,7 @@ class Session:
     facts = findings.section_facts(
       self.system, is_target, train_scores, found.normals.front
     )
+    facts["levels"] = usual
     state = jax.tree.map(np.asarray, state)
     folds = None
     if fold is not None:
@@ -305,6 +310,8 @@ class Session:
       # Batches come by shape and by what the cache holds, not as given.
       back = np.argsort(np.concatenate(order))
       all_scores = jax.tree.map(lambda *x: np.concatenate(x)[back], *parts)
+    notes, heard = hearing.split(notes)
+    notes += hearing.of_all(heard, section.facts.get("levels", {}))
     said = section.decide(np.asarray(all_scores.fused), by_fold)
     return Judged(all_scores, said.p_value, said.decision, notes)
 

@@ -94,7 +94,7 @@ class Scorer:
   def section_of(self, path: str) -> str:
     """Returns which of the detector's sections a file belongs to."""
     known = sorted(self.detector.sections)
-    name = names.parse(os.path.basename(path))
+    name = names.of_file(os.path.basename(path))
     named = name.section if name else ""
     chosen = self._section or (known[0] if len(known) == 1 else named)
     if chosen not in known:

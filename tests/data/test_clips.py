@@ -171,8 +171,8 @@ def test_odd_but_fine_input_is_noted(tmp_path):
   put(fan / "supplemental", ["section_00_machine_0001_.wav"])
   (fan / "train" / "readme.txt").touch()
   assert read_one(tmp_path).notes == (
-    "1 files in train are not wav: ignored",
-    "supplemental folder ignored (1 wav files)",
+    "1 files in train are no recordings: ignored",
+    "supplemental folder ignored (1 recordings)",
     "no attributes csv with rows: file names say the attributes",
     "no target clips in train",
     "1 test clips are named as train clips",
@@ -345,7 +345,7 @@ def test_plain_folders_of_any_names_are_read(tmp_path):
     assert (clip.attributes, clip.machine) == ("", "press 4")
     assert clip.header.num_channels == 1
   assert machine.notes == (
-    f"1 files in {tmp_path / 'new'} are not wav: ignored",
+    f"1 files in {tmp_path / 'new'} are no recordings: ignored",
   )
 
 

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from asd_jax.data import audio, decode
+from asd_jax.data import audio, decode, hearing
 from tests.data.wave_files import noise, write, write_many
 
 
@@ -36,7 +36,9 @@ def test_batches_do_not_mix_lengths_channels_or_formats(tmp_path):
   found = list(decode.batches(files, batch_size=2))
   assert [b.index.tolist() for b in found] == [[0, 4], [1, -1], [2, 5], [3, -1]]
   assert found[2].audio.dtype == np.float32
-  assert found[2].notes == ((5, "resampled from 48000 to 16000 Hz"),)
+  odd, heard = hearing.split(f"{i}: {text}" for i, text in found[2].notes)
+  assert odd == ["5: resampled from 48000 to 16000 Hz"]
+  assert [i for i, _ in heard] == ["2", "5"]
 
 
 def test_batches_are_the_same_for_any_number_of_workers(tmp_path):

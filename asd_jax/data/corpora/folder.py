@@ -31,11 +31,9 @@ def read(root: str | os.PathLike, *, holdout: str | float = 0.0) -> base.Corpus:
       leaves none to train with, or holds out none.
   """
   place = folders.existing(root)
-  paths, num_others = folders.wave_files(folders.walk(place, skipped=()))
+  paths, others = folders.sound_files(folders.walk(place, skipped=()))
   if not paths:
-    raise errors.InputError(
-      f"{place}: found no wave files, expected at least one"
-    )
+    raise folders.nothing_in(place, others)
   recordings = []
   for path, header in zip(paths, audio.read_headers(paths), strict=True):
     name = path.relative_to(place).with_suffix("").as_posix()
@@ -51,8 +49,8 @@ def read(root: str | os.PathLike, *, holdout: str | float = 0.0) -> base.Corpus:
     for rate in rates
     if rate != base.SAMPLE_RATE
   ]
-  if num_others:
-    remarks.append(f"{num_others} files are not wav: ignored")
+  if others:
+    remarks.append(f"{len(others)} files are no recordings: ignored")
   counts = {"files": (len(paths), len(paths))}
   return base.Corpus(
     "folder", tuple(recordings), counts, (), tuple(remarks), ()

@@ -304,7 +304,7 @@ def test_a_folder_of_any_rates_and_channels_is_read(tmp_path):
   assert found.remarks == (
     "1 files at 8000 Hz are resampled to 16000 Hz",
     "1 files at 44100 Hz are resampled to 16000 Hz",
-    "1 files are not wav: ignored",
+    "1 files are no recordings: ignored",
   )
 
 
