@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
 
 def inside(path: str) -> list[str]:
-  """Wave files below a folder, sorted and joined to its path as given.
+  """Sound files below a folder, sorted and joined to its path as given.
 
   Args:
     path: a folder.
@@ -38,7 +38,7 @@ def inside(path: str) -> list[str]:
   Raises:
     InputError: if a folder cannot be read.
   """
-  below, _ = folders.wave_files(folders.walk(Path(path), skipped=()))
+  below, _ = folders.sound_files(folders.walk(Path(path), skipped=()))
   found = (os.path.relpath(p, path) for p in below)
   return sorted(os.path.join(path, name) for name in found)
 
