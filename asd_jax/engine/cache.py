@@ -18,7 +18,8 @@ MODES = ("on", "off", "readonly", "clear")
 # Raised when the meaning of a kept embedding changes.
 _FORMAT = 2
 # What turns a recording into an embedding.
-_MAKERS = ("data/audio.py", "ops", "frontends", "encoders", "engine")
+_READERS = tuple(f"data/{m}.py" for m in ("audio", "decode", "hearing", "riff"))
+_MAKERS = (*_READERS, "ops", "frontends", "encoders", "engine")
 
 
 class Entry(NamedTuple):
