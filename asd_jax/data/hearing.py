@@ -146,13 +146,13 @@ def levels(audio: np.ndarray) -> Levels:
   x = audio[:2].astype(np.float32) / scale
   x -= x.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
   # Pairwise sums of squares: a dot product in float32 loses digits.
-  power = np.mean(np.square(x), axis=1, dtype=np.float64)
-  level = 10 * np.log10(power + 1e-18)
-  if len(x) < 2:
-    return Levels(float(level[0]), math.nan, math.nan)
-  cross = np.mean(x[0] * x[1], dtype=np.float64)
-  size = math.sqrt(power[0] * power[1])
-  return Levels(*map(float, level), float(cross / size) if size else 0.0)
+  power: np.ndarray = np.mean(np.square(x), axis=1, dtype=np.float64)
+  near, *far = (10 * math.log10(p + 1e-18) for p in power.tolist())
+  if not far:
+    return Levels(near, math.nan, math.nan)
+  cross = float(np.mean(x[0] * x[1], dtype=np.float64))
+  size = math.sqrt(math.prod(power.tolist()))
+  return Levels(near, far[0], cross / size if size else 0.0)
 
 
 def said(found: Levels) -> str:
