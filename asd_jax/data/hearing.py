@@ -146,12 +146,12 @@ def levels(audio: np.ndarray) -> Levels:
   x = audio[:2].astype(np.float32) / scale
   x -= x.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
   # Pairwise sums of squares: a dot product in float32 loses digits.
-  power: np.ndarray = np.mean(np.square(x), axis=1, dtype=np.float64)
-  near, *far = (10 * math.log10(p + 1e-18) for p in power.tolist())
+  power = [float(np.mean(np.square(row), dtype=np.float64)) for row in x]
+  near, *far = (10 * math.log10(p + 1e-18) for p in power)
   if not far:
     return Levels(near, math.nan, math.nan)
   cross = float(np.mean(x[0] * x[1], dtype=np.float64))
-  size = math.sqrt(math.prod(power.tolist()))
+  size = math.sqrt(math.prod(power))
   return Levels(near, far[0], cross / size if size else 0.0)
 
 
