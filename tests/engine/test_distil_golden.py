@@ -61,8 +61,9 @@ def test_the_loss_from_the_waveforms(case):
   for name in ("loss_tokens", "loss_cls"):
     if name in z.files:
       np.testing.assert_allclose(terms[name], z[name], rtol=1e-4)
-  # A key is of the training alone, where weights of the attention are dropped.
-  assert abs(float(dropped) / float(value) - 1) > 1e-3
+  # A key is of the training alone, where weights of the attention are dropped:
+  # a few of the many of two clips.
+  assert abs(float(dropped) / float(value) - 1) > 1e-5
   fresh, same = loss(student.fresh(jax.random.key(1)), jax.random.key(0))
   np.testing.assert_allclose(fresh[0], z["loss_identity_init"], rtol=1e-4)
   # Fresh layers add nothing, whatever is dropped in them.
