@@ -1,9 +1,11 @@
 """Signatures and docstrings of public functions follow the house style."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +101,34 @@ def test_nothing_is_printed_below_the_scripts():
 @pytest.mark.parametrize("mod", list(modules()), ids=lambda m: m.__name__)
 def test_files_stay_short(mod):
   assert inspect.getsource(mod).count("\n") <= 420, mod.__name__
+
+
+# Positional arguments with which a draw's type is told.
+TYPED = dict(uniform=3, normal=3, truncated_normal=5, beta=5, randint=5)
+
+
+def untyped_draws(source):
+  """Lines of draws whose type, and so whose numbers, depend on JAX_ENABLE_X64.
+
+  `bernoulli` compares with a uniform draw of the type of its probability.
+  """
+  # Only what speaks of it is read in full.
+  nodes = ast.walk(ast.parse(source)) if "jax.random." in source else ()
+  for node in nodes:
+    called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    if not called.startswith("jax.random."):
+      continue
+    name = called.removeprefix("jax.random.")
+    typed = len(node.args) >= TYPED.get(name, 0)
+    if name == "bernoulli":
+      typed = ast.unparse(node.args[1]).startswith("jnp.float32(")
+    if not typed and "dtype" not in {k.arg for k in node.keywords}:
+      yield node.lineno
+
+
+def test_draws_name_their_type():
+  root = Path(asd_jax.__file__).parent
+  found = {p: list(untyped_draws(p.read_text())) for p in root.rglob("*.py")}
+  assert {str(p): lines for p, lines in found.items() if lines} == {}
+  for bad in ("uniform(k, (2,))", "bernoulli(k, 0.5)", "randint(k, (), 0, 2)"):
+    assert list(untyped_draws(f"jax.random.{bad}")) == [1]

@@ -24,7 +24,8 @@ def random_projection(key: Key, width: int, num: int) -> Array:
   """
   # By D and not by `num`, as published: all lengths change by one factor,
   # which no choice of farthest points depends on.
-  return jax.random.normal(key, (width, num)) / jnp.sqrt(float(width))
+  draw = jax.random.normal(key, (width, num), jnp.float32)
+  return draw / jnp.sqrt(jnp.float32(width))
 
 
 def chosen_rows(

@@ -244,7 +244,7 @@ def smote(
   # `count` may be zero, and an empty range has no draw. Nothing that comes of
   # it counts, see `add_interpolated`.
   high = jnp.maximum(count * jnp.clip(count - 1, 1, k), 1)
-  flat_index = jax.random.randint(index_key, (num,), 0, high)
+  flat_index = jax.random.randint(index_key, (num,), 0, high, jnp.int32)
   step = jax.random.uniform(step_key, (num,), bank.emb.dtype)
   if normalise is None:
     normalise = bank.unit

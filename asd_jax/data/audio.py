@@ -67,6 +67,23 @@ def read_header(path: str | os.PathLike) -> Header:
   return _with_file(path, _header)
 
 
+def is_finished(path: str | os.PathLike) -> bool:
+  """Whether a file's header declares what is there, no more and no less.
+
+  A recorder that writes the sizes last may still be at work on one that is not.
+
+  Args:
+    path: sound file.
+
+  Returns:
+    True where there is no size to trust, as in mp3.
+
+  Raises:
+    InputError: as `read_header`.
+  """
+  return _with_file(path, lambda path, file, whole: not whole.notes)
+
+
 def read_headers(paths: Iterable[str | os.PathLike]) -> list[Header]:
   """Reads many headers at once, in order; errors as in `read_header`."""
   with concurrent.futures.ThreadPoolExecutor(_HEADER_WORKERS) as pool:

@@ -151,6 +151,37 @@ def nothing_in(
   return errors.InputError(said)
 
 
+def paths_below(root: str) -> list[str]:
+  """Lists the sound files of a folder and all below it, hidden ones left out.
+
+  Args:
+    root: the folder; links are followed, each folder is listed once.
+
+  Returns:
+    Paths joined to the folder as given, in no order: of a hundred thousand
+    files nothing but the names is looked at.
+
+  Raises:
+    InputError: if a folder cannot be read.
+  """
+  found, seen, stack = [], set(), [root]
+  while stack:
+    folder = stack.pop()
+    real = os.path.realpath(folder)
+    if real in seen:
+      continue
+    seen.add(real)
+    below = []
+    for entry in _entries(folder):
+      if entry.is_dir():
+        below.append(entry.path)
+      elif is_sound(entry.name):
+        found.append(entry.path)
+    # As `walk` goes, so that of two links the same one is taken at every look.
+    stack += sorted(below, reverse=True)
+  return found
+
+
 def find_machines(
   root: pathlib.Path,
   folders: Sequence[pathlib.Path],
@@ -195,7 +226,7 @@ def find_machines(
   return result
 
 
-def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:
+def _entries(folder: str | pathlib.Path) -> list[os.DirEntry[str]]:
   """Returns what lies in a folder, hidden entries left out."""
   try:
     with os.scandir(folder) as entries:

@@ -89,8 +89,9 @@ def draw(
   low, high = snr_db
   number = jax.random.bits(of_room, (), jnp.uint32)
   if num_rooms:
-    number = jax.random.randint(of_room, (), 0, num_rooms).astype(jnp.uint32)
-  return Draw(number, jax.random.uniform(of_ratio, (), minval=low, maxval=high))
+    number = jax.random.randint(of_room, (), 0, num_rooms, jnp.int32)
+    number = number.astype(jnp.uint32)
+  return Draw(number, jax.random.uniform(of_ratio, (), jnp.float32, low, high))
 
 
 def mixed(

@@ -60,7 +60,7 @@ def _attend_in_part(
     preferred_element_type=exact,
   )
   weights = jax.nn.softmax(logits, axis=-1)
-  keep = jax.random.bernoulli(key, 1.0 - rate, weights.shape)
+  keep = jax.random.bernoulli(key, jnp.float32(1.0 - rate), weights.shape)
   weights = jnp.where(keep, weights / (1.0 - rate), 0.0).astype(value.dtype)
   out = jnp.einsum("hqk,khd->qhd", weights, value)
   return out.reshape(length, num_heads * width)

@@ -23,7 +23,7 @@ def torch_uniform(key: Key, shape: tuple[int, ...], fan_in: int) -> Array:
     `[*shape]` float32.
   """
   bound = fan_in**-0.5
-  return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+  return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
 
 class Dense(nn.Module):

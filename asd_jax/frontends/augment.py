@@ -109,7 +109,7 @@ def residual(
     key = jax.random.key(seed)
     # Each clip has a share of its own; above one it is further from the near
     # channel than anything that was recorded.
-    return jax.random.uniform(key, (num,), minval=low, maxval=high)
+    return jax.random.uniform(key, (num,), jnp.float32, low, high)
 
   return Augment(
     measure, fit, lambda share, wave: mix_far(wave, share), count, draw, 2

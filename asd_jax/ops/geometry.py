@@ -314,7 +314,9 @@ def sample(key: Key, *, ranges: Ranges = REPORT) -> Room:
   Returns:
     The room; `vmap` over keys gives a batch.
   """
-  return from_uniform(jax.random.uniform(key, (10,)), ranges=ranges)
+  return from_uniform(
+    jax.random.uniform(key, (10,), jnp.float32), ranges=ranges
+  )
 
 
 def _direction(u: Array) -> Array:

@@ -64,7 +64,7 @@ def displace(
   Source: [MERL26] public code.
   """
   shape = (num_sources, *cells.shape)
-  return jax.random.uniform(key, shape, minval=-most, maxval=most)
+  return jax.random.uniform(key, shape, jnp.float32, -most, most)
 
 
 def responses(

@@ -32,6 +32,18 @@ _HELP = ("-h", "-help", "--help", "-helpfull", "--helpfull")
 # Variables that choose jax's devices.
 _DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What errors say where memory, or a limit that stands for it, has run out.
+_NO_MEMORY = (
+  "RESOURCE_EXHAUSTED",
+  "Cannot allocate memory",
+  "failed to map segment",
+  "can't start new thread",
+)
+
+
+# Bytes of address space: with 400 MB jax's threads abort the process, with
+# 1.2 GB NumPy finds too little memory, with 1.5 GB small systems run.
+_LEAST_SPACE = 1 << 30
 
 
 def tell(message: object) -> None:
@@ -41,6 +53,8 @@ def tell(message: object) -> None:
     message: what to say.
   """
   line = " ".join(str(message).split())
+  if sys.stderr is None:  # closed, and `print` would take standard output
+    return
   print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -86,6 +100,35 @@ def _tell_bug() -> int:
 def _is_of_a_file(error: OSError) -> bool:
   """Whether the user can mend it: a file is named, or the disk is full."""
   return error.filename is not None or error.errno in _DISK_FULL
+
+
+def _is_of_memory(error: Exception) -> bool:
+  """Whether there was too little memory; XLA has no type for that."""
+  return isinstance(error, MemoryError) or any(
+    words in str(error) for words in _NO_MEMORY
+  )
+
+
+def _no_memory(error: Exception) -> str:
+  """What to say where memory has run out."""
+  reason = (str(error) or type(error).__name__).splitlines()[0]
+  return (
+    f"memory: found too little ({reason[:200]}), expected more; less is needed"
+    " with a smaller --config.batch_size."
+  )
+
+
+def _end(error: Exception) -> int:
+  """Tells an error that is no `InputError`, the one at hand.
+
+  Returns:
+    The exit status.
+  """
+  if _is_of_memory(error):
+    return fail(_no_memory(error))
+  if isinstance(error, OSError) and _is_of_a_file(error):
+    return fail(error)
+  return _tell_bug()
 
 
 def _config_place(argv: Sequence[str]) -> tuple[int, str] | None:
@@ -181,6 +224,20 @@ def _use_cache() -> None:
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def _check_space() -> None:
+  """Refuses a limit of memory within which jax would be aborted."""
+  try:
+    import resource
+  except ImportError:  # of POSIX alone
+    return
+  limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+  if limit != resource.RLIM_INFINITY and limit < _LEAST_SPACE:
+    raise errors.InputError(
+      f"memory: found a limit of {limit >> 10} kB of address space (ulimit -v),"
+      f" expected at least {_LEAST_SPACE >> 10}, or none."
+    )
+
+
 def open_devices(*, join: Callable[[], None] | None = None) -> None:
   """Starts jax, so that what the environment makes of it is known at once.
 
@@ -191,6 +248,7 @@ def open_devices(*, join: Callable[[], None] | None = None) -> None:
     InputError: if a variable names devices that are not here, or asks of jax
       what no command can work with.
   """
+  _check_space()
   try:
     import jax
   except ValueError as e:  # it names the variable
@@ -209,10 +267,10 @@ def open_devices(*, join: Callable[[], None] | None = None) -> None:
   except (AssertionError, RuntimeError) as e:  # a missing plugin asserts
     told = {v: os.environ[v] for v in _DEVICE_VARIABLES if v in os.environ}
     named = " ".join(f"{k}={v}" for k, v in told.items())
+    reason = str(e) or type(e).__name__
     raise errors.InputError(
-      f"environment: found {named or 'no device'}, which jax cannot"
-      f" start here ({e or type(e).__name__}); expected cpu, or none to take"
-      " what is there."
+      f"environment: found {named or 'no device'}, which jax cannot start here"
+      f" ({reason}); expected cpu, or none to take what is there."
     ) from e
 
 
@@ -293,29 +351,29 @@ def guard(work: Callable[[], int | None]) -> NoReturn:
 
   Args:
     work: returns an exit status, or None for 0. An `InputError`, and an
-      `OSError` that names a file, is told on one line: status 2. Any other
-      exception is a bug: its traceback, status 1. `Stopped` tells its own.
+      `OSError` that names a file, is told on one line: status 2, as is too
+      little memory. Any other exception is a bug: its traceback, status 1.
+      `Stopped` tells its own.
   """
   try:
     _open_output()
     status = work()
-    sys.stdout.flush()
+    if sys.stdout is not None:
+      sys.stdout.flush()
   except BrokenPipeError:
     # Who reads has enough, as `head` does: nobody is left to tell.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     status = 0
   except errors.InputError as e:
     status = fail(e)
-  except OSError as e:
-    status = fail(e) if _is_of_a_file(e) else _tell_bug()
   except errors.Stopped as e:
     tell(e)
     status = e.status
   except KeyboardInterrupt:
     tell("stopped")
     status = _INTERRUPTED
-  except Exception:  # the one place: what nobody foresaw is told as a bug
-    status = _tell_bug()
+  except Exception as e:  # the one place: what nobody foresaw is a bug
+    status = _end(e)
   sys.exit(status or 0)
 
 

@@ -371,12 +371,13 @@ def _notes(
 
 
 def run_facts(seconds: float) -> dict[str, Any]:
-  """Versions, device and time, for the report."""
+  """Versions, device, precision and time, for the report."""
   names = ("asd_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
   return {
     "seconds": round(seconds, 2),
     "device": jax.local_devices()[0].device_kind,
     "num_devices": jax.local_device_count(),
+    "enable_x64": bool(jax.config.read("jax_enable_x64")),
     "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     "versions": {n: importlib.metadata.version(n) for n in names},
   }

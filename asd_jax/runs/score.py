@@ -38,9 +38,7 @@ def inside(path: str) -> list[str]:
   Raises:
     InputError: if a folder cannot be read.
   """
-  below, _ = folders.sound_files(folders.walk(Path(path), skipped=()))
-  found = (os.path.relpath(p, path) for p in below)
-  return sorted(os.path.join(path, name) for name in found)
+  return sorted(folders.paths_below(path))
 
 
 def find(paths: Sequence[str]) -> list[str]:

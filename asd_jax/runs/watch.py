@@ -1,34 +1,19 @@
-"""Scores the wave files of a folder as they arrive, and notes drift."""
+"""Scores the wave files of a folder as they arrive."""
 
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from pathlib import Path
 
-from asd_jax import errors
-from asd_jax.data import audio, clips, score_table
-from asd_jax.runs import score
-from asd_jax.scores import drift
+from asd_jax import errors, store
+from asd_jax.data import audio, clips, folders, score_table
+from asd_jax.runs import arrivals, follow, score, watched
+from asd_jax.runs.follow import Event
 
-# Scans during which an unreadable file may stay as it is before it is given up.
+# Scans during which a file may stay as it is before it is given up, if it is
+# unreadable, or taken as it is, if its header was never finished.
 PATIENCE = 5
-
-
-class Stamp(NamedTuple):
-  """Size in bytes and time of change in ns of a file."""
-
-  size: int
-  changed: int
-
-
-def stamp(path: str) -> Stamp | None:
-  """Returns the stamp of a file, None where it cannot be had."""
-  try:
-    found = os.stat(path)
-  except OSError:
-    return None
-  return Stamp(found.st_size, found.st_mtime_ns)
 
 
 def scan(folder: str) -> list[str] | None:
@@ -45,7 +30,7 @@ def scan(folder: str) -> list[str] | None:
   """
   try:
     # Folders below may go away while they are read; the watched one must stay.
-    found = score.inside(folder)
+    found = folders.paths_below(folder)
   except errors.InputError:
     _check_folder(folder)
     return None
@@ -63,141 +48,53 @@ def _check_folder(folder: str) -> None:
     ) from None
 
 
-class _Waiting(NamedTuple):
-  """A file that is not dealt with: how many looks found it as it is."""
-
-  stamp: Stamp
-  num_same: int
-
-
-class Arrivals:
-  """Keeps track of files: which are complete, which were dealt with.
-
-  A folder may hold months of clips, and a stat may go over a network: of
-  scored files only the names are looked at while they stay.
-  """
-
-  def __init__(self) -> None:
-    self._waiting: dict[str, _Waiting] = {}
-    self._skipped: dict[str, Stamp] = {}
-    self._scored: dict[str, Stamp] = {}
-    self._away: set[str] = set()
-
-  def update(
-    self,
-    found: Sequence[str],
-    stamp_of: Callable[[str], Stamp | None] = stamp,
-  ) -> list[str]:
-    """Takes a scan.
-
-    A file changed after it was scored is not scored again. One that was gone
-    for a scan and is back is a new file, unless it is as it was when it was
-    scored. A skipped file that changes gets another chance.
-
-    Args:
-      found: what `scan` returns.
-      stamp_of: stamp of a file, None where it has gone.
-
-    Returns:
-      Waiting files that are gone.
-    """
-    here = set(found)
-    back = self._away & here
-    changing = here - (self._scored.keys() - back)
-    stamps = {path: stamp_of(path) for path in changing}
-    # Listed a moment ago and gone since.
-    here -= {path for path, now in stamps.items() if now is None}
-    gone = [path for path in self._waiting if path not in here]
-    for path in gone:
-      del self._waiting[path]
-    self._skipped = {p: s for p, s in self._skipped.items() if p in here}
-    self._away = self._scored.keys() - here
-    for path, now in stamps.items():
-      if now is not None and now not in (
-        self._skipped.get(path),
-        self._scored.get(path),
-      ):
-        self._wait(path, now)
-    return gone
-
-  def _wait(self, path: str, now: Stamp) -> None:
-    """Counts a look at a file that is neither scored nor skipped as it is."""
-    self._skipped.pop(path, None)
-    self._scored.pop(path, None)
-    old = self._waiting.get(path)
-    # A file that grows is still being written: each change starts the count
-    # again.
-    same = old.num_same + 1 if old is not None and old.stamp == now else 0
-    self._waiting[path] = _Waiting(now, same)
-
-  def still(self) -> list[str]:
-    """Waiting files that did not change between two scans, oldest first."""
-    some = [p for p, f in self._waiting.items() if f.num_same]
-    return sorted(some, key=lambda p: (self._waiting[p].stamp.changed, p))
-
-  def patience(self, path: str) -> int:
-    """Number of scans in a row that left a waiting file as it was."""
-    return self._waiting[path].num_same
-
-  def unchanged(self, path: str) -> bool:
-    """Whether a waiting file is as in the last scan."""
-    return stamp(path) == self._waiting[path].stamp
-
-  def done(self, path: str, state: str) -> None:
-    """Records that a waiting file was "scored" or "skipped"."""
-    into = self._scored if state == "scored" else self._skipped
-    into[path] = self._waiting.pop(path).stamp
-
-  @property
-  def num_waiting(self) -> int:
-    """Files that are neither scored nor skipped."""
-    return len(self._waiting)
-
-
-class Event(NamedTuple):
-  """What happened: a scored file or something to tell.
-
-  Attributes:
-    row: csv line, or None.
-    note: sentence for people, or "".
-  """
-
-  row: score_table.Row | None
-  note: str
-
-
 class Watch:
   """Scores the files of one folder, each once.
 
   Args:
     scorer: the detector.
     folder: folder to watch, with all below.
+    settings: what is to be done besides scoring.
+    memory: of files that were scored before; none are if None.
   """
 
-  def __init__(self, scorer: score.Scorer, folder: str) -> None:
+  header = score_table.HEADER
+
+  def __init__(
+    self,
+    scorer: score.Scorer,
+    folder: str,
+    settings: follow.Settings = follow.PLAIN,
+    memory: watched.Memory | None = None,
+  ) -> None:
     _check_folder(folder)
     self._scorer = scorer
     self._folder = folder
-    self._arrivals = Arrivals()
-    self._sections: list[str] = []
-    self._num_suspicious = 0
-    # Scores of clips that the detector has seen are lower than those of new
-    # ones: no yardstick.
-    sections = scorer.detector.sections
-    self._own_past = any(s.sees_own_clips() for s in sections.values())
-    self._drift = {
-      name: drift.Drift([] if self._own_past else list(s.train_scores()))
-      for name, s in sections.items()
-    }
+    self._arrivals = arrivals.Arrivals()
+    self._follow = follow.Follow(scorer, folder, settings)
+    self._memory = memory
+    for old in memory.entries() if memory else ():
+      self._recall(old)
+
+  def _recall(self, old: watched.Entry) -> None:
+    """Takes a file that an earlier watch has dealt with."""
+    stamp = arrivals.Stamp(old.size, old.changed)
+    state = "skipped" if old.score is None else "scored"
+    self._arrivals.known(os.path.join(self._folder, old.file), stamp, state)
+    if old.score is not None:
+      self._follow.replay(old.section, old.score, old.decision)
 
   @property
   def num_waiting(self) -> int:
     """Files that may still be scored."""
     return self._arrivals.num_waiting
 
-  def summary(self) -> str:
-    """One line for people on all files so far."""
-    return self._scorer.summary(self._sections, self._num_suspicious)
+  def promise(self) -> list[str]:
+    """Sentences on what goes on from an earlier watch, and on alarms."""
+    notes = self._follow.promise()
+    if self._memory is not None and (num := self._arrivals.num_done):
+      notes.append(f"{self._memory.path}: {num:,} files were dealt with before")
+    return notes
 
   def poll(self) -> Iterator[Event]:
     """Looks once, and scores what is complete.
@@ -208,6 +105,7 @@ class Watch:
     Raises:
       InputError: if the folder is gone.
     """
+    yield from self._follow.look()
     found = scan(self._folder)
     if found is None:
       return
@@ -215,12 +113,15 @@ class Watch:
       yield Event(None, f"{path}: was removed before it could be read")
     ready: list[tuple[str, clips.Clip]] = []
     for path in self._arrivals.still():
+      is_patient = self._arrivals.patience(path) < PATIENCE
       try:
         header = audio.read_header(path)
+        if is_patient and not audio.is_finished(path):
+          continue
       except errors.InputError as e:
         # A file that is half written reads like a damaged one, so it gets more
         # looks.
-        if self._arrivals.patience(path) >= PATIENCE:
+        if not is_patient:
           yield from self._skip(path, e)
         continue
       try:
@@ -249,35 +150,96 @@ class Watch:
     for (path, clip), row in zip(ready, rows, strict=True):
       if os.path.exists(path) and not self._arrivals.unchanged(path):
         continue  # Written to while it was read: another scan.
-      self._arrivals.done(path, "scored")
+      again = self._arrivals.was_scored(path)
+      stamp = self._arrivals.done(path, "scored")
+      if again:
+        yield Event(None, f"{path}: has changed since it was scored: once more")
       row = row._replace(file=path)
-      self._sections.append(clip.section)
-      self._num_suspicious += row.decision == 1
-      yield Event(row, self._drift_note(clip.section, row.score))
+      yield from self._follow.add(clip.section, row)
+      # Last, so that what a kill leaves untold is scored again.
+      name = os.path.relpath(path, self._folder)
+      yield from self._keep(watched.entry(name, stamp, clip.section, row))
 
   def _skip(self, path: str, error: errors.InputError) -> Iterator[Event]:
     """Gives a file up, unless it changed since the scan."""
     if self._arrivals.unchanged(path):
-      self._arrivals.done(path, "skipped")
+      stamp = self._arrivals.done(path, "skipped")
       yield Event(None, f"{error} (skipped)")
+      name = os.path.relpath(path, self._folder)
+      yield from self._keep(watched.Entry(name, *stamp))
 
-  def _drift_note(self, section: str, value: float) -> str:
-    side = self._drift[section].add(value)
-    if side is None:
-      return ""
-    which = f" of section {section}" if len(self._drift) > 1 else ""
-    past = (
-      "the earlier clips of this watch (training scores are in-sample, too low"
-      " to compare with)"
-      if self._own_past
-      else "the training clips"
-    )
-    return (
-      f"{self._folder}: drift: recent scores{which} lie {side} those of {past};"
-      " by chance, at most one such note in"
-      f" {drift.CLIPS_PER_FALSE_NOTE} clips; scores and decisions stay as they"
-      " are"
-    )
+  def _keep(self, new: watched.Entry) -> Iterator[Event]:
+    """Remembers a file; a full disk is no reason to stop."""
+    if self._memory is None:
+      return
+    try:
+      self._memory.add(new)
+    except errors.InputError as e:
+      self.close()
+      yield Event(None, f"{e}; files from here on are scored again next time")
+
+  def finish(self) -> Iterator[Event]:
+    """Waits for commands, and sums up.
+
+    Yields:
+      What there is still to tell.
+    """
+    yield from self._follow.finish()
+
+  def close(self) -> None:
+    """Lets another watch have the memory."""
+    if self._memory is not None:
+      self._memory.close()
+      self._memory = None
+
+  def cells(self, event: Event) -> Sequence[object]:
+    """Cells of `header` of a scored file."""
+    return event.row or ()
+
+
+def start(
+  detector: str,
+  folder: str,
+  *,
+  section: str | None = None,
+  settings: follow.Settings = follow.PLAIN,
+  state: str | None = None,
+) -> tuple[Watch, list[str]]:
+  """Opens a detector and what an earlier watch has left.
+
+  Args:
+    detector: `OUT/detectors/<machine>`.
+    folder: folder to watch.
+    section: section of all files; from their names if None.
+    settings: what is to be done besides scoring.
+    state: file that remembers what was scored; one in the detector's folder if
+      None, none if empty.
+
+  Returns:
+    The watch, and what is to be told first.
+
+  Raises:
+    InputError: for a bad detector, folder or memory.
+  """
+  _check_folder(folder)
+  scorer = score.Scorer(detector, section=section)
+  index = (Path(detector) / "detector.json").read_bytes()
+  about = {
+    "detector": store.digest(index),
+    "folder": os.path.realpath(folder),
+    "section": section or "",
+  }
+  memory, notes = None, []
+  if state:
+    memory = watched.Memory(Path(state), about)
+  elif state is None:
+    place = watched.default_path(Path(detector), about)
+    try:
+      memory = watched.Memory(place, about)
+    except watched.ReadOnly as e:
+      notes.append(f"{e}; what is scored is not remembered (--state=FILE)")
+  found = Watch(scorer, folder, settings, memory)
+  return found, [*notes, *found.promise()]
 
 
 def run(
@@ -301,15 +263,8 @@ def run(
     Events as they happen.
 
   Raises:
-    InputError: for bad settings, and if the folder goes away.
+    InputError: if the folder goes away.
   """
-  for name, value in dict(
-    interval_seconds=interval_seconds, max_seconds=max_seconds
-  ).items():
-    if not value > 0.0:
-      raise errors.InputError(
-        f"flags: --{name}: found {value}, expected above 0."
-      )
   # The clock on the wall may be set back.
   end = time.monotonic() + max_seconds
   while True:

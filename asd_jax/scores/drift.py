@@ -11,6 +11,9 @@ BETS = (-2.0, -1.0, 1.0, 2.0)
 CLIPS_PER_FALSE_NOTE = 100_000
 # Clips that must look normal before an episode of drift is over.
 QUIET = 50
+# Scores that new ones are compared with; of so many, one more says nothing new,
+# and a stream has no end.
+MOST_PAST = 100_000
 
 
 def p_value(past: Sequence[float], new: float, tie: float) -> float:
@@ -58,10 +61,11 @@ def bet(evidence: Sequence[float], p: float) -> tuple[float, ...]:
 class Drift:
   """Tells when scores stop looking like the earlier ones.
 
-  While scores look alike, each joins those that the next is compared with. A
-  note opens an episode, in which nothing joins. It is over when the mean
-  p-value of the last `QUIET` clips, all after the note, is within two
-  standard errors of one half; the evidence then starts at nothing.
+  While scores look alike, each joins those that the next is compared with, of
+  which there are at most `MOST_PAST`. A note opens an episode, in which nothing
+  joins. It is over when the mean p-value of the last `QUIET` clips, all after
+  the note, is within two standard errors of one half; the evidence then starts
+  at nothing.
 
   Args:
     past: `[N]` scores to compare with; empty (or few, below about 50)
@@ -99,7 +103,8 @@ class Drift:
         self.in_episode = False
         self._evidence = (0.0,) * len(BETS)
       return None
-    bisect.insort(self._past, new)
+    if len(self._past) < MOST_PAST:
+      bisect.insort(self._past, new)
     self._evidence = bet(self._evidence, p)
     if sum(self._evidence) < self._limit * len(BETS):
       return None

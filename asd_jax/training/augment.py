@@ -44,6 +44,11 @@ def _share(name: str, value: float) -> float:
   return value
 
 
+def _happens(key: Key, probability: float, shape: Shape) -> Array:
+  """Bool draws of one type of numbers, whatever jax_enable_x64 says."""
+  return jax.random.bernoulli(key, jnp.float32(probability), shape)
+
+
 def _over(x: Array, ndim: int) -> Array:
   """`[B]` with axes of one behind it."""
   return x.reshape(x.shape + (1,) * (ndim - x.ndim))
@@ -68,8 +73,8 @@ def mixup(*, probability: float = 0.5) -> Augment:
     order, share, which = jax.random.split(key, 3)
     return {
       "perm": jax.random.permutation(order, shape[0]),
-      "lam": jax.random.uniform(share, shape[:1]),
-      "apply": jax.random.bernoulli(which, probability, shape[:1]),
+      "lam": jax.random.uniform(share, shape[:1], jnp.float32),
+      "apply": _happens(which, probability, shape[:1]),
     }
 
   def apply(draws: Tree, wave: Array, labels: Labels) -> tuple[Array, Labels]:
@@ -103,7 +108,7 @@ def channel_swap(*, probability: float = 0.1) -> Augment:
     return jnp.where(swap, wave[:, ::-1], wave), labels
 
   return Augment(
-    lambda key, shape: jax.random.bernoulli(key, probability, shape[:1]),
+    lambda key, shape: _happens(key, probability, shape[:1]),
     apply,
     num_channels=2,
   )
@@ -125,8 +130,8 @@ def channel_gain(*, probability: float = 0.5, decibel: float = 6.0) -> Augment:
 
   def draw(key: Key, shape: Shape) -> Array:
     level, which = jax.random.split(key)
-    gain = jax.random.uniform(level, shape[:2], minval=-decibel, maxval=decibel)
-    yes = jax.random.bernoulli(which, probability, shape[:1])
+    gain = jax.random.uniform(level, shape[:2], jnp.float32, -decibel, decibel)
+    yes = _happens(which, probability, shape[:1])
     return jnp.where(yes[:, None], gain, 0.0)
 
   def apply(draws: Array, wave: Array, labels: Labels) -> tuple[Array, Labels]:
@@ -151,8 +156,8 @@ def channel_dropout(*, probability: float = 0.1) -> Augment:
 
   def draw(key: Key, shape: Shape) -> Array:
     place, which = jax.random.split(key)
-    channel = jax.random.randint(place, shape[:1], 0, shape[1])
-    yes = jax.random.bernoulli(which, probability, shape[:1])
+    channel = jax.random.randint(place, shape[:1], 0, shape[1], jnp.int32)
+    yes = _happens(which, probability, shape[:1])
     return jnp.where(yes, channel, -1)
 
   def apply(draws: Array, wave: Array, labels: Labels) -> tuple[Array, Labels]:
@@ -205,8 +210,8 @@ def temporal_crop(*, low: float = 0.6, high: float = 1.0) -> Augment:
   def draw(key: Key, shape: Shape) -> Tree:
     length, place = jax.random.split(key)
     return {
-      "ratio": jax.random.uniform(length, shape[:1], minval=low, maxval=high),
-      "start": jax.random.uniform(place, shape[:1]),
+      "ratio": jax.random.uniform(length, shape[:1], jnp.float32, low, high),
+      "start": jax.random.uniform(place, shape[:1], jnp.float32),
     }
 
   def apply(draws: Tree, wave: Array, labels: Labels) -> tuple[Array, Labels]:
@@ -254,8 +259,8 @@ def spec_augment(
 
   def stripes(key: Key, shape: Shape, num: int, longest: int) -> Tree:
     size, place = jax.random.split(key)
-    width = jax.random.randint(size, shape, 0, min(longest, num) + 1)
-    where = jax.random.uniform(place, shape)
+    width = jax.random.randint(size, shape, 0, min(longest, num) + 1, jnp.int32)
+    where = jax.random.uniform(place, shape, jnp.float32)
     first = jnp.floor(where * (num - width + 1)).astype(jnp.int32)
     return {"start": first, "width": width}
 

@@ -93,11 +93,12 @@ def mix_styles(
   Source: [MixStyle21].
   """
   ks = jax.random.split(key, 3)
-  share = jax.random.beta(ks[0], beta, beta, (len(h),))
+  share = jax.random.beta(ks[0], beta, beta, (len(h),), jnp.float32)
   partner = jax.random.permutation(ks[1], len(h))
   mix = functools.partial(mix_style, share=share, partner=partner)
   mixed = jax.vmap(mix, in_axes=1, out_axes=1)(h)
-  return jnp.where(jax.random.bernoulli(ks[2], probability), mixed, h)
+  yes = jax.random.bernoulli(ks[2], jnp.float32(probability))
+  return jnp.where(yes, mixed, h)
 
 
 def dann(*, num_hidden: int = 256, gain: float = 10.0) -> losses.Criterion:
@@ -114,14 +115,19 @@ def dann(*, num_hidden: int = 256, gain: float = 10.0) -> losses.Criterion:
 
   Source: [DANN16]; the classifier is our choice.
   """
-  uniform = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+  uniform = jax.nn.initializers.variance_scaling(
+    1 / 3, "fan_in", "uniform", dtype=jnp.float32
+  )
 
   def init(key: Key, num_classes: int, width: int) -> tuple[Tree, Tree]:
     losses.check_classes(num_classes)
     ks = jax.random.split(key)
     sizes = ((width, num_hidden), (num_hidden, num_classes))
     layers = {
-      f"dense_{i}": {"kernel": uniform(k, size), "bias": jnp.zeros(size[1])}
+      f"dense_{i}": {
+        "kernel": uniform(k, size),
+        "bias": jnp.zeros(size[1]),
+      }
       for i, (k, size) in enumerate(zip(ks, sizes, strict=True))
     }
     return layers, {}

@@ -50,7 +50,9 @@ def drops(rate: float) -> DropOf | None:
   def drop(key: Key, path: str, x: Array) -> Array:
     key = jax.random.fold_in(key, zlib.crc32(path.encode()))
     key = _own_key(key, jax.lax.stop_gradient(x))
-    return kept(jax.random.bernoulli(key, 1.0 - rate, x.shape), x, rate=rate)
+    # Of one type, so that draws do not depend on jax_enable_x64.
+    keep = jax.random.bernoulli(key, jnp.float32(1.0 - rate), x.shape)
+    return kept(keep, x, rate=rate)
 
   return drop
 

@@ -114,4 +114,4 @@ def centres(key: Key, shape: tuple[int, ...]) -> Tree:
   check_classes(shape[0])
   rows = (math.prod(shape[:-1]), shape[-1])
   draw = jax.nn.initializers.glorot_uniform()
-  return {"centres": draw(key, rows).reshape(shape)}
+  return {"centres": draw(key, rows, jnp.float32).reshape(shape)}

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_anything_else_is_a_bug_with_its_traceback(monkeypatch, capsys, error):
   assert lines[-2].endswith(("odd", "'odd'"))
   for word in ("This is a bug", "asd_jax 0.", "jax 0.", "Python 3."):
     assert word in lines[-1]
+
+
+@pytest.mark.parametrize(
+  "error",
+  [
+    MemoryError(),
+    RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore"),
+    ImportError("libx.so: failed to map segment from shared object"),
+    OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+  ],
+  ids=lambda e: type(e).__name__,
+)
+def test_too_little_memory_is_no_bug(monkeypatch, capsys, error):
+  status, (line,) = ended(monkeypatch, capsys, raises(error))
+  assert status == 2
+  assert line.startswith("memory: found too little (")
+  assert (str(error) or "MemoryError").splitlines()[0] in line
 
 
 def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
@@ -132,6 +150,14 @@ def test_no_home_means_no_cache(monkeypatch, capsys):
   monkeypatch.setattr(Path, "home", nowhere)
   assert files.cache_folder("xla") is None
   assert ended(monkeypatch, capsys, lambda left: None, computes=True) == (0, [])
+
+
+def test_a_limit_in_which_jax_cannot_start_is_named(monkeypatch, capsys):
+  limits = (600 << 20, resource.RLIM_INFINITY)
+  monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+  status, (line,) = ended(monkeypatch, capsys, lambda left: None, computes=True)
+  assert status == 2
+  assert "found a limit of 614400 kB of address space (ulimit -v)" in line
 
 
 def test_names_are_printed_whatever_the_terminal_knows(tmp_path):

@@ -110,3 +110,12 @@ def test_an_episode_is_noted_once_and_a_second_one_again():
   ]
   notes = [[s for s in map(drift.add, part) if s] for part in stream]
   assert notes == [[], ["above"], [], ["below"]]
+
+
+def test_a_stream_without_end_takes_no_more_memory(monkeypatch):
+  monkeypatch.setattr(drift_lib, "MOST_PAST", 20)
+  found = drift_lib.Drift(range(10))
+  draw = random.Random(0)
+  for _ in range(100):
+    found.add(10 * draw.random())
+  assert len(found._past) == 20

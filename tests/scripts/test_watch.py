@@ -1,4 +1,6 @@
 import contextlib
+import datetime
+import json
 import os
 import shutil
 import threading
@@ -8,19 +10,22 @@ import numpy as np
 import pytest
 
 from asd_jax import errors
+from asd_jax.data import folders, score_table
+from asd_jax.runs import arrivals as arrivals_lib
+from asd_jax.runs import follow, watch
 from asd_jax.runs import score as score_lib
-from asd_jax.runs import watch
 
 from .test_score import rows_of
 
 # --- arrivals --------------------------------------------------------------
 
-A, B = watch.Stamp(1, 1), watch.Stamp(2, 2)
+A, B = arrivals_lib.Stamp(1, 1), arrivals_lib.Stamp(2, 2)
+TOUCHED = arrivals_lib.Stamp(1, 2)
 
 
 @pytest.fixture
 def arrivals():
-  found = watch.Arrivals()
+  found = arrivals_lib.Arrivals()
   plain = found.update
   found.update = lambda stamps: plain(list(stamps), stamps.get)
   return found
@@ -46,12 +51,43 @@ def test_a_scored_file_counts_again_only_when_it_is_another_one(arrivals):
   for _ in range(2):
     arrivals.update({"x": A})
   arrivals.done("x", "scored")
-  for found in ({"x": A}, {"x": B}, {"x": B}, {}, {"x": A}, {"x": A}):
+  touched = [{"x": TOUCHED}] * 2
+  for found in ({"x": A}, *touched, {}, {"x": A}, {"x": A}):
     assert arrivals.update(found) == []
     assert arrivals.still() == []
-  for found in ({}, {"x": B}, {"x": B}):
+  for found in ({}, *touched):
     arrivals.update(found)
   assert arrivals.still() == ["x"]
+  assert not arrivals.was_scored("x")
+
+
+def test_a_scored_file_that_grows_counts_again(arrivals):
+  for found in (A, A):
+    arrivals.update({"x": found})
+  arrivals.done("x", "scored")
+  arrivals.update({"x": B})
+  assert (arrivals.still(), arrivals.num_waiting) == ([], 1)
+  arrivals.update({"x": B})
+  assert arrivals.still() == ["x"]
+  assert arrivals.was_scored("x")
+  arrivals.done("x", "scored")
+  assert not arrivals.was_scored("x")
+
+
+def test_a_look_asks_for_few_of_the_files_that_were_scored():
+  found = arrivals_lib.Arrivals()
+  num = 3 * arrivals_lib.IN_TURN
+  names = [f"{i}.wav" for i in range(num)]
+  for name in names:
+    found.known(name, A, "scored")
+  asked = []
+  most = 0
+  for _ in range(5):
+    before = len(asked)
+    found.update(names, lambda path: asked.append(path) or A)
+    most = max(most, len(asked) - before)
+  assert set(asked) == set(names)
+  assert most <= arrivals_lib.LATEST + arrivals_lib.IN_TURN
 
 
 def test_a_skipped_file_gets_another_chance_when_it_changes(arrivals):
@@ -125,31 +161,8 @@ def test_new_files_are_scored_as_they_arrive_and_once(play, put_wave, tmp_path):
     wait,
   )
   assert (names, notes) == (["b.wav", "a.wav", "c.wav"], [])
-  assert "no decision possible: 6 normal clips" in watched.summary()
-
-
-def test_scored_files_are_not_looked_at_again(
-  play, put_wave, tmp_path, monkeypatch
-):
-  looks = []
-  stat = os.stat
-  # Whatever asks for a file, by `os`, `os.path` or `pathlib`, ends here.
-  monkeypatch.setattr(
-    os, "stat", lambda path, **k: (looks.append(str(path)), stat(path, **k))[1]
-  )
-  names = [f"{i}.wav" for i in range(5)]
-  for name in names:
-    put_wave(tmp_path / name)
-  at = lambda name: sum(p.endswith(name) for p in looks)
-  bad = tmp_path / "bad.wav"
-  found, _, watched = play(wait, lambda: bad.write_text("no sound"), wait)
-  assert (sorted(found), watched.num_waiting) == (names, 1)
-  first = [at(name) for name in names]
-  assert min(first) >= 2
-  for _ in range(3):
-    list(watched.poll())
-  assert [at(name) for name in names] == first
-  assert at("bad.wav") >= 5
+  *_, last = watched.finish()
+  assert "no decision possible: 6 normal clips" in last.note
 
 
 def test_hidden_and_partial_files_are_left_alone(play, put_wave, tmp_path):
@@ -184,6 +197,27 @@ def test_a_cut_file_is_told_once_after_some_intervals(play, put_wave, tmp_path):
   assert f"{tmp_path / 'a.wav'}: found" in notes[0]
   assert "cut short" in notes[0]
   assert watched.num_waiting == 0
+
+
+def test_a_header_that_is_not_finished_is_waited_for(
+  play, put_wave, tmp_path, scorer
+):
+  path = put_wave(tmp_path / "a.wav", seconds=0.4)
+  whole = path.read_bytes()
+  # As a recorder writes it before it knows the sizes.
+  unfinished = whole[:4] + bytes(4) + whole[8:40] + bytes(4) + whole[44:]
+  start = lambda num: lambda: path.write_bytes(unfinished[:num])
+  some = 44 + (len(whole) - 44) * 3 // 4
+  start(some)()
+  early = play(*[wait] * (watch.PATIENCE - 1))
+  assert early[:2] == ([], [])
+  assert early[2].num_waiting == 1
+  names, notes, _ = play(
+    *[wait] * watch.PATIENCE, lambda: path.write_bytes(whole), wait, wait
+  )
+  assert names == ["a.wav", "a.wav"]
+  assert "a.wav: the header was never finished" in notes[0]
+  assert f"{path}: has changed since it was scored: once more" in notes[1:]
 
 
 def test_a_removed_file_is_told_and_the_watch_goes_on(play, put_wave, tmp_path):
@@ -270,7 +304,7 @@ def test_a_scan_during_which_a_folder_below_goes_is_dropped(
   def gone(folder):
     raise errors.InputError(f"{folder}/deep: found no readable folder")
 
-  monkeypatch.setattr(score_lib, "inside", gone)
+  monkeypatch.setattr(folders, "paths_below", gone)
   assert watch.scan(str(tmp_path)) is None
 
 
@@ -302,12 +336,124 @@ def test_in_sample_training_scores_are_no_yardstick(scorer, monkeypatch):
   facts = section.facts | {"training_scores": {"log_mel": "in_sample"}}
   seen = section._replace(facts=facts, folds=None)
   monkeypatch.setitem(sections, "00", seen)
-  watched = watch.Watch(scorer, os.getcwd())
-  for i in range(30):
-    assert watched._drift_note("00", 0.01 * (i % 3)) == ""
-  texts = [watched._drift_note("00", 50.0 + i % 3) for i in range(60)]
-  (note,) = filter(None, texts)
+  followed = follow.Follow(scorer, "here", follow.PLAIN)
+
+  def notes(values):
+    rows = [score_table.Row("a", v, 0, "") for v in values]
+    events = [e for row in rows for e in followed.add("00", row)]
+    return [e.note for e in events if e.note]
+
+  assert notes([0.01 * (i % 3) for i in range(30)]) == []
+  (note,) = notes([50.0 + i % 3 for i in range(60)])
   assert "above those of the earlier clips of this watch" in note
+
+
+# --- what becomes of scores ---------------------------------------------------
+
+
+class Days:
+  """A calendar that is turned by hand."""
+
+  def __init__(self):
+    self.date = datetime.date(2026, 11, 28)
+
+  def __call__(self):
+    return self.date
+
+
+@pytest.fixture
+def follows(scorer):
+  """Notes and alarms of made-up decisions."""
+
+  def start(settings):
+    followed = follow.Follow(scorer, "here", settings)
+
+    def add(decisions):
+      rows = [
+        score_table.Row(f"{i}.wav", 0.0, d, 0.01)
+        for i, d in enumerate(decisions)
+      ]
+      return [e for row in rows for e in followed.add("00", row)]
+
+    return followed, add
+
+  return start
+
+
+def test_alarms_call_the_hook_and_are_told(follows):
+  calls = []
+
+  class Hook:
+    call = lambda self, *told: calls.append(told) or "failed"
+    ended = wait = lambda self: []
+
+  followed, add = follows(follow.Settings(3, Hook()))
+  events = add([1, 1, 0, 1, 1, 1, 1, "", 1])
+  assert [e.row.file for e in events if e.is_alarm] == ["5.wav"]
+  assert [e.note for e in events if e.note] == [
+    "5.wav: alarm: 3 suspicious clips in a row",
+    "failed",
+  ]
+  assert calls == [("5.wav", 0.0, 0.01, None)]
+  followed, add = follows(follow.Settings(1, Hook()))
+  assert sum(e.is_alarm for e in add([1, 1, 0, 1])) == 3
+
+
+def test_a_day_that_is_over_is_summed_up_once(follows):
+  days = Days()
+  followed, add = follows(follow.Settings(2, None, days))
+  add([1, 1, 0])
+  assert list(followed.look()) == []
+  days.date += datetime.timedelta(1)
+  notes = lambda: [e.note for e in followed.look()]
+  assert notes() == ["here: 2026-11-28: 3 clips, 2 suspicious, 1 alarm"]
+  assert notes() == []
+  days.date += datetime.timedelta(1)
+  assert notes() == ["here: 2026-11-29: no clips"]
+
+
+def test_how_often_an_alarm_is_false_is_said(scorer, monkeypatch):
+  sections = scorer.detector.sections
+  facts = sections["00"].facts | {"num_train": 60, "num_target": 0}
+  section = sections["00"]._replace(facts=facts)
+  monkeypatch.setitem(sections, "00", section)
+  said = lambda after: follow.Follow(
+    scorer, "here", follow.Settings(after)
+  ).promise()
+  # Of 60 clips 6 of 61 is what can be stated: (61 / 6)^3 * 61 / 55.
+  assert said(3) == [
+    "an alarm: 3 suspicious clips in a row; a false one in about 1,165 normal"
+    " clips if their decisions are independent"
+  ]
+  assert said(1) == [
+    "an alarm: each clip that is suspicious; a false one in about 10 normal"
+    " clips"
+  ]
+
+
+def test_the_log_has_a_line_for_all_that_happens(tmp_path):
+  path = tmp_path / "deep" / "log.jsonl"
+  log = follow.Log(str(path))
+  row = score_table.Row("\udcff.wav", 0.1, "", "")
+  assert log.write(follow.Event(row, start_seconds=2.5)) == ""
+  assert log.write(follow.Event(row._replace(decision=1), "", True)) == ""
+  path.rename(path.with_suffix(".1"))
+  assert log.write(follow.Event(None, "odd")) == ""
+  read = lambda p: [json.loads(line) for line in p.read_text().splitlines()]
+  first, second = read(path.with_suffix(".1"))
+  (third,) = read(path)
+  assert first["file"] == "\udcff.wav"
+  assert (first["score"], first["start_seconds"]) == (0.1, 2.5)
+  assert (first["decision"], first["p_value"]) == (None, None)
+  assert (second["decision"], second["alarm"]) == (1, True)
+  assert third["note"] == "odd"
+  assert datetime.datetime.fromisoformat(third["time"]).tzinfo is not None
+  shutil.rmtree(path.parent)
+  path.parent.write_text("")
+  assert "cannot be written" in log.write(follow.Event(None, "odd"))
+  assert log.write(follow.Event(None, "odd")) == ""
+  with pytest.raises(errors.InputError, match="cannot be written"):
+    follow.Log(str(path))
 
 
 # --- as a user runs it -------------------------------------------------------
@@ -332,6 +478,29 @@ def test_watching_once_equals_scoring(start, run, evaluated, tmp_path):
   assert sorted(rows_of(end.out)) == sorted(rows_of(plain.out))
   assert end.err == plain.err
   assert end.err.startswith("section 00: no decision possible")
+
+
+def test_a_watch_goes_on_where_the_last_one_ended(start, put_wave, tmp_path):
+  folder, state = tmp_path / "new", tmp_path / "state.jsonl"
+  for name in ("a.wav", "b.wav"):
+    put_wave(folder / name)
+  options = ("--once", f"--state={state}", f"--log={tmp_path / 'log'}")
+  first = start(folder, *options)
+  assert len(rows_of(first.out)) == 2
+  before = state.read_bytes()
+  put_wave(folder / "c.wav")
+  os.utime(folder / "a.wav")
+  put_wave(folder / "b.wav", seconds=0.4)
+  second = start(folder, *options)
+  names = [os.path.basename(row[0]) for row in rows_of(second.out)]
+  assert sorted(names) == ["b.wav", "c.wav"]
+  assert f"{state}: 2 files were dealt with before" in second.err
+  assert f"{folder / 'b.wav'}: has changed since it was scored" in second.err
+  assert state.read_bytes().startswith(before)
+  assert len((tmp_path / "log").read_text().splitlines()) >= 4
+  third = start(folder, *options)
+  assert (third.status, rows_of(third.out)) == (0, [])
+  assert len(rows_of(start(folder, "--once", "--state=").out)) == 3
 
 
 def test_a_slow_writer_is_waited_for(start, put_wave, tmp_path):

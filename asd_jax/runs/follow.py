@@ -1,0 +1,288 @@
+"""What becomes of scores that come one after another, as files or a stream."""
+
+import collections
+import datetime
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from asd_jax import errors
+from asd_jax.data import score_table
+from asd_jax.engine import section as section_lib
+from asd_jax.report import record, text
+from asd_jax.runs import hook as hook_lib
+from asd_jax.runs import score
+from asd_jax.scores import drift, in_a_row, p_value
+
+# Suspicious clips in a row that make an alarm where neither the flag nor the
+# detector says.
+ALARM_AFTER = 3
+
+
+class Event(NamedTuple):
+  """What happened: a scored clip or something to tell.
+
+  Attributes:
+    row: its scores, or None.
+    note: sentence for people, or "".
+    is_alarm: whether an alarm begins with the clip.
+    start_seconds: where the clip begins in a stream; None of a file.
+  """
+
+  row: score_table.Row | None
+  note: str = ""
+  is_alarm: bool = False
+  start_seconds: float | None = None
+
+
+class Settings(NamedTuple):
+  """What is to be done besides scoring.
+
+  Attributes:
+    alarm_after: suspicious clips in a row that make an alarm; None for what
+      the detector says.
+    hook: what alarms call, if anything.
+    today: the date.
+  """
+
+  alarm_after: int | None = None
+  hook: hook_lib.Hook | None = None
+  today: Callable[[], datetime.date] = datetime.date.today
+
+
+PLAIN = Settings()
+
+
+class _Day(NamedTuple):
+  """What one day brought."""
+
+  date: datetime.date
+  num_clips: int = 0
+  num_suspicious: int = 0
+  num_alarms: int = 0
+
+
+class Follow:
+  """Notes drift, raises alarms and sums up days.
+
+  Args:
+    scorer: the detector.
+    where: what messages call the source of the clips.
+    settings: what is to be done.
+  """
+
+  def __init__(
+    self, scorer: score.Scorer, where: str, settings: Settings
+  ) -> None:
+    self._scorer, self._where, self._settings = scorer, where, settings
+    sections = scorer.detector.sections
+    self._every: collections.Counter[str] = collections.Counter()
+    self._num_suspicious = 0
+    self._day = _Day(settings.today())
+    # Scores of clips that the detector has seen are lower than those of new
+    # ones: no yardstick.
+    self._own_past = any(s.sees_own_clips() for s in sections.values())
+    self._drift = {
+      name: drift.Drift([] if self._own_past else list(s.train_scores()))
+      for name, s in sections.items()
+    }
+    self._after = {
+      name: settings.alarm_after or _alarm_after(s)
+      for name, s in sections.items()
+    }
+    self._alarms = {n: in_a_row.InARow(a) for n, a in self._after.items()}
+
+  def promise(self) -> list[str]:
+    """Sentences on what makes an alarm, and how often one is false."""
+    return list(
+      dict.fromkeys(
+        _promise(section, self._after[name])
+        for name, section in self._scorer.detector.sections.items()
+        if not section.problem()
+      )
+    )
+
+  def replay(self, section: str, score: float, decision: int | str) -> None:
+    """Takes a clip that an earlier watch has told of.
+
+    Args:
+      section: of the clip; an unknown one is left out.
+      score: its score.
+      decision: as of `score_table.Row`.
+    """
+    if section in self._drift:
+      self._drift[section].add(score)
+      self._alarms[section].add(decision == 1)
+
+  def add(
+    self,
+    section: str,
+    row: score_table.Row,
+    start_seconds: float | None = None,
+  ) -> Iterator[Event]:
+    """Takes a scored clip.
+
+    Args:
+      section: of the clip.
+      row: its scores.
+      start_seconds: where it begins in a stream.
+
+    Yields:
+      The clip, and what there is to tell.
+    """
+    suspicious = row.decision == 1
+    is_alarm = self._alarms[section].add(suspicious)
+    self._every[section] += 1
+    self._num_suspicious += suspicious
+    day = self._day
+    self._day = _Day(
+      day.date,
+      day.num_clips + 1,
+      day.num_suspicious + suspicious,
+      day.num_alarms + is_alarm,
+    )
+    yield Event(row, "", is_alarm, start_seconds)
+    if is_alarm:
+      yield from self._alarm(section, row, start_seconds)
+    yield from _told([self._drift_note(section, row.score)])
+
+  def look(self) -> Iterator[Event]:
+    """What is to be told from time to time.
+
+    Yields:
+      Commands that failed, and the summary of a day that is over.
+    """
+    if self._settings.hook is not None:
+      yield from _told(self._settings.hook.ended())
+    today = self._settings.today()
+    if today != self._day.date:
+      yield Event(None, f"{self._where}: {_of_day(self._day)}")
+      self._day = _Day(today)
+
+  def finish(self) -> Iterator[Event]:
+    """Waits for commands that are still running, and sums up.
+
+    Yields:
+      Those that failed, and the summary.
+    """
+    if self._settings.hook is not None:
+      yield from _told(self._settings.hook.wait())
+    yield Event(None, self.summary())
+
+  def summary(self) -> str:
+    """One line for people on all clips so far."""
+    return self._scorer.summary([*self._every.elements()], self._num_suspicious)
+
+  def _alarm(
+    self, section: str, row: score_table.Row, start_seconds: float | None
+  ) -> Iterator[Event]:
+    num, at = self._after[section], ""
+    if start_seconds is not None:
+      at = f", the last at {start_seconds:g} s"
+    if num > 1:
+      what = f"alarm: {num} suspicious clips in a row{at}"
+      yield Event(None, f"{row.file}: {what}")
+    if self._settings.hook is not None:
+      told = (row.file, row.score, row.p_value, start_seconds)
+      yield from _told([self._settings.hook.call(*told)])
+
+  def _drift_note(self, section: str, value: float) -> str:
+    side = self._drift[section].add(value)
+    if side is None:
+      return ""
+    which = f" of section {section}" if len(self._drift) > 1 else ""
+    past = (
+      "the earlier clips of this watch (training scores are in-sample, too low"
+      " to compare with)"
+      if self._own_past
+      else "the training clips"
+    )
+    return (
+      f"{self._where}: drift: recent scores{which} lie {side} those of {past};"
+      " by chance, at most one such note in"
+      f" {drift.CLIPS_PER_FALSE_NOTE} clips; scores and decisions stay as they"
+      " are"
+    )
+
+
+def _told(notes: Iterable[str]) -> Iterator[Event]:
+  return (Event(None, note) for note in notes if note)
+
+
+def _alarm_after(section: section_lib.Section) -> int:
+  """Suspicious clips that make an alarm, as a detector says."""
+  return section.facts.get("windows", {}).get("alarm_after", ALARM_AFTER)
+
+
+def _promise(section: section_lib.Section, after: int) -> str:
+  how = record.Decision(**section.about())
+  what = f"{after} suspicious clips in a row" if after > 1 else "each clip"
+  head = f"an alarm: {what}{'' if after > 1 else ' that is suspicious'}"
+  if not how.promises:
+    return f"{head}; no interval of false ones is promised (rule {how.rule})"
+  rate = p_value.nominal_rate(how.num_train, how.false_alarm_rate)
+  num = in_a_row.clips_between(rate, after)
+  said = f"{head}; a false one in about {num:,.0f} normal clips"
+  return said if after == 1 else f"{said} if their decisions are independent"
+
+
+def _of_day(day: _Day) -> str:
+  if not day.num_clips:
+    return f"{day.date}: no clips"
+  return (
+    f"{day.date}: {text.plural(day.num_clips, 'clip')},"
+    f" {day.num_suspicious} suspicious, {text.plural(day.num_alarms, 'alarm')}"
+  )
+
+
+class Log:
+  """A file that gets a JSON object a line for all that happens.
+
+  It is opened for each line, so that it may be moved away at any time.
+
+  Args:
+    path: the file; lines are added.
+
+  Raises:
+    InputError: if it cannot be written.
+  """
+
+  def __init__(self, path: str) -> None:
+    self._path = Path(path)
+    self._is_told = False
+    if problem := self._append(""):
+      raise errors.InputError(problem)
+
+  def write(self, event: Event) -> str:
+    """Adds what happened.
+
+    Args:
+      event: what.
+
+    Returns:
+      Why it could not be written, once; "" else.
+    """
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    line: dict[str, Any] = {"time": now}
+    if event.row is not None:
+      told = {k: None if v == "" else v for k, v in event.row._asdict().items()}
+      line |= {**told, "alarm": event.is_alarm}
+    if event.start_seconds is not None:
+      line["start_seconds"] = event.start_seconds
+    if event.note:
+      line["note"] = event.note
+    problem = self._append(json.dumps(line) + "\n")
+    if problem and not self._is_told:
+      self._is_told = True
+      return problem
+    return ""
+
+  def _append(self, line: str) -> str:
+    try:
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      with open(self._path, "ab", buffering=0) as file:
+        file.write(line.encode())
+    except OSError as e:
+      return f"{self._path}: cannot be written: {e.strerror or e}"
+    return ""
