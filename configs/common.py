@@ -55,6 +55,9 @@ def run(system, arg=""):
     by_domain=False,  # whether the rate holds for either domain
     decide_in_sample=False,  # without folds: from scores of clips seen
   )
+  c.window_seconds = 0.0  # of long recordings; 0: as training clips
+  c.hop_seconds = 0.0  # from one window to the next; 0: no overlap
+  c.alarm_after = 3  # consecutive windows that make an alarm
   c.submission = dict(label="AsdJax_Local_task2_1", abbreviation="asd_jax")
   c.published = dict(development=0.0, evaluation=0.0, source="")
   c.synthetic = SMOKE_DATA if arg == "smoke" else dict()

@@ -51,14 +51,21 @@ flags.DEFINE_string(
 flags.DEFINE_string(
   "log", "", "watch, stream: file that gets a line of JSON for all that happens"
 )
+flags.DEFINE_string("windows", "", "csv of windows of long recordings to write")
 
 
-def _score(detector: str, section: str | None, paths: Sequence[str]) -> None:
+def _score(paths: Sequence[str]) -> None:
   """Scores files and folders."""
   from asd_jax.runs import progress, score
 
-  bars = progress.Progress()
-  result = score.run(detector, paths, section=section, progress=bars)
+  given = flags.FLAGS
+  result = score.run(
+    given.detector,
+    paths,
+    section=given.section,
+    windows=given.windows,
+    progress=progress.Progress(),
+  )
   print(result.text, end="", flush=True)
   for text in (*result.notes, result.summary):
     cli.tell(text)
@@ -76,7 +83,7 @@ def run(arguments: Sequence[str]) -> None:
       f" watch={given.watch!r} and {len(arguments)} paths."
     )
   if arguments:
-    _score(given.detector, given.section, arguments)
+    _score(arguments)
     return
   from asd_jax.runs import live
 

@@ -6,9 +6,9 @@ It is ours and not the challenge's, whose files are in `submission`.
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asd_jax import errors, files
 
@@ -47,6 +47,54 @@ def row(file: str, score: float, decision: int, p_value: float) -> Row:
   # Six digits tell apart what any number of training clips can.
   known = "" if math.isnan(p_value) else float(f"{p_value:.6g}")
   return Row(file, float(score), said, known)
+
+
+class Window(NamedTuple):
+  """One line of a window of a long recording.
+
+  Attributes:
+    file: the recording.
+    start_seconds: where the window begins.
+    score: as of a clip.
+    decision: as of a clip.
+    p_value: as of a clip.
+  """
+
+  file: str
+  start_seconds: float
+  score: float
+  decision: int | str
+  p_value: float | str
+
+
+def windows(names: Sequence[str], columns: Sequence[Any]) -> list[Window]:
+  """The lines of windows.
+
+  Args:
+    names: of the files.
+    columns: of each window the position of its file, its start in seconds,
+      score, decision and p-value, as `row` takes them.
+
+  Returns:
+    The lines.
+  """
+  out = []
+  for file, start, *values in zip(*columns, strict=True):
+    own = row(names[int(file)], *values)
+    out.append(Window(own.file, round(float(start), 6), *own[1:]))
+  return out
+
+
+def windows_text(rows: Iterable[Window]) -> str:
+  """Writes windows with a header.
+
+  Args:
+    rows: of the windows.
+
+  Returns:
+    csv.
+  """
+  return files.csv_text([Window._fields, *rows])
 
 
 def text(rows: Iterable[Row]) -> str:

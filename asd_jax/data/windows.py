@@ -7,8 +7,10 @@ recording by one of them, see `scores/alarm`.
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from asd_jax.data import clips
 
@@ -49,8 +51,31 @@ def start_seconds(clip: clips.Clip) -> float:
   return clip.start / clip.header.sample_rate
 
 
+def clock(second: float) -> str:
+  """A place in a recording for people: `12:30`, `1:02:05`.
+
+  Args:
+    second: of the recording.
+
+  Returns:
+    Minutes and seconds, hours where there are any.
+  """
+  minutes, rest = divmod(round(second), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+  return f"{minutes}:{rest:02d}"
+
+
+def title(clip: clips.Clip) -> str:
+  """What to call a clip: its file, of a window with its place."""
+  if clip.recording is None:
+    return clip.name
+  return f"{clip.name} at {clock(start_seconds(clip))}"
+
+
 def starts(num_samples: int, window: int, hop: int) -> list[int]:
-  """Where windows begin.
+  """Where the windows of a recording begin that is scored.
 
   Args:
     num_samples: of the recording, at least a window.
@@ -63,29 +88,21 @@ def starts(num_samples: int, window: int, hop: int) -> list[int]:
   """
   last = num_samples - window
   found = list(range(0, last + 1, hop))
-  left = last - found[-1]
-  return found + [last] * (2 * left >= window)
+  return found + [last] * (2 * (last - found[-1]) >= window)
 
 
-def of_recording(
-  clip: clips.Clip, window_seconds: float, hop_seconds: float
+def _samples(clip: clips.Clip, length_seconds: float) -> int:
+  return max(1, round(length_seconds * clip.header.sample_rate))
+
+
+def _at(
+  clip: clips.Clip, places: Iterable[int], num_samples: int
 ) -> list[clips.Clip]:
-  """Cuts a recording.
-
-  Args:
-    clip: a whole file, at least a window long.
-    window_seconds: length of a window.
-    hop_seconds: from one start to the next.
-
-  Returns:
-    Its windows in the order of time.
-  """
-  rate = clip.header.sample_rate
-  window, hop = (max(1, round(s * rate)) for s in (window_seconds, hop_seconds))
-  header = clip.header._replace(num_samples=window)
+  """Windows of a whole file, by their first samples."""
+  header = clip.header._replace(num_samples=num_samples)
   return [
     dataclasses.replace(clip, header=header, start=i, recording=clip.header)
-    for i in starts(clip.header.num_samples, window, hop)
+    for i in places
   ]
 
 
@@ -108,16 +125,18 @@ def of_training(
   """
   lengths = [seconds(c) for c in train]
   short = [s for s in lengths if s < LONG_SECONDS]
-  window = window_seconds
-  least = 2 * window_seconds
-  if not window:
-    window = statistics.median_low(short) if short else DEFAULT_SECONDS
+  length, least = window_seconds, 2 * window_seconds
+  if not length:
+    length = statistics.median_low(short) if short else DEFAULT_SECONDS
     least = max(LONG_SECONDS, 2 * max(short, default=0.0))
   out: list[clips.Clip] = []
-  for clip, length in zip(train, lengths, strict=True):
+  for clip in train:
+    own = [clip]
     # What is a window stays one: a set may be cut twice.
-    is_long = clip.recording is None and length >= least
-    out += of_recording(clip, window, window) if is_long else [clip]
+    if clip.recording is None and seconds(clip) >= least:
+      window, last = _samples(clip, length), clip.header.num_samples
+      own = _at(clip, range(0, last - window + 1, window), window)
+    out += own
   return tuple(out)
 
 
@@ -140,6 +159,22 @@ def rule(
   return Cut(window, hop_seconds or window, max(lengths))
 
 
+def order(train: Sequence[clips.Clip]) -> np.ndarray:
+  """Places of training windows in time.
+
+  Args:
+    train: training clips.
+
+  Returns:
+    `[N]` ranks by recording and time; -1 for clips that are no windows.
+  """
+  out = np.full(len(train), -1)
+  rows = [i for i, c in enumerate(train) if c.recording is not None]
+  rows.sort(key=lambda i: (train[i].path, train[i].start))
+  out[rows] = np.arange(len(rows))
+  return out
+
+
 class Windowed(NamedTuple):
   """Clips to score, and which file each belongs to.
 
@@ -150,11 +185,6 @@ class Windowed(NamedTuple):
 
   clips: list[clips.Clip]
   rows: list[range]
-
-  @property
-  def is_cut(self) -> list[bool]:
-    """Of each file, whether it is a recording that was cut."""
-    return [self.clips[r.start].recording is not None for r in self.rows]
 
 
 def cut(some: Iterable[clips.Clip], how: Cut | None) -> Windowed:
@@ -171,21 +201,9 @@ def cut(some: Iterable[clips.Clip], how: Cut | None) -> Windowed:
   for clip in some:
     own = [clip]
     if how is not None and how.is_long(clip):
-      own = of_recording(clip, how.window_seconds, how.hop_seconds)
+      window = _samples(clip, how.window_seconds)
+      hop = _samples(clip, how.hop_seconds)
+      own = _at(clip, starts(clip.header.num_samples, window, hop), window)
     out.rows.append(range(len(out.clips), len(out.clips) + len(own)))
     out.clips.extend(own)
   return out
-
-
-def heads(some: Iterable[clips.Clip], how: Cut | None) -> Iterator[clips.Clip]:
-  """A clip of each file: itself, or the first window of a recording.
-
-  Args:
-    some: whole files.
-    how: the rule.
-
-  Yields:
-    What a check by headers has to see.
-  """
-  for clip in some:
-    yield cut([clip], how).clips[0]

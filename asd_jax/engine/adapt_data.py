@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asd_jax import errors, store
-from asd_jax.data import audio, clips, labels, names
-from asd_jax.engine import encode
+from asd_jax.data import audio, clips, labels, names, windows
+from asd_jax.engine import encode, windowed
 from asd_jax.engine.branch import Branch
 from asd_jax.engine.recipe import Recipe
 from asd_jax.engine.waves import Waves
@@ -30,7 +30,7 @@ def clips_of(config: Mapping[str, Any]) -> list[clips.Clip]:
     config: `data_dir`, or `normal` and `test`; `adapt.data_dirs`.
 
   Returns:
-    The clips, each file once.
+    The clips, each file once; of long recordings their windows.
 
   Raises:
     InputError: if there are none, and for clips that are to be scored.
@@ -52,7 +52,8 @@ def clips_of(config: Mapping[str, Any]) -> list[clips.Clip]:
       " --config.data_dir=DIR, --config.normal=DIR --config.test=DIR, or"
       " adapt.data_dirs."
     )
-  return list({os.path.realpath(c.path): c for c in every}.values())
+  every = list({os.path.realpath(c.path): c for c in every}.values())
+  return list(windowed.training(every, config))
 
 
 def folds_of(some: Sequence[clips.Clip], num: int) -> np.ndarray:
@@ -73,7 +74,8 @@ def folds_of(some: Sequence[clips.Clip], num: int) -> np.ndarray:
   for rows in groups.values():
     if len(rows) > 1:
       is_target = np.array([some[i].domain == "target" for i in rows])
-      out[rows] = p_value.folds(is_target, num)
+      order = windows.order([some[i] for i in rows])
+      out[rows] = p_value.folds(is_target, num, order=order)
   return out
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import audio, clips, names
+from asd_jax.data import audio, clips, names, windows
 from asd_jax.engine import augmented, encode
 from asd_jax.engine import fronts as fronts_lib
 from asd_jax.engine import train as train_lib
@@ -107,7 +107,7 @@ def collect(
     rows, parts = groups.setdefault(shape, ([], []))
     rows.extend(part.index[keep])
     parts.append(feats)
-    notes += [f"{some[i].name}: {text}" for i, text in part.notes]
+    notes += [f"{windows.title(some[i])}: {text}" for i, text in part.notes]
   features = tuple(
     jax.tree.map(lambda *x: np.concatenate(x), *parts)
     for _, parts in groups.values()
@@ -165,7 +165,7 @@ def score(
     if not np.isfinite(scores.fused).all():
       bad = some[rows[np.argmin(np.isfinite(scores.fused))]]
       raise errors.InputError(f"{bad.path}: found a score that is not finite.")
-    notes = [f"{some[i].name}: {text}" for i, text in part.notes]
+    notes = [f"{windows.title(some[i])}: {text}" for i, text in part.notes]
     yield rows, scores, by_fold, notes
 
 

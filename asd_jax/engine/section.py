@@ -3,10 +3,12 @@
 Nothing here needs the code of a system: detectors of one file use it too.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from asd_jax.data import clips, windows
 from asd_jax.engine import crossfit, decide
 
 Tree = Any
@@ -45,6 +47,13 @@ class Section(NamedTuple):
     """Why no clip can be called anomalous; "" where one can."""
     num, target = self.facts["num_train"], self.facts["num_target"]
     return decide.problem(self.rule, self.limit, num, target)
+
+  def plan(self, some: Sequence[clips.Clip]) -> windows.Windowed:
+    """Files to score, long recordings cut as this section cuts them."""
+    # Detectors of older versions know of no windows.
+    about = self.facts.get("windows")
+    how = about and windows.Cut(*(about[k] for k in windows.Cut._fields))
+    return windows.cut(some, how)
 
   def without_models(self) -> "Section":
     """The same without its states, which may be large."""

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import clips, hearing
+from asd_jax.data import clips, hearing, windows
 from asd_jax.encoders import load
 from asd_jax.engine import (
   adapt,
@@ -19,6 +19,7 @@ from asd_jax.engine import (
   findings,
   gather,
   settings,
+  windowed,
 )
 from asd_jax.engine import opened as opened_lib
 from asd_jax.engine import section as section_lib
@@ -188,15 +189,16 @@ class Session:
     fold = None
     # One clip leaves nothing to fit a model without it to.
     if self.rule.folds and len(train) > 1:
-      fold = p_value.folds(is_target, self.rule.folds)
+      order = windows.order(train)
+      fold = p_value.folds(is_target, self.rule.folds, order=order)
     found = self._gather.gather(
       train, fold=fold, advance=advance, on_epoch=on_epoch
     )
     odd, heard = hearing.split(found.notes)
     usual = hearing.usual([levels for _, levels in heard])
+    odd += hearing.of_all(heard, usual)
     notes = [
-      *odd,
-      *hearing.of_all(heard, usual),
+      *windowed.together(odd, train),
       *findings.domain_notes(self.system, self.config, label, train),
     ]
     state, own = self._fit(self.system.hypers, found.normals)
@@ -220,6 +222,9 @@ class Session:
     if fold is not None:
       folds = self._cross_fit(found, state, on_epoch)
       train_scores = folds.own
+    own = None if folds is None else folds.own
+    flagged = windowed.flagged(self.rule, limit, own, is_target)
+    facts["windows"] = windowed.facts(train, self.config, flagged)
     section = section_lib.Section(state, folds, limit, self.rule, facts)
     if problem := section.problem():
       notes.append(f"{label}: no decision possible: {problem}")
@@ -267,20 +272,31 @@ class Session:
     *,
     advance: Advance = _ignore,
   ) -> Judged:
-    """Scores clips with a fitted section.
+    """Scores files with a fitted section, long recordings by their windows.
 
     Args:
       section: the section.
-      test: clips.
-      advance: called with the number of clips done, after each batch.
+      test: whole files.
+      advance: called with the number of windows done, after each batch.
 
     Returns:
-      Scores, p-values and decisions, of each clip by itself.
+      Scores, p-values and decisions, of each file by itself.
 
     Raises:
       InputError: for a clip that cannot be used or decoded.
     """
-    self.check(test)
+    plan = section.plan(test)
+    self.check(plan.clips)
+    judged = self._score(section, plan.clips, advance)
+    return windowed.join(plan, judged, section)
+
+  def _score(
+    self,
+    section: section_lib.Section,
+    test: Sequence[clips.Clip],
+    advance: Advance,
+  ) -> Judged:
+    """Scores clips and windows, each by itself."""
     state, *others = self._states(section)
     refit = self._refits
     by_fold = np.zeros((len(test), len(others)), np.float32)
@@ -313,6 +329,7 @@ class Session:
     notes, heard = hearing.split(notes)
     notes += hearing.of_all(heard, section.facts.get("levels", {}))
     said = section.decide(np.asarray(all_scores.fused), by_fold)
+    notes = windowed.together(notes, test)
     return Judged(all_scores, said.p_value, said.decision, notes)
 
 

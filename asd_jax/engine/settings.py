@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from asd_jax import errors, files
 from asd_jax.data import submission
-from asd_jax.engine import cache, decide, effects, stages
+from asd_jax.engine import cache, decide, effects, stages, windowed
 from asd_jax.engine import system as system_lib
 from asd_jax.frontends import dif
+from asd_jax.scores import alarm
 
 # Settings of a run beside its branches, for what a config or an old detector
 # leaves out; `configs/common.py` says what each means.
@@ -37,6 +38,9 @@ DEFAULTS: dict[str, Any] = dict(
   sweep=(),
   fusion=dict(name="weighted_mean"),
   threshold=decide.Rule()._asdict(),
+  window_seconds=0.0,
+  hop_seconds=0.0,
+  alarm_after=alarm.AFTER,
   adapt=dict(data_dirs=(), folds=0, seeds_at_once="auto", memory_gb=4.0),
   submission=dict(label="AsdJax_Local_task2_1", abbreviation="asd_jax"),
   published=dict(development=0.0, evaluation=0.0, source=""),
@@ -254,6 +258,7 @@ def check(config: Mapping[str, Any]) -> None:
       f"config: seeds: found {seeds!r}, expected different integers from 0 to"
       " 2**32 - 1, such as (1, 2, 3)."
     )
+  windowed.check(config)
   submission.check_label(config["submission"]["label"])
   system = system_lib.build(config)
   effects.check_adapt(config, system.branches)

@@ -266,10 +266,11 @@ def card(
     sides = _sides(suspect, sounds, drawn, seconds)
   reasons = "".join(f"<li>{i}</li>" for i in items)
   reasons = f'<ul class="why">{reasons}</ul>' if reasons else ""
+  place = f", {suspect.place}" if suspect.place else ""
   problem = f"<p>{text.escape(suspect.problem)}</p>" if suspect.problem else ""
   return (
     f'<article class="clip" id="{name}"><h3>{heading}<span class="file">{file}'
-    f'</span></h3><ul class="facts">{_facts(suspect, how)}</ul>{problem}'
+    f'</span>{place}</h3><ul class="facts">{_facts(suspect, how)}</ul>{problem}'
     f"{reasons}{sides}</article>\n"
   )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from asd_jax.report import record, text, words
+from asd_jax.report import record, strips, text, words
 
 # A screen's worth; the rest is in `scores/` and on the page.
 _MAX_NAMED = 20
@@ -25,7 +25,15 @@ def _section(title: str, entry: Mapping[str, Any]) -> list[str]:
     return [f"{title}: no decision possible: {how.problem}"]
   num = text.plural(entry["n_test"], "clip")
   lines = [f"{title}: {len(entry['flagged'])} of {num} anomalous"]
-  return lines + _named(entry["flagged"], how)
+  lines += _named(entry["flagged"], how)
+  if found := entry.get("recordings"):
+    alarms = record.Alarms(**found["alarm"])
+    lines += [
+      f"  {text.visible(one['file'])}: {strips.sentence(one, alarms)}"
+      for one in found["files"][:_MAX_NAMED]
+    ]
+    lines.append(f"  {strips.promise(alarms)}")
+  return lines
 
 
 def lines(results: record.Results) -> Iterator[str]:

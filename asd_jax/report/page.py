@@ -12,6 +12,7 @@ from asd_jax.report import (
   notes,
   record,
   seeds,
+  strips,
   summary,
   text,
 )
@@ -20,8 +21,8 @@ from asd_jax.report import (
 # links at the top, and `section(run)`, which returns `<section id=...>` or ""
 # where the run has nothing to show: a new one is a file and a line here.
 SECTIONS = (
-  machines, decisions, listing, clips, curves, denoise, seeds, adaptation,
-  notes, facts,
+  machines, decisions, strips, listing, clips, curves, denoise, seeds,
+  adaptation, notes, facts,
 )  # fmt: skip
 
 

@@ -64,6 +64,48 @@ class Decision(NamedTuple):
     return self.promises and not self.folds
 
 
+class Alarms(NamedTuple):
+  """What makes an alarm on long recordings, and how many are false.
+
+  Attributes:
+    after: consecutive anomalous windows that make one.
+    window_seconds: length of a window.
+    hop_seconds: from the start of one window to that of the next.
+    by_chance: expected an hour of a normal recording if windows were
+      independent; None where the rule promises no rate.
+    measured: alarms on the training windows in the order of time, by models
+      that have not seen them; None where there are no such windows.
+    hours: of those windows.
+  """
+
+  after: int
+  window_seconds: float
+  hop_seconds: float
+  by_chance: float | None
+  measured: int | None
+  hours: float
+
+
+class Recording(NamedTuple):
+  """A long recording and its windows in the order of time.
+
+  Attributes:
+    name: of the file.
+    link: where the page finds it, relative to it; "" if nowhere.
+    seconds: its length.
+    start_seconds: `[W]` where each window begins.
+    score: `[W]`.
+    decision: `[W]` as of a section.
+  """
+
+  name: str
+  link: str
+  seconds: float
+  start_seconds: np.ndarray
+  score: np.ndarray
+  decision: np.ndarray
+
+
 class Section(NamedTuple):
   """Scores of one section.
 
@@ -79,6 +121,8 @@ class Section(NamedTuple):
     p_value: `[Q]`, NaN where it is unknown.
     names: `[Q]` of the files.
     links: `[Q]` where the page finds them, relative to it; "" if nowhere.
+    recordings: the files that were cut into windows, in the order of
+      `recordings.files` of results.json.
   """
 
   score: np.ndarray
@@ -91,6 +135,7 @@ class Section(NamedTuple):
   p_value: np.ndarray
   names: Sequence[str]
   links: Sequence[str]
+  recordings: Sequence[Recording] = ()
 
 
 class Reason(NamedTuple):
@@ -145,6 +190,7 @@ class Suspect(NamedTuple):
     references: names of the training clips that parts came from.
     normal: the nearest of those, or None.
     problem: why something is missing, or empty.
+    place: of a window in its recording, such as `12:30 to 12:40`, else "".
   """
 
   machine: str
@@ -165,6 +211,7 @@ class Suspect(NamedTuple):
   references: tuple[str, ...] = ()
   normal: Sound | None = None
   problem: str = ""
+  place: str = ""
 
 
 class Heard(NamedTuple):

@@ -97,6 +97,10 @@ def _expected_rate(how: record.Decision) -> float:
   return ranks / (how.num_train + 1)
 
 
+def _num_recordings(entry: Mapping[str, Any]) -> int:
+  return len(entry.get("recordings", {}).get("files", ()))
+
+
 def _alarm_tile(results: record.Results) -> str:
   every = record.decisions_of(results)
   if not every:
@@ -115,12 +119,15 @@ def _alarm_tile(results: record.Results) -> str:
     small += "; this rule promises no false-alarm rate"
   # With labels the measured rate stands beside it.
   elif not results["measured"]:
+    # Of long recordings the false alarms an hour are told beside them.
+    clips = [e["n_test"] - _num_recordings(e) for e in entries]
     expected = sum(
-      _expected_rate(how) * e["n_test"]
-      for how, e in zip(hows, entries, strict=True)
+      _expected_rate(how) * n for how, n in zip(hows, clips, strict=True)
     )
     about = f"{expected:.0f}" if expected >= 1 else f"{expected:.1g}"
     small += f"; if all were normal, about {about} would be"
+    if sum(clips) < num:
+      small += f", {text.plural(num - sum(clips), 'long recording')} aside"
     if any(how.in_sample for how in hows):
       small += ", or many more: the decisions are in-sample"
   if short:

@@ -290,6 +290,14 @@ border-bottom:1px solid var(--line)}
 .list tbody th{flex:1 0 100%;max-width:none}
 .list th,.list td{padding:0;border:0}.list td:empty{display:none}
 .tag{display:inline;color:var(--soft)}}
+.strip{margin:1rem 0}
+.strip svg{height:6rem;background:var(--panel);border:1px solid var(--line)}
+.strip path{vector-effect:non-scaling-stroke;fill:none}
+.strip .line{stroke:var(--normal);stroke-width:1.5px}
+.strip .limit{stroke:var(--faint);stroke-dasharray:5 4}
+.strip .ticks{fill:var(--anomaly)}
+.axis{display:flex;justify-content:space-between;color:var(--soft);
+font-size:.8rem}
 summary{cursor:pointer;padding:.4rem 0;font-weight:600}
 pre{background:var(--panel);border:1px solid var(--line);
 border-radius:.5rem;padding:.8rem;overflow:auto;font-size:.8rem;

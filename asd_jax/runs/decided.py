@@ -1,12 +1,15 @@
 """What results.json says of a section's decisions."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from asd_jax.engine import said, windowed
+from asd_jax.engine import section as section_lib
 from asd_jax.metrics import decisions
-from asd_jax.scores import threshold
+from asd_jax.scores import alarm, threshold
 
 
 def flagged(scored: Any) -> list[dict[str, Any]]:
@@ -33,6 +36,43 @@ def flagged(scored: Any) -> list[dict[str, Any]]:
 def known(p_value: float) -> float | None:
   """A p-value, or None for NaN, which stands for an unknown one."""
   return None if math.isnan(p_value) else float(p_value)
+
+
+def recordings(
+  section: section_lib.Section, found: said.Windows, names: Sequence[str]
+) -> dict[str, Any]:
+  """What results.json says of long recordings.
+
+  Args:
+    section: that scored them.
+    found: what is said of their windows.
+    names: of the files.
+
+  Returns:
+    `recordings`: what makes an `alarm`, and of each file its windows and
+    alarms; nothing where there is no long recording.
+  """
+  if not len(found.file):
+    return {}
+  how = windowed.alarms_of(section.facts, section.rule)
+  files = []
+  for i in np.unique(found.file).astype(int):
+    own = found.file == i
+    start, decision = found.start_seconds[own], found.decision[own]
+    spans = [
+      [float(start[a]), float(start[b - 1] + how["window_seconds"])]
+      for a, b in alarm.alarms(decision, how["after"])
+    ]
+    possible = not (decision == threshold.UNDECIDED).any()
+    files.append(
+      {
+        "file": names[i],
+        "windows": len(start),
+        "anomalous_windows": int(np.sum(decision == threshold.ANOMALOUS)),
+        "alarms": spans if possible else None,
+      }
+    )
+  return {"recordings": {"alarm": how, "files": files}}
 
 
 def entry(

@@ -1,5 +1,6 @@
 """One run: fit and score every machine, then metrics and files."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterable
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from asd_jax import errors, files
-from asd_jax.data import clips
-from asd_jax.engine import detector, session
+from asd_jax.data import clips, windows
+from asd_jax.engine import detector, session, windowed
+from asd_jax.report import text
 from asd_jax.runs import (
   challenge,
   examples,
@@ -30,11 +32,31 @@ def read_machines(config: Config) -> list[clips.Machine]:
       `ground_truth`.
 
   Returns:
-    The machines.
+    The machines; of long recordings to learn from their windows.
 
   Raises:
     InputError: for missing or contradicting settings, and bad input.
   """
+  return [_windowed(machine, config) for machine in _read(config)]
+
+
+def _windowed(machine: clips.Machine, config: Config) -> clips.Machine:
+  """A machine with its long training recordings cut."""
+  train = windowed.training(machine.train, config)
+  cut = [c for c in train if c.recording is not None]
+  if not cut:
+    return machine
+  seconds = sorted({f"{windows.seconds(c):g}" for c in cut})
+  note = (
+    f"{text.plural(len({c.path for c in cut}), 'recording')} to learn from"
+    f" cut into {text.plural(len(cut), 'window')} of {' and '.join(seconds)} s"
+  )
+  notes = (*machine.notes, note)
+  return dataclasses.replace(machine, train=train, notes=notes)
+
+
+def _read(config: Config) -> list[clips.Machine]:
+  """Finds the files that a config names."""
   plain = config["normal"], config["test"]
   ground_truth = config["ground_truth"] or None
   if any(plain):
@@ -115,19 +137,21 @@ def run_machine(
       advance=progress.task(f"{label} training clips", len(train)),
       on_epoch=progress.epochs(label),
     )
+    num = len(fitted.section.plan(test).clips)
     judged = opened.score(
       fitted.section,
       test,
-      advance=progress.task(f"{machine.name} test clips", len(test)),
+      advance=progress.task(f"{machine.name} test clips", num),
     )
     out[section] = results.Scored(
-      test,
+      judged.clips,
       judged.scores,
       judged.decisions,
       judged.p_values,
       fitted.train_scores,
       fitted.section,
       fitted.notes + judged.notes,
+      judged.windows,
     )
   return out
 
@@ -183,7 +207,11 @@ def _open(
   machines = read_machines(opened.config)
   # All headers first: a bad clip of the last machine costs no hour.
   for machine in machines:
-    opened.check((*machine.train, *machine.test))
+    opened.check(machine.train)
+    for section in _sections(machine.train):
+      how = windowed.rule(_of(machine.train, section), opened.config)
+      plan = windows.cut(_of(machine.test, section), how)
+      opened.check([plan.clips[own.start] for own in plan.rows])
   return opened, machines
 
 

@@ -48,6 +48,34 @@ def link_to(path: Path, out: Path) -> str:
   return urllib.parse.quote(os.fsencode(relative))
 
 
+def recordings_of(entry: Any, out: Path) -> list[record.Recording]:
+  """The long recordings of one section as the report takes them.
+
+  Args:
+    entry: `results.Scored`.
+    out: folder of the page.
+
+  Returns:
+    Plain data.
+  """
+  found = []
+  for i in np.unique(entry.windows.file).astype(int):
+    own, clip = entry.windows.file == i, entry.clips[i]
+    head = clip.recording
+    assert head is not None
+    found.append(
+      record.Recording(
+        clip.name,
+        link_to(clip.path, out),
+        head.num_samples / head.sample_rate,
+        entry.windows.start_seconds[own],
+        entry.windows.score[own].astype(np.float64),
+        entry.windows.decision[own],
+      )
+    )
+  return found
+
+
 def scores_of(entry: Any, out: Path) -> record.Section:
   """The scores of one section as the report takes them.
 
@@ -75,6 +103,7 @@ def scores_of(entry: Any, out: Path) -> record.Section:
     p_value=np.asarray(entry.p_values, np.float64),
     names=[c.name for c in entry.clips],
     links=[link_to(c.path, out) for c in entry.clips],
+    recordings=recordings_of(entry, out),
   )
 
 

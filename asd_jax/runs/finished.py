@@ -8,13 +8,13 @@ import numpy as np
 
 from asd_jax import store
 from asd_jax.data import clips, decode
-from asd_jax.engine import crossfit, identity, session
+from asd_jax.engine import crossfit, identity, said, session
 from asd_jax.engine import section as section_lib
 from asd_jax.runs import folder as folder_lib
 from asd_jax.runs import results
 from asd_jax.scores import fusion
 
-_FORM = 2
+_FORM = 3
 FOLDER = "finished"
 
 
@@ -85,7 +85,9 @@ class Records:
         "train": found.train,
         "decision": found.decisions,
         "p_value": found.p_values,
+        "start": [c.start for c in found.clips],
         **{f"member {n}": m for n, m in found.scores.members.items()},
+        **{f"window {n}": x for n, x in found.windows._asdict().items()},
       }
       if folds := found.section.folds:
         own |= {"fold": folds.fold, "is_target": folds.is_target}
@@ -165,7 +167,12 @@ def _scored(
     None, folds, facts["threshold"], opened.rule, facts["facts"]
   )
   # Labels come with the clips: they are not kept.
-  test = [c for c in machine.test if c.section == section]
+  plan = kept.plan([c for c in machine.test if c.section == section])
+  test = [
+    next(c for c in plan.clips[r.start : r.stop] if c.start == start)
+    for r, start in zip(plan.rows, own["start"], strict=True)
+  ]
+  windows = {n: own[f"window {n}"] for n in said.Windows._fields}
   return results.Scored(
     test,
     scores,
@@ -174,4 +181,5 @@ def _scored(
     own["train"],
     kept,
     facts["notes"],
+    said.Windows(**windows),
   )

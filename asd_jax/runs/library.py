@@ -19,7 +19,7 @@ from asd_jax import errors
 from asd_jax.data import audio, clips, names, truth
 from asd_jax.engine import detector as detector_lib
 from asd_jax.engine import section as section_lib
-from asd_jax.engine import session, settings
+from asd_jax.engine import session, settings, windowed
 from asd_jax.runs import config_file
 from asd_jax.runs import score as score_lib
 
@@ -206,16 +206,19 @@ class Detector:
       sections = known[0]
     with _files(some, self.found.config["sample_rate"]) as paths:
       test = _clips(paths, self.found.machine, "test", None, sections)
-      self._opened.check(test)
       notes: list[str] = []
       scores = np.zeros(len(test), np.float32)
       decisions = np.zeros(len(test), np.int8)
       p_values = np.zeros(len(test))
-      for section in sorted({c.section for c in test}):
+      used = sorted({c.section for c in test})
+      for section in used:
         if section not in known:
           raise errors.InputError(
             f"sections: found {section!r}, expected some of {known}."
           )
+        own = [c for c in test if c.section == section]
+        self._opened.check(self.found.sections[section].plan(own).clips)
+      for section in used:
         rows = [i for i, c in enumerate(test) if c.section == section]
         judged = self._opened.score(
           self.found.sections[section], [test[i] for i in rows]
@@ -271,7 +274,8 @@ def fit(
   notes: list[str] = []
   rate = settings.completed(config)["sample_rate"]
   with _files(some, rate) as paths:
-    train = _clips(paths, machine, "train", domains, sections)
+    files = _clips(paths, machine, "train", domains, sections)
+    train = windowed.training(files, config)
     # What a config names is more than one machine, and goes before it.
     named = config.get("data_dir") or config.get("normal")
     opened = session.open(config, train=None if named else train)

@@ -31,6 +31,11 @@ def _table(scored: Scored) -> list[score_table.Row]:
   return [score_table.row(*r) for r in zip(*columns, strict=True)]
 
 
+def _windows(scored: Scored) -> list[score_table.Window]:
+  names = [c.name for c in scored.clips]
+  return score_table.windows(names, scored.windows)
+
+
 def _write_submission(
   out: Path,
   config: Config,
@@ -70,6 +75,10 @@ def write_machine(
   every = [row for scored in sections.values() for row in _table(scored)]
   place = out / "scores" / f"{machine}.csv"
   files.atomic_write_text(place, score_table.text(every))
+  # Only of machines with long recordings.
+  if windows := [w for s in sections.values() for w in _windows(s)]:
+    place = out / "scores" / f"{machine}_windows.csv"
+    files.atomic_write_text(place, score_table.windows_text(windows))
   submission_write.write_machine(
     out / "submission",
     config["submission"]["label"],

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from asd_jax.data import clips
+from asd_jax.engine import said
 from asd_jax.engine import section as section_lib
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import decisions, official, total, uncertainty
@@ -23,7 +24,7 @@ class Scored(NamedTuple):
   """Scores of one section's test clips, in clip order.
 
   Attributes:
-    clips: the test clips.
+    clips: the test clips; of a long recording the window that speaks for it.
     scores: their scores, leading axis Q.
     decisions: `[Q]` 1 anomalous, 0 normal, -1 where none is possible.
     p_values: `[Q]`, NaN without models of folds.
@@ -31,6 +32,7 @@ class Scored(NamedTuple):
       there are models of folds.
     section: what was fitted.
     notes: odd but fine input.
+    windows: what is said of those of long recordings.
   """
 
   clips: Sequence[clips.Clip]
@@ -40,6 +42,7 @@ class Scored(NamedTuple):
   train: np.ndarray
   section: section_lib.Section
   notes: list[str]
+  windows: said.Windows = said.NO_WINDOWS
 
   @property
   def score(self) -> np.ndarray:
@@ -126,6 +129,9 @@ def _machine_entry(sections: dict[str, Scored]) -> dict[str, Any]:
       "training_scores": scored.section.facts["training_scores"],
       "bootstrap": interval,
       **decided.entry(scored, (is_anomaly, is_target)),
+      **decided.recordings(
+        scored.section, scored.windows, [c.name for c in scored.clips]
+      ),
     }
   return entry
 

@@ -1,14 +1,15 @@
 """Scores files and folders with a saved detector."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from asd_jax import errors
+from asd_jax import errors, files
 from asd_jax.data import audio, clips, folders, names, score_table
 from asd_jax.engine import detector, session
-from asd_jax.report import record, text
+from asd_jax.report import record, strips, text
+from asd_jax.runs import decided
 from asd_jax.runs import progress as progress_lib
 
 
@@ -18,7 +19,7 @@ class Result(NamedTuple):
   Attributes:
     text: csv, the header first.
     notes: sentences on odd input.
-    summary: one line for people.
+    summary: lines for people.
   """
 
   text: str
@@ -69,6 +70,34 @@ def find(paths: Sequence[str]) -> list[str]:
       )
     out += below
   return out
+
+
+class Found(NamedTuple):
+  """What is said of files.
+
+  Attributes:
+    rows: lines in the order of the files.
+    windows: of long recordings, in the same order and that of time.
+    notes: sentences on odd input.
+    told: sentences on long recordings.
+  """
+
+  rows: list[score_table.Row]
+  windows: list[score_table.Window]
+  notes: list[str]
+  told: list[str]
+
+
+def _told(found: Mapping[str, Any]) -> list[str]:
+  """Sentences on the long recordings of a section."""
+  if not found:
+    return []
+  about = found["recordings"]
+  how = record.Alarms(**about["alarm"])
+  each = [
+    f"{one['file']}: {strips.sentence(one, how)}" for one in about["files"]
+  ]
+  return [*each, strips.promise(how)]
 
 
 class Scorer:
@@ -124,36 +153,65 @@ class Scorer:
       )
       for p, h in zip(paths, headers, strict=True)
     ]
-    self._opened.check(some)
+    for name, section in self.detector.sections.items():
+      own = section.plan([c for c in some if c.section == name])
+      self._opened.check(own.clips)
     return some
+
+  def num_scored(self, some: Sequence[clips.Clip]) -> int:
+    """Clips and windows that are scored of some files."""
+    sections = self.detector.sections
+    return sum(len(sections[c.section].plan([c]).clips) for c in some)
 
   def score(
     self, some: Sequence[clips.Clip], *, advance: Callable[[int], None]
   ) -> tuple[list[score_table.Row], list[str]]:
-    """Scores clips.
+    """Scores files.
 
     Args:
       some: what `check` returns.
-      advance: called with the number of clips done, after each batch.
+      advance: called with the number of clips and windows done, after each
+        batch.
 
     Returns:
-      Lines in the order of the clips, files as given, and notes on odd input.
+      Lines in the order of the files, named as given, and notes on odd input
+      and on long recordings.
 
     Raises:
       InputError: for a file that cannot be decoded.
     """
+    found = self.judge(some, advance=advance)
+    return found.rows, [*found.notes, *found.told]
+
+  def judge(
+    self, some: Sequence[clips.Clip], *, advance: Callable[[int], None]
+  ) -> Found:
+    """Scores files, see `score`, and tells of windows too."""
     lines: dict[int, score_table.Row] = {}
+    windows: dict[int, list[score_table.Window]] = {}
     notes: list[str] = []
+    told: list[str] = []
     for part in sorted({c.section for c in some}):
       rows = [i for i, c in enumerate(some) if c.section == part]
+      section = self.detector.sections[part]
       judged = self._opened.score(
-        self.detector.sections[part], [some[i] for i in rows], advance=advance
+        section, [some[i] for i in rows], advance=advance
       )
       columns = judged.scores.fused, judged.decisions, judged.p_values
       for i, *values in zip(rows, *columns, strict=True):
         lines[i] = score_table.row(str(some[i].path), *values)
+      paths = [str(some[i].path) for i in rows]
+      more = score_table.windows(paths, judged.windows)
+      for place, row in zip(judged.windows.file, more, strict=True):
+        windows.setdefault(rows[int(place)], []).append(row)
       notes += judged.notes
-    return [lines[i] for i in range(len(some))], notes
+      told += _told(decided.recordings(section, judged.windows, paths))
+    return Found(
+      [lines[i] for i in range(len(some))],
+      [row for i in sorted(windows) for row in windows[i]],
+      notes,
+      told,
+    )
 
   def summary(self, sections: Sequence[str], num_suspicious: int) -> str:
     """One line for people.
@@ -200,6 +258,7 @@ def run(
   paths: Sequence[str],
   *,
   section: str | None = None,
+  windows: str = "",
   progress: progress_lib.Progress | None = None,
 ) -> Result:
   """Scores files; the result equals that of the evaluate run.
@@ -208,6 +267,7 @@ def run(
     folder: `OUT/detectors/<machine>`.
     paths: files and folders.
     section: section of all files; from their names if None.
+    windows: csv file for the windows of long recordings, if any is wanted.
     progress: where progress is shown; nowhere if None.
 
   Returns:
@@ -221,10 +281,19 @@ def run(
   some = scorer.check(found, audio.read_headers(found))
   progress = progress or progress_lib.Progress(quiet=True)
   with progress:
-    advance = progress.task("clips", len(some))
-    lines, notes = scorer.score(some, advance=advance)
+    advance = progress.task("clips", scorer.num_scored(some))
+    said = scorer.judge(some, advance=advance)
+  # What is promised of clips is not promised of recordings.
+  long = {w.file for w in said.windows}
+  short = [i for i, r in enumerate(said.rows) if r.file not in long]
+  summary = [*said.told]
+  if short or not long:
+    num = sum(said.rows[i].decision == 1 for i in short)
+    summary.append(scorer.summary([some[i].section for i in short], num))
   # Paths as they were given.
-  rows = [r._replace(file=p) for p, r in zip(found, lines, strict=True)]
-  num = sum(r.decision == 1 for r in rows)
-  summary = scorer.summary([c.section for c in some], num)
-  return Result(score_table.text(rows), notes, summary)
+  rows = [r._replace(file=p) for p, r in zip(found, said.rows, strict=True)]
+  given = dict(zip([str(c.path) for c in some], found, strict=True))
+  table = [w._replace(file=given[w.file]) for w in said.windows]
+  if windows:
+    files.atomic_write_text(Path(windows), score_table.windows_text(table))
+  return Result(score_table.text(rows), said.notes, "\n".join(summary))

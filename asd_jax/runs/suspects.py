@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import audio, clips, decode
+from asd_jax.data import audio, clips, decode, windows
 from asd_jax.engine.programs import Programs
 from asd_jax.report import record
 from asd_jax.runs import decided, explain, reasons
@@ -89,6 +89,15 @@ def choose(
   ]
 
 
+def _place(clip: clips.Clip) -> str:
+  """Where a window lies in its recording; "" of a whole file."""
+  if clip.recording is None:
+    return ""
+  start = windows.start_seconds(clip)
+  ends = start, start + windows.seconds(clip)
+  return " to ".join(map(windows.clock, ends))
+
+
 def bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> record.Suspect:
   """A suspect whose file is not read: no sound, no reason.
 
@@ -112,6 +121,7 @@ def bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> record.Suspect:
     decided.known(entry.p_values[pick.row]),
     float(np.median(entry.train)),
     float(np.mean(entry.train < score)),
+    place=_place(clip),
   )
 
 
@@ -142,7 +152,8 @@ class _Explainer:
     return decode.read(clip, sample_rate=self._rate)[0]
 
   def _sound(self, clip: clips.Clip, wave: np.ndarray) -> record.Sound:
-    return record.Sound(clip.name, self._link(clip.path), audio.to_float(wave))
+    title = windows.title(clip)
+    return record.Sound(title, self._link(clip.path), audio.to_float(wave))
 
   def _by_spectrum(
     self, key: tuple[str, str], wave: np.ndarray, train: Sequence[clips.Clip]
@@ -230,8 +241,10 @@ class _Explainer:
       sound=self._sound(clip, wave),
       rate=self._rate,
       reason=reason,
-      neighbours=tuple((train[i].name, s) for i, s in known.neighbours),
-      references=tuple(c.name for c, _ in references),
+      neighbours=tuple(
+        (windows.title(train[i]), s) for i, s in known.neighbours
+      ),
+      references=tuple(windows.title(c) for c, _ in references),
       normal=self._sound(*references[0]) if references else None,
     )
 

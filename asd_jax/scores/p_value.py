@@ -11,18 +11,29 @@ import math
 import numpy as np
 
 
-def folds(is_target: np.ndarray, num: int, *, seed: int = 0) -> np.ndarray:
+def folds(
+  is_target: np.ndarray,
+  num: int,
+  *,
+  seed: int = 0,
+  order: np.ndarray | None = None,
+) -> np.ndarray:
   """Cuts training clips into folds at random, each domain by itself.
 
   Args:
     is_target: `[N]` True for target-domain clips.
     num: folds K; there are no more than clips.
     seed: of the draw.
+    order: `[N]` places in time of windows of long recordings, -1 for clips.
+      Neighbours are nearly copies, so windows are not drawn: their folds are
+      blocks of time.
 
   Returns:
-    `[N]` fold of each clip. Sizes differ by at most one, and so do the clips
-    of either domain.
+    `[N]` fold of each clip. Without windows sizes differ by at most one, and
+    so do the clips of either domain.
   """
+  if order is not None and (order >= 0).any():
+    return _blocks(is_target, num, order, seed)
   rng = np.random.default_rng(seed)
   parts = [np.flatnonzero(is_target == domain) for domain in (False, True)]
   # One domain goes on where the other ends, or the first folds would get the
@@ -31,6 +42,22 @@ def folds(is_target: np.ndarray, num: int, *, seed: int = 0) -> np.ndarray:
   out = np.zeros(len(order), np.int32)
   out[order] = np.arange(len(order)) % max(1, min(num, len(order)))
   return out
+
+
+def _blocks(
+  is_target: np.ndarray, num: int, order: np.ndarray, seed: int
+) -> np.ndarray:
+  """Folds of windows by blocks of time, of clips at random."""
+  most = max(1, min(num, len(order)))
+  out = np.zeros(len(order), np.int32)
+  alone = np.flatnonzero(order < 0)
+  out[alone] = folds(is_target[alone], most, seed=seed)
+  for domain in (False, True):
+    own = np.flatnonzero((order >= 0) & (is_target == domain))
+    own = own[np.argsort(order[own])]
+    out[own] = np.arange(len(own)) * most // max(1, len(own))
+  # Few windows of both domains may leave a fold empty.
+  return np.unique(out, return_inverse=True)[1].astype(np.int32)
 
 
 def _shares(
@@ -76,6 +103,32 @@ def p_values(
     return _shares(own, fold, new, every)
   parts = [is_target == domain for domain in (False, True)]
   return np.maximum(*(_shares(own, fold, new, part) for part in parts))
+
+
+def own_p_values(
+  own: np.ndarray, is_target: np.ndarray, *, by_domain: bool = False
+) -> np.ndarray:
+  """p-values of training clips among the others.
+
+  Args:
+    own: `[N]` training clips' scores, each by the model of its fold.
+    is_target: `[N]` their domains.
+    by_domain: the larger of the p-values in both domains.
+
+  Returns:
+    `[N]` in (0, 1]: how many of the clips, itself counted, score as high.
+  """
+
+  def among(these: np.ndarray) -> np.ndarray:
+    lower = np.searchsorted(np.sort(own[these]), own, side="left")
+    # A clip of the other domain joins these, as a new clip does.
+    joins = (~these).astype(np.int64)
+    size = int(these.sum())
+    return (size - lower + joins) / (size + joins)
+
+  if not by_domain:
+    return among(np.ones(len(own), bool))
+  return np.maximum(among(is_target), among(~is_target))
 
 
 def num_needed(rate: float) -> int:
