@@ -9,10 +9,12 @@ import importlib
 from typing import Any
 
 # Public name to the module that holds it.
-_PLACES: dict[str, str] = dict.fromkeys(
-  ("load_config", "fit", "score", "load_detector", "Detector"),
-  "asd_jax.runs.library",
-)
+_PLACES: dict[str, str] = {
+  **dict.fromkeys(("load_config", "fit"), "asd_jax.runs.library"),
+  **dict.fromkeys(
+    ("score", "load_detector", "Detector"), "asd_jax.runs.loaded"
+  ),
+}
 
 
 def _version() -> str:

@@ -18,7 +18,7 @@ from asd_jax import errors
 from asd_jax.runs import cli
 
 flags.DEFINE_string(
-  "detector", None, "folder OUT/detectors/<machine> of an evaluate run"
+  "detector", None, "folder OUT/detectors/<machine>, or a file of export.py"
 )
 flags.DEFINE_string(
   "section", None, "section of the clips, where names do not say it"

@@ -9,6 +9,7 @@ import soundfile
 
 import asd_jax
 from asd_jax import errors
+from asd_jax.runs import export
 
 ROOT = Path(__file__).parents[1]
 TINY = {"branches.log_mel.frontend.num_mels": 16}
@@ -60,7 +61,7 @@ def test_files_and_samples_score_alike_and_as_the_command(waves, tmp_path):
   ],
 )  # fmt: skip
 @pytest.mark.slow
-def test_every_kind_of_system_is_fitted_saved_and_read(
+def test_every_kind_of_system_is_fitted_saved_exported_and_read(
   waves, tmp_path, name, overrides
 ):
   config = asd_jax.load_config(name, overrides)
@@ -71,6 +72,13 @@ def test_every_kind_of_system_is_fitted_saved_and_read(
   assert np.isfinite(scores).all()
   again = asd_jax.load_detector(detector.save(tmp_path))
   np.testing.assert_allclose(again.score(long[6:]), scores, rtol=1e-6)
+  file = tmp_path / "one.asd"
+  export.run(str(tmp_path / "detectors" / "machine"), str(file))
+  want = again.judge(long[6:])
+  got = asd_jax.load_detector(file).judge(long[6:])
+  np.testing.assert_allclose(got.scores, want.scores, rtol=1e-6)
+  np.testing.assert_array_equal(got.p_values, want.p_values)
+  np.testing.assert_array_equal(got.decisions, want.decisions)
 
 
 def test_overrides_are_checked():

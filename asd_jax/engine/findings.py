@@ -1,5 +1,6 @@
 """What a fitted section tells beside its scores: notes, and the noise."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 
 from asd_jax.backends import base, rows
-from asd_jax.data import clips
+from asd_jax.data import audio, clips
 from asd_jax.engine import encode, stages
 from asd_jax.engine.branch import Branch
 from asd_jax.engine.system import System
@@ -66,6 +67,21 @@ def section_facts(
       for n, x in noise_transfers(system.branches, front).items()
     },
   }
+
+
+def lengths(train: Sequence[clips.Clip], rate: int) -> dict[str, int]:
+  """How long the training clips are.
+
+  Args:
+    train: training clips.
+    rate: sample rate that clips are brought to, Hz.
+
+  Returns:
+    Samples of a clip, as text, to the number of such clips, ascending.
+  """
+  found = [audio.num_samples_at(c.header, rate) for c in train]
+  counted = sorted(collections.Counter(found).items())
+  return {str(length): num for length, num in counted}
 
 
 def _needs_both(spec: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from asd_jax.engine import (
   crossfit,
   decide,
   detector,
+  encode,
   findings,
   gather,
   settings,
@@ -67,6 +68,16 @@ class Session:
   def embedder(self) -> Embedder:
     """The embedding stage; weights are found when it is first asked for."""
     return self._opened.embedder
+
+  @property
+  def batch_size(self) -> int:
+    """Clips that are scored at once."""
+    return self.embedder.programs.batch_size
+
+  @property
+  def num_channels(self) -> int:
+    """Channels that a clip must have."""
+    return encode.num_channels(self.system.branches)
 
   @property
   def weights(self) -> dict[str, load.Loaded]:
@@ -217,6 +228,7 @@ class Session:
       self.system, is_target, train_scores, found.normals.front
     )
     facts["levels"] = usual
+    facts["lengths"] = findings.lengths(train, self.config["sample_rate"])
     state = jax.tree.map(np.asarray, state)
     folds = None
     if fold is not None:

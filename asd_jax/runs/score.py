@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from asd_jax import errors, files
 from asd_jax.data import audio, clips, folders, names, score_table
-from asd_jax.engine import detector, session
+from asd_jax.engine import portable, portable_session
 from asd_jax.report import record, strips, text
 from asd_jax.runs import decided
 from asd_jax.runs import progress as progress_lib
@@ -100,23 +100,51 @@ def _told(found: Mapping[str, Any]) -> list[str]:
   return [*each, strips.promise(how)]
 
 
+def opened(place: str | Path) -> tuple[Any, Any]:
+  """Reads a detector.
+
+  Args:
+    place: folder `OUT/detectors/<machine>`, or a file of `asd_jax export`.
+
+  Returns:
+    The detector and the session that scores with it, of `engine.detector` or
+    `engine.portable`.
+
+  Raises:
+    InputError: if it is missing or damaged.
+  """
+  place = Path(place)
+  if place.is_file():
+    file = portable.read(place)
+    return file, portable_session.Session(file, place)
+  # Imports all stages of all systems, which a file does without.
+  from asd_jax.engine import detector, session
+
+  found = detector.load(place)
+  return found, session.of_detector(found, place)
+
+
 class Scorer:
   """A loaded detector; scores equal those of the evaluate run.
 
   Args:
-    folder: `OUT/detectors/<machine>`.
+    folder: `OUT/detectors/<machine>`, or a file of `asd_jax export`.
     section: section of all files; from their names if None.
   """
 
   def __init__(self, folder: str, *, section: str | None = None) -> None:
-    self.detector = detector.load(Path(folder))
+    self.detector, self._opened = opened(folder)
     self._section = section
-    self._opened = session.of_detector(self.detector, Path(folder))
 
   @property
   def batch_size(self) -> int:
     """Clips that are scored at once."""
-    return self._opened.embedder.programs.batch_size
+    return self._opened.batch_size
+
+  @property
+  def num_channels(self) -> int:
+    """Channels that a clip must have."""
+    return self._opened.num_channels
 
   def section_of(self, path: str) -> str:
     """Returns which of the detector's sections a file belongs to."""
@@ -264,7 +292,7 @@ def run(
   """Scores files; the result equals that of the evaluate run.
 
   Args:
-    folder: `OUT/detectors/<machine>`.
+    folder: `OUT/detectors/<machine>`, or a file of `asd_jax export`.
     paths: files and folders.
     section: section of all files; from their names if None.
     windows: csv file for the windows of long recordings, if any is wanted.

@@ -10,7 +10,6 @@ import soundfile
 
 from asd_jax import errors
 from asd_jax.data import audio, score_table
-from asd_jax.engine import encode
 from asd_jax.report import text
 from asd_jax.runs import follow, score
 from asd_jax.runs.follow import Event
@@ -122,7 +121,7 @@ def form_of(
     )
   hop = hop_seconds or (not window_seconds and about["hop_seconds"]) or window
   rate = rate or found.config["sample_rate"]
-  wanted = encode.num_channels(found.system.branches)
+  wanted = scorer.num_channels
   form = Form(
     rate, num_channels or wanted, round(window * rate), round(hop * rate)
   )

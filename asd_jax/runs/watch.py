@@ -208,12 +208,12 @@ def start(
   """Opens a detector and what an earlier watch has left.
 
   Args:
-    detector: `OUT/detectors/<machine>`.
+    detector: `OUT/detectors/<machine>`, or a file of `asd_jax export`.
     folder: folder to watch.
     section: section of all files; from their names if None.
     settings: what is to be done besides scoring.
-    state: file that remembers what was scored; one in the detector's folder if
-      None, none if empty.
+    state: file that remembers what was scored; one in the detector's folder,
+      or beside its file, if None, none if empty.
 
   Returns:
     The watch, and what is to be told first.
@@ -223,9 +223,10 @@ def start(
   """
   _check_folder(folder)
   scorer = score.Scorer(detector, section=section)
-  index = (Path(detector) / "detector.json").read_bytes()
+  place = Path(detector)
+  index = place if place.is_file() else place / "detector.json"
   about = {
-    "detector": store.digest(index),
+    "detector": store.digest(index.read_bytes()),
     "folder": os.path.realpath(folder),
     "section": section or "",
   }
@@ -233,7 +234,7 @@ def start(
   if state:
     memory = watched.Memory(Path(state), about)
   elif state is None:
-    place = watched.default_path(Path(detector), about)
+    place = watched.default_path(place, about)
     try:
       memory = watched.Memory(place, about)
     except watched.ReadOnly as e:

@@ -58,13 +58,17 @@ def default_path(detector: Path, about: dict[str, str]) -> Path:
   """Where the memory of a watch lies, if it is not told.
 
   Args:
-    detector: folder of the detector.
+    detector: folder or file of the detector.
     about: what is the same when a watch goes on.
 
   Returns:
-    A file in the detector's folder, one for each that is to be so.
+    A file in the detector's folder, or in one beside its file, one for each
+    that is to be so.
   """
-  return detector / "watched" / f"{store.digest(about)[:16]}.jsonl"
+  folder = detector / "watched"
+  if detector.is_file():
+    folder = detector.with_name(f"{detector.name}.watched")
+  return folder / f"{store.digest(about)[:16]}.jsonl"
 
 
 class Memory:
