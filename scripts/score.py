@@ -67,7 +67,7 @@ def _score(paths: Sequence[str]) -> None:
     progress=progress.Progress(),
   )
   print(result.text, end="", flush=True)
-  for text in (*result.notes, result.summary):
+  for text in filter(None, (*result.notes, result.summary)):
     cli.tell(text)
 
 

@@ -18,8 +18,8 @@ class Result(NamedTuple):
 
   Attributes:
     text: csv, the header first.
-    notes: sentences on odd input.
-    summary: lines for people.
+    notes: sentences on odd input and on long recordings.
+    summary: one line for people, "" where there are only recordings.
   """
 
   text: str
@@ -88,8 +88,11 @@ class Found(NamedTuple):
   told: list[str]
 
 
-def _told(found: Mapping[str, Any]) -> list[str]:
-  """Sentences on the long recordings of a section."""
+def _told(found: Mapping[str, Any], problem: str) -> list[str]:
+  """Sentences on the long recordings of a section.
+
+  `problem` says why no decision is possible, "" where one is.
+  """
   if not found:
     return []
   about = found["recordings"]
@@ -97,7 +100,8 @@ def _told(found: Mapping[str, Any]) -> list[str]:
   each = [
     f"{one['file']}: {strips.sentence(one, how)}" for one in about["files"]
   ]
-  return [*each, strips.promise(how)]
+  about = f"no decision possible: {problem}" if problem else ""
+  return [*each, about or strips.promise(how)]
 
 
 def opened(place: str | Path) -> tuple[Any, Any]:
@@ -233,7 +237,8 @@ class Scorer:
       for place, row in zip(judged.windows.file, more, strict=True):
         windows.setdefault(rows[int(place)], []).append(row)
       notes += judged.notes
-      told += _told(decided.recordings(section, judged.windows, paths))
+      found = decided.recordings(section, judged.windows, paths)
+      told += _told(found, section.problem())
     return Found(
       [lines[i] for i in range(len(some))],
       [row for i in sorted(windows) for row in windows[i]],
@@ -314,14 +319,13 @@ def run(
   # What is promised of clips is not promised of recordings.
   long = {w.file for w in said.windows}
   short = [i for i, r in enumerate(said.rows) if r.file not in long]
-  summary = [*said.told]
-  if short or not long:
-    num = sum(said.rows[i].decision == 1 for i in short)
-    summary.append(scorer.summary([some[i].section for i in short], num))
+  num = sum(said.rows[i].decision == 1 for i in short)
+  summary = scorer.summary([some[i].section for i in short], num)
   # Paths as they were given.
   rows = [r._replace(file=p) for p, r in zip(found, said.rows, strict=True)]
   given = dict(zip([str(c.path) for c in some], found, strict=True))
   table = [w._replace(file=given[w.file]) for w in said.windows]
   if windows:
     files.atomic_write_text(Path(windows), score_table.windows_text(table))
-  return Result(score_table.text(rows), said.notes, "\n".join(summary))
+  notes = [*said.notes, *said.told]
+  return Result(score_table.text(rows), notes, summary if short else "")

@@ -177,7 +177,8 @@ def test_score_says_of_recordings_what_the_run_said(ran, out, data, tmp_path):
   assert [r["file"] for r in mine] == [paths[0]] * 8 + [paths[1]] * 9
   strip = lambda rows: [{**r, "file": ""} for r in rows]
   assert strip(mine) == strip(table[9:] + table[:9])
-  first, second, promise = found.summary.splitlines()
+  assert not found.summary
+  *_, first, second, promise = found.notes
   assert first.startswith(f"{paths[0]}: no alarm; ")
   assert second.startswith(f"{paths[1]}: 1 alarm (0:01 to 0:02)")
   assert "none in 0.002 h of training windows in the order of time" in promise
