@@ -11,7 +11,7 @@ import jax.export
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import audio, clips, decode, hearing
+from asd_jax.data import audio, clips, decode, hearing, windows
 from asd_jax.engine import portable, windowed
 from asd_jax.engine import section as section_lib
 from asd_jax.engine.said import Judged
@@ -173,7 +173,8 @@ class Session:
         raise errors.InputError(
           f"{bad.path}: found a score that is not finite."
         )
-      notes += [f"{test[i].name}: {text}" for i, text in batch.notes]
+      titles = {i: windows.title(test[i]) for i, _ in batch.notes}
+      notes += [f"{titles[i]}: {text}" for i, text in batch.notes]
       advance(len(rows))
     notes, heard = hearing.split(notes)
     notes += hearing.of_all(heard, section.facts.get("levels", {}))
