@@ -1,9 +1,11 @@
 """Recordings are cut into windows, which are clips."""
 
 import pathlib
+import tracemalloc
 
 import numpy as np
 import pytest
+import soundfile
 
 from asd_jax.data import audio, clips, decode, windows
 from tests.data.wave_files import noise, write
@@ -99,3 +101,25 @@ def test_a_window_is_decoded_and_named_by_itself(tmp_path):
   write(file.path, noise(400))
   with pytest.raises(ValueError, match=r"a\.wav: found 400 samples, expected"):
     list(decode.batches(plan.clips, batch_size=4))
+
+
+def test_memory_does_not_grow_with_a_recording(tmp_path):
+  path, rate = tmp_path / "two_minutes.wav", 48_000
+  with soundfile.SoundFile(path, "w", rate, 2, "PCM_16") as file:
+    part = noise(10 * rate)
+    for _ in range(12):
+      file.write(part)
+  header = audio.read_header(path)
+  whole = clips.Clip(path, "fan", "00", "test", None, None, "", header)
+  plan = windows.cut([whole], windows.Cut(1.0, 1.0, 1.0))
+  assert len(plan.clips) == 120
+  tracemalloc.start()
+  num = 0
+  for batch in decode.batches(plan.clips, batch_size=4, sample_rate=rate):
+    num += int((batch.index >= 0).sum())
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert num == 120
+  # Three batches, and what a few windows in work take.
+  window = 2 * rate * 4
+  assert peak < 40 * window < path.stat().st_size
