@@ -1,7 +1,8 @@
 """Pre-training: what a step at full size needs, and what its mixtures take.
 
 Run: python benchmarks/bench_pretraining.py FOLDER [--config=na_beats]
-  [--batch=160] [--precision=bfloat16] [--remat] [--mixtures_only] [--run]
+  [--batch=160] [--size=base] [--precision=bfloat16] [--remat]
+  [--mixtures_only] [--analysis_only] [--run]
 
 FOLDER gets synthetic sounds. The step is compiled at full size and analysed:
 memory by kind, operations as XLA counts them, products by their shapes. With
@@ -33,6 +34,7 @@ def opened(args):
   module = importlib.import_module(f"configs.{args.config}")
   config = module.get_config("").to_dict()
   config["student"]["remat"] = args.remat
+  config["encoder"]["size"] = args.size
   config["rooms"] |= dict(num=ROOMS, num_valid=1)
   config |= dict(
     target=f"{args.folder}/target",
@@ -99,11 +101,12 @@ def analysed(job, args):
     state, metrics = step(state, frozen, batch, stop)
     jax.block_until_ready(metrics)
 
-  seconds, _ = best_of(once)
+  seconds, busy = best_of(once)
   rate = products.rate(args.precision)
   tell(
     what="run",
     seconds=seconds,
+    cpu_seconds=busy,
     clips_a_second=args.batch / seconds,
     product_share=each * args.batch / seconds / rate,
     product_rate_tflops=rate / 1e12,
@@ -116,13 +119,15 @@ def main():
   parser.add_argument("folder")
   parser.add_argument("--config", default="na_beats")
   parser.add_argument("--batch", type=int, default=160)
+  parser.add_argument("--size", default="base")
   parser.add_argument("--precision", default="bfloat16")
-  for flag in ("--remat", "--mixtures_only", "--run"):
+  for flag in ("--remat", "--mixtures_only", "--analysis_only", "--run"):
     parser.add_argument(flag, action="store_true")
   args = parser.parse_args()
   found = opened(args)
   with found.job(0) as job:
-    mixtures(found, job, args.batch)
+    if not args.analysis_only:
+      mixtures(found, job, args.batch)
     if not args.mixtures_only:
       analysed(job, args)
 

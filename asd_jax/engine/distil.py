@@ -350,13 +350,17 @@ class Pretraining:
     return sources.names(self.recordings.train, batch)
 
   def _about(self) -> dict[str, str]:
-    found, rooms = self.recordings.train, self.config["rooms"]
+    found = self.recordings.train
     noises = sum(len(rows) for rows in found.usable)
     targets = len(found.targets.recordings)
+    about = {"sounds": f"{targets} targets, {noises} noises"}
+    if self.config["microphones"] == 1:
+      return about
+    said = lambda which: str(self._num_rooms(which) or "one an example")
     return {
-      "sounds": f"{targets} targets, {noises} noises",
-      "rooms": f"{rooms['num']}" if rooms["num"] else "one an example",
-      "rooms of the validation": f"{rooms['num_valid']}",
+      **about,
+      "rooms": said("train"),
+      "rooms of the validation": said("valid"),
     }
 
   def keep(self, seed: int, trained: run_lib.Trained, folder: Path) -> Path:
@@ -379,12 +383,13 @@ class Pretraining:
     student = self.networks.student
     found = load.named(student, params, f"{self.label(seed)}, distilled")
     place = Path(folder) / self.label(seed)
-    if mesh.is_first():
-      about = {
-        "family": student.about.family.name,
-        "source": found.origin,
-        "encoder": dict(student.about.settings),
-        "digest": found.digest,
-      }
+    about = {
+      "family": student.about.family.name,
+      "source": found.origin,
+      "encoder": dict(student.about.settings),
+      "digest": found.digest,
+    }
+    # There it is if the run was killed just after it.
+    if mesh.is_first() and not weight_folder.is_whole(place, about):
       weight_folder.write(place, params, about)
     return place

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import flax.traverse_util
+import jax
 import numpy as np
 
 from asd_jax import errors, store
@@ -86,6 +87,19 @@ def _sums(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
     return dict(zip(names, pool.map(one, names), strict=True))
 
 
+def _checkpointer() -> Any:
+  """Orbax's, of this process alone: else it would wait for all of a run."""
+  import orbax.checkpoint as ocp  # a second to import
+
+  own = jax.process_index()
+  options = ocp.options.MultiprocessingOptions(
+    primary_host=own,
+    active_processes={own},
+    barrier_sync_key_prefix=f"weights_{own}",
+  )
+  return ocp.StandardCheckpointer(multiprocessing_options=options)
+
+
 def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
   """Writes a folder beside its place, then renames it.
 
@@ -97,11 +111,9 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
   Raises:
     InputError: if it cannot be written. Then nothing is there.
   """
-  import orbax.checkpoint as ocp  # a second to import
-
   with _replacing(output) as beside:
     _reserve(beside, tree)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _checkpointer() as checkpointer:
       checkpointer.save(beside / PARAMS, tree)
     files = [p for p in (beside / PARAMS).rglob("*") if p.is_file()]
     names = sorted(p.relative_to(beside).as_posix() for p in files)
@@ -273,14 +285,12 @@ def read(
 
 def _restore(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Tree:
   """The parameters, of the shapes that are expected and no others."""
-  import orbax.checkpoint as ocp  # a second to import
-
   zero = np.zeros((), np.float32)
   # Shapes that take no memory.
   flat = {path: np.broadcast_to(zero, s) for path, s in shapes.items()}
   target = flax.traverse_util.unflatten_dict(flat, sep="/")
   try:
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _checkpointer() as checkpointer:
       tree = checkpointer.restore((folder / PARAMS).absolute(), target)
     found = {path: holder[name] for path, holder, name in rules.leaves(tree)}
     for path, value in found.items():

@@ -8,6 +8,7 @@ import pytest
 from asd_jax.encoders import family
 from asd_jax.engine import distil_networks
 from asd_jax.training import distillation, optimiser
+from tests import quick
 from tests.encoders import test_noise_aware_golden as official
 
 pytestmark = pytest.mark.golden
@@ -51,7 +52,8 @@ def test_the_loss_from_the_waveforms(case):
   )
   frozen = {"base": case.params["base"]}
 
-  @jax.jit
+  # The networks of these programs are compared as users compile them there.
+  @quick.jit
   def loss(layers, key):
     one = lambda key: distillation.objective(key, found, layers, frozen, sounds)
     return one(None), one(key)[0]

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 
 import jax
 import numpy as np
@@ -117,6 +118,30 @@ def test_a_signal_saves_and_ends(whole, tmp_path, number, status):
   )
   assert signal.getsignal(number) == before
   resumed = carry_out(tmp_path / "kept")
+  assert_same_bytes(resumed.state, whole[0].state)
+
+
+def test_a_signal_in_the_middle_of_a_save_loses_nothing(
+  whole, tmp_path, monkeypatch
+):
+  seal, asked = checkpoint.OrbaxCheckpoints._seal, threading.Event()
+
+  def late(self, unit):
+    assert asked.wait(60)
+    seal(self, unit)
+
+  def ask():
+    os.kill(os.getpid(), signal.SIGTERM)
+    asked.set()
+
+  monkeypatch.setattr(checkpoint.OrbaxCheckpoints, "_seal", late)
+  with pytest.raises(errors.Stopped):
+    carry_out(tmp_path / "kept", show=at(3, ask), checkpoint_every=2)
+  kept = sorted(int(p.stem) for p in (tmp_path / "kept").glob("*.digest"))
+  assert kept[0] == 2
+  assert len(kept) == 2
+  resumed = carry_out(tmp_path / "kept")
+  assert not resumed.notes
   assert_same_bytes(resumed.state, whole[0].state)
 
 
