@@ -5,21 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from asd_jax import errors
-from asd_jax.encoders import family, noise_aware_families
+from asd_jax.encoders import family, zoo
 from asd_jax.ops import geometry, room
 from asd_jax.training import optimiser
 
 # The key that tells such a config from a system's.
 KIND = "pretraining"
+# Those with an encoder inside.
 FAMILIES: dict[str, family.Family] = {
-  f.name: f
-  for f in (
-    noise_aware_families.NA_BEATS,
-    noise_aware_families.NA_EAT,
-    noise_aware_families.NA_DASHENG,
-    noise_aware_families.FILM_BEATS,
-    noise_aware_families.D_BEATS,
-  )
+  name: f for name, f in zoo.FAMILIES.items() if f.inner is not None
 }
 # `configs/pretraining.py` says what each means.
 DEFAULTS: dict[str, Any] = {

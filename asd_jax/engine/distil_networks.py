@@ -76,7 +76,7 @@ def make(config: Mapping[str, Any]) -> Networks:
     InputError: for a front end or a length that does not fit them.
   """
   known = distil_config.FAMILIES[config["encoder"]["name"]]
-  base: family.Family = known.network.base  # pyrefly: ignore
+  base: family.Family = known.inner
   size, precision = config["encoder"]["size"], config["precision"]
   front, _ = stages.resolve(
     "frontend", config["frontend"], stages.TABLES["frontend"]
