@@ -2,6 +2,7 @@
 
 import json
 
+import grain  # noqa: F401  (defines flags once, and a command's are removed)
 import numpy as np
 import pytest
 import soundfile
