@@ -7,8 +7,8 @@ near channel alone (`d_beats`), and noise-aware layers (`na_beats`), trained
 alike. Nothing is chosen by what is held out: the last state counts.
 
   python benchmarks/distilling.py OUT --target=DIR --noise=DIR
-    [--seeds=3] [--steps=1500] [--seconds=1.0] [--batch=16] [--rooms=256]
-    [--rate=2e-3]
+    [--first=0] [--seeds=3] [--steps=1500] [--seconds=1.0] [--batch=16]
+    [--rooms=256] [--rate=2e-3]
 """
 
 import argparse
@@ -83,6 +83,7 @@ def main():
   parser.add_argument("out", type=Path)
   parser.add_argument("--target", required=True)
   parser.add_argument("--noise", required=True)
+  parser.add_argument("--first", type=int, default=0)
   parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--steps", type=int, default=1500)
   parser.add_argument("--seconds", type=float, default=1.0)
@@ -91,7 +92,7 @@ def main():
   parser.add_argument("--rate", type=float, default=2e-3)
   args = parser.parse_args()
   rows = []
-  for seed in range(args.seeds):
+  for seed in range(args.first, args.first + args.seeds):
     found = {n: distances(args, n, seed) for n in STUDENTS}
     row = {n: learned for n, (_, learned) in found.items()}
     row["frozen"] = found["na_beats"][0]
