@@ -73,7 +73,8 @@ def ran(config):
     clear(self, machines)
 
   few = mock.patch.dict(suspects.choose.__kwdefaults__, per_machine=1)
-  with few, mock.patch.object(finished.Records, "clear", first):
+  none = mock.patch.dict(suspects.find.__kwdefaults__, seconds=-1.0)
+  with few, none, mock.patch.object(finished.Records, "clear", first):
     bars = progress.Progress(quiet=True)
     return evaluate.run(config, progress=bars), kept
 
