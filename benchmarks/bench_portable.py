@@ -3,9 +3,10 @@
 Run: python benchmarks/bench_portable.py [SYSTEM ...] [--clips=100]
   [--seconds=10] [--rounds=3] [--folder=DIR]
 
-A system is a config's name; encoders get random weights. Clips are noise: it
-is size and time that count. A cold start is `score.py --detector=FILE a.wav`
-in a process of its own with an empty cache of programs, from the shell to its
+A system is a config's name; encoders get random weights, networks that are
+trained one epoch. Clips are noise: it is size and time that count. A cold
+start is `score.py --detector=FILE a.wav` in a process of its own with an empty
+cache of programs, from the shell to its
 end; a warm one finds the programs of an earlier start.
 """
 
@@ -30,6 +31,9 @@ def fitted(name, args, out):
   import asd_jax
 
   config = asd_jax.load_config(name, {"random_weights": True, "cache": "off"})
+  for branch in config["branches"].values():
+    if "recipe" in branch["encoder"]:
+      branch["encoder"]["recipe"]["num_epochs"] = 1
   rng = np.random.default_rng(0)
   size = (args.clips, 2, round(args.seconds * config["sample_rate"]))
   waves = rng.normal(0, 0.1, size).astype(np.float32)

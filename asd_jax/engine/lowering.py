@@ -117,7 +117,9 @@ class Plan(NamedTuple):
   in_turn: bool
 
 
-def _rows(plan: Plan, one: Callable[[Tree], Tree], rows: Tree, num: Array):
+def _rows(
+  plan: Plan, one: Callable[[Tree], Tree], rows: Tree, num: Array
+) -> Tree:
   """`one` of the first `num` rows, or of all."""
   if not plan.in_turn:
     return jax.vmap(one)(rows)
@@ -217,18 +219,6 @@ def judge(
   return portable.Answer(every[0], p, every[1:].T)
 
 
-@contextlib.contextmanager
-def _without_places() -> Iterator[None]:
-  """Programs name no files of this machine."""
-  name = "jax_traceback_in_locations_limit"
-  before = getattr(jax.config, name)
-  jax.config.update(name, 0)
-  try:
-    yield
-  finally:
-    jax.config.update(name, before)
-
-
 def _lowered(
   plan: Plan,
   arguments: Sequence[Sequence[np.ndarray]],
@@ -252,10 +242,8 @@ def _lowered(
     return jax.ShapeDtypeStruct((*more, *arrays[0].shape), arrays[0].dtype)
 
   num = jax.ShapeDtypeStruct((), np.int32)
-  with _without_places():
-    found = jax.export.export(jax.jit(run), platforms=platforms)(
-      *map(spec, arguments), wave, num
-    )
+  export = jax.export.export(jax.jit(run), platforms=platforms)
+  found = export(*map(spec, arguments), wave, num)
   return portable.Program(
     wave.shape[2],
     platforms,
@@ -266,6 +254,20 @@ def _lowered(
   )
 
 
+@contextlib.contextmanager
+def _alike() -> Iterator[None]:
+  """Programs of any machine: with none of its paths, and numbers of 32 bits."""
+  name = "jax_traceback_in_locations_limit"
+  before = getattr(jax.config, name)
+  jax.config.update(name, 0)
+  try:
+    with jax.enable_x64(False):
+      yield
+  finally:
+    jax.config.update(name, before)
+
+
+@_alike()
 def section(
   given: section_lib.Section,
   system: System,

@@ -23,6 +23,7 @@ _CALLS = re.compile(
   r"|annotate_device_placement|Eigh|Qr|ProductOfElementaryHouseholderReflectors"
   r"|LuDecomposition|ApproxTopK"
 )
+_CALLED = re.compile(r'(?:custom_call @"?|call_target_name = ")([^"(\s]+)')
 
 
 def _ignore(num: int) -> None:
@@ -64,7 +65,7 @@ def _check_code(place: Path, exported: jax.export.Exported) -> None:
     raise errors.InputError(
       f"{place}: found a program that jaxlib cannot read, expected StableHLO."
     ) from e
-  called = set(re.findall(r'custom_call @"?([^"(\s]+)', text))
+  called = set(_CALLED.findall(text))
   if odd := sorted(c for c in called if not _CALLS.fullmatch(c)):
     raise errors.InputError(
       f"{place}: found a program that calls {', '.join(odd)}, expected"

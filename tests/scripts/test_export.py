@@ -40,10 +40,13 @@ def sound(evaluated):
   return same, other
 
 
-def test_a_file_scores_as_its_folder(run, evaluated, exported, sound, tmp_path):
-  # Training clips tie with themselves, so that p-values tell the last digit.
+def test_a_file_scores_as_its_folder(
+  run, evaluated, exported, sound, put_wave, tmp_path
+):
+  # Training clips tie with themselves, so that p-values tell the last digit;
+  # a long recording is cut into windows.
   train = sorted((evaluated.data / "fan" / "train").glob("*.wav"))
-  paths = [*sound[0], *train]
+  paths = [*sound[0], *train, put_wave(tmp_path / "long.wav", seconds=1.0)]
   other = tmp_path / "elsewhere.bin"
   shutil.copy(exported, other)
   want = run("score.py", f"--detector={evaluated.detector}", *paths)
@@ -83,6 +86,19 @@ def test_clips_that_it_has_no_program_for_are_refused(
   end = run("score.py", f"--detector={exported}", sound[1])
   assert f"{sound[1]}: found 0.4 s, expected 0.3 s" in end.refused()
   assert "export --seconds" in end.refused()
+
+
+def test_a_watch_remembers_beside_the_file(run, exported, sound, tmp_path):
+  file, folder = tmp_path / "fan.asd", tmp_path / "new"
+  shutil.copy(exported, file)
+  folder.mkdir()
+  shutil.copy(sound[0][0], folder)
+  flags = [f"--detector={file}", f"--watch={folder}", "--once"]
+  first = run("score.py", *flags, "--interval_seconds=0.01")
+  assert (first.status, len(first.out.splitlines())) == (0, 2), first.err
+  assert len([*(tmp_path / "fan.asd.watched").iterdir()]) == 1
+  again = run("score.py", *flags, "--interval_seconds=0.01")
+  assert (again.status, len(again.out.splitlines())) == (0, 1), again.err
 
 
 def test_what_a_file_says_of_itself(exported, evaluated):
