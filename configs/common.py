@@ -27,6 +27,7 @@ def run(system, arg=""):
   c.machines = ""  # comma-separated; all if empty
   c.output_dir = ""
   c.training_dir = ""  # checkpoints; output_dir/training if empty
+  c.recorder_channels = ()  # of files: near and far; one or two if empty
   c.sample_rate = 16_000
   c.batch_size = 16
   c.checkpoints = dict()  # of frozen encoders: file, folder or hub name

@@ -16,7 +16,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str]) -> int:
   """Runs the evaluation that the flags describe."""
   from asd_jax.metrics import table, total
   from asd_jax.report import console, record
@@ -43,6 +43,12 @@ def run(arguments: Sequence[str]) -> None:
   if results["encoders"].get("random_weights"):
     print("RANDOM WEIGHTS: these numbers mean nothing")
   print(f"report: {Path(config['output_dir']) / 'report.html'}")
+  problems = [p for m in results["unread"].values() for p in m.values()]
+  for text in problems:
+    cli.tell(text)
+  if problems:
+    cli.tell(f"{len(problems)} test files could not be scored")
+  return cli.BAD_INPUT if problems else 0
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("windows", "", "csv of windows of long recordings to write")
 
 
-def _score(paths: Sequence[str]) -> None:
+def _score(paths: Sequence[str]) -> int:
   """Scores files and folders."""
   from asd_jax.runs import progress, score
 
@@ -67,11 +67,17 @@ def _score(paths: Sequence[str]) -> None:
     progress=progress.Progress(),
   )
   print(result.text, end="", flush=True)
-  for text in filter(None, (*result.notes, result.summary)):
+  for text in (*result.notes, *result.problems):
     cli.tell(text)
+  if result.problems and result.num_files > 1:
+    num, every = len(result.problems), result.num_files
+    cli.tell(f"{num} of {every} files could not be scored")
+  if result.summary:
+    cli.tell(result.summary)
+  return cli.BAD_INPUT if result.problems else 0
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str]) -> int:
   """Scores the files and folders of the command line, or what is to come."""
   given = flags.FLAGS
   sources = [bool(arguments), bool(given.watch), bool(given.stream)]
@@ -83,8 +89,7 @@ def run(arguments: Sequence[str]) -> None:
       f" watch={given.watch!r} and {len(arguments)} paths."
     )
   if arguments:
-    _score(arguments)
-    return
+    return _score(arguments)
   from asd_jax.runs import live
 
   found: Any = {name: given[name].value for name in live.Options._fields}
@@ -93,6 +98,7 @@ def run(arguments: Sequence[str]) -> None:
     lambda text: print(text, end="", flush=True),
     cli.tell,
   )
+  return 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from asd_jax import errors
-from asd_jax.data import hearing, riff
+from asd_jax.data import hearing, riff, spliced
 
 if TYPE_CHECKING:
   import jax
@@ -88,6 +88,15 @@ def read_headers(paths: Iterable[str | os.PathLike]) -> list[Header]:
   """Reads many headers at once, in order; errors as in `read_header`."""
   with concurrent.futures.ThreadPoolExecutor(_HEADER_WORKERS) as pool:
     return list(pool.map(read_header, paths))
+
+
+def check(path: str | os.PathLike) -> None:
+  """Decodes a file and lets its samples go.
+
+  Raises:
+    InputError: as `read`.
+  """
+  _with_file(path, _decoded)
 
 
 def header_in(title: str, stream: BinaryIO) -> Header:
@@ -233,7 +242,7 @@ _T = TypeVar("_T")
 
 def _with_file(
   path: str | os.PathLike,
-  use: Callable[[str | os.PathLike, soundfile.SoundFile, riff.Whole], _T],
+  use: Callable[[str | os.PathLike, soundfile.SoundFile, spliced.Whole], _T],
 ) -> _T:
   """Applies `use` to an open sound file; every failure names the file."""
   try:
@@ -258,7 +267,7 @@ def _with_file(
 def _with_stream(
   path: str | os.PathLike,
   stream: BinaryIO,
-  use: Callable[[str | os.PathLike, soundfile.SoundFile, riff.Whole], _T],
+  use: Callable[[str | os.PathLike, soundfile.SoundFile, spliced.Whole], _T],
 ) -> _T:
   whole = riff.whole(path, stream)
   found = "damaged content" if whole.is_known else whole.head
@@ -273,7 +282,7 @@ def _with_stream(
 
 
 def _header(
-  path: str | os.PathLike, file: soundfile.SoundFile, whole: riff.Whole
+  path: str | os.PathLike, file: soundfile.SoundFile, whole: spliced.Whole
 ) -> Header:
   # Without a count in an mp3 file, libsndfile guesses one by its size.
   num = _count(file) if file.format == _GUESSED else file.frames
@@ -283,7 +292,7 @@ def _header(
 def _checked(
   path: str | os.PathLike,
   file: soundfile.SoundFile,
-  whole: riff.Whole,
+  whole: spliced.Whole,
   num: int,
 ) -> Header:
   """The header of a file with a number of samples."""
@@ -309,7 +318,7 @@ def _count(file: soundfile.SoundFile) -> int:
 def _samples(
   path: str | os.PathLike,
   file: soundfile.SoundFile,
-  whole: riff.Whole,
+  whole: spliced.Whole,
   *,
   start: int = 0,
   num_samples: int | None = None,
@@ -330,6 +339,20 @@ def _samples(
   if audio.dtype != np.int16:
     _check_finite(path, audio, start)
   return header, audio, whole.notes
+
+
+def _decoded(
+  path: str | os.PathLike, file: soundfile.SoundFile, whole: spliced.Whole
+) -> None:
+  _checked(path, file, whole, file.frames)
+  num = 0
+  while len(part := file.read(_BLOCK, dtype="float32", always_2d=True)):
+    _check_finite(path, part.T, num)
+    num += len(part)
+  if num < file.frames and file.format != _GUESSED:
+    raise errors.InputError(
+      f"{path}: found {num} samples, expected {file.frames}"
+    )
 
 
 def _go_to(file: soundfile.SoundFile, start: int) -> None:

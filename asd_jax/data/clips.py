@@ -1,71 +1,16 @@
 """Clips of a machine: challenge folders of 2020 to 2026, and plain folders."""
 
-import collections
 import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
 from asd_jax import errors
-from asd_jax.data import audio, folders, truth, truth_table
+from asd_jax.data import folders, truth, truth_table
+from asd_jax.data import machine as machine_lib
+from asd_jax.data.machine import Clip, Machine, Unread
 
-_MAX_CHANNELS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Clip:
-  """One sound file and what is known about it.
-
-  Attributes:
-    path: the file.
-    machine: machine type.
-    section: two digits; "00" where nothing says otherwise.
-    split: "train" or "test".
-    domain: "source", "target", or None if unknown.
-    label: "normal", "anomaly", or None if unknown.
-    attributes: raw attribute text, "" for none.
-    header: header of the file; of a window the window's own length.
-    start: of a window, in samples at the file's own rate.
-    recording: header of the file that a window is a part of, else None.
-    label_from: "names" (a development set: the file name says the label) or
-      "ground_truth" (a table, or a copy that was renamed after one); None
-      without a label.
-  """
-
-  path: pathlib.Path
-  machine: str
-  section: str
-  split: str
-  domain: str | None
-  label: str | None
-  attributes: str
-  header: audio.Header
-  start: int = 0
-  recording: audio.Header | None = None
-  # No part of what a clip is.
-  label_from: str | None = dataclasses.field(default=None, compare=False)
-
-  @property
-  def name(self) -> str:
-    """Base name; unique within machine and split."""
-    return self.path.name
-
-
-@dataclasses.dataclass(frozen=True)
-class Machine:
-  """All clips of one machine, sorted by name.
-
-  Attributes:
-    name: machine type.
-    train: normal clips to learn from.
-    test: clips to score; may be empty.
-    notes: sentences on input that is odd but fine.
-  """
-
-  name: str
-  train: tuple[Clip, ...]
-  test: tuple[Clip, ...]
-  notes: tuple[str, ...]
+__all__ = ["Clip", "Machine", "Unread", "read_plain", "read_tree"]
 
 
 def read_tree(
@@ -73,6 +18,7 @@ def read_tree(
   *,
   machines: Sequence[str] = (),
   ground_truth: str | os.PathLike | None = None,
+  channels: Sequence[int] = (),
 ) -> list[Machine]:
   """Reads every machine below a folder in the layout of the challenge.
 
@@ -94,9 +40,10 @@ def read_tree(
     ground_truth: folder with ground-truth tables at any depth, or a csv: an
       evaluation list, or a table of file (`<machine>/test/<name>`), label and
       perhaps domain.
+    channels: of each file, near and perhaps far; all of them if empty.
 
   Returns:
-    Machines sorted by name.
+    Machines sorted by name. A file to score that cannot be stops none.
 
   Raises:
     InputError: nothing to read, or input that contradicts itself; the message
@@ -110,7 +57,7 @@ def read_tree(
     tables = truth.find(below)
   else:
     tables = truth.given(ground_truth)
-  result = [_read_machine(name, folder, tables) for name, folder in found]
+  result = [_read_machine(*place, tables, channels) for place in found]
   # Tables that were found may be of other machines; given ones are meant.
   if ground_truth is not None:
     _check_used(ground_truth, result)
@@ -123,11 +70,13 @@ def read_plain(
   *,
   name: str = "machine",
   ground_truth: str | os.PathLike | None = None,
+  channels: Sequence[int] = (),
 ) -> Machine:
-  """Reads one machine from two folders of wave files with any names.
+  """Reads one machine from two folders of files with any names.
 
-  Subfolders are read too. Nothing is taken from the names: labels, domains and
-  attributes are unknown unless a table says them, the section is "00".
+  Subfolders are read too, and names are relative to the folder. Nothing is
+  taken from the names: labels, domains and attributes are unknown unless a
+  table says them, the section is "00".
 
   Args:
     normal_dir: clips of the machine in normal state.
@@ -135,11 +84,15 @@ def read_plain(
     name: what to call the machine.
     ground_truth: csv with the columns file, label and perhaps domain, a row
       for each clip to score.
+    channels: of each file, near and perhaps far; all of them if empty.
+
+  Returns:
+    The machine. A file to score that cannot be stops none.
 
   Raises:
-    InputError: a folder without wave files, folders inside each other, a base
-      name twice in a folder, clips of several rates or channel counts, a clip
-      named as an anomaly among the normal ones, or a table of other clips.
+    InputError: a folder without recordings, folders inside each other, normal
+      clips that cannot be read, of several rates or channel counts or named as
+      anomalies, or a table of other clips.
   """
   roots = folders.existing(normal_dir), folders.existing(test_dir)
   # Links resolved: no clip to score may be one to learn from.
@@ -149,30 +102,45 @@ def read_plain(
       f"{roots[1]}: found a folder that shares clips with {roots[0]}, expected "
       "separate folders of normal clips and of clips to score"
     )
-  clips: list[list[Clip]] = []
-  notes = []
-  for root, split in zip(roots, ("train", "test"), strict=True):
-    # No name of a folder has a meaning here.
-    paths, others = folders.sound_files(folders.walk(root, skipped=()))
-    if not paths:
-      raise folders.nothing_in(root, others)
-    if others:
-      notes.append(f"{len(others)} files in {root} are no recordings: ignored")
-    found = _read_clips(paths, name, split, {})
-    if split == "train":
-      _check_normal(found)
-    # Names that look official served to refuse anomalies, and for nothing
-    # else.
-    plain = [dataclasses.replace(c, section="00", attributes="") for c in found]
-    told = truth.of_tables(root)
-    clips.append([_labelled(c, told[c.name], None) for c in plain])
-  train, test = clips
+  train, none, notes = _read_split(roots[0], name, "train", channels)
+  if none:
+    raise errors.InputError(none[0].problem)
+  test, unread, more = _read_split(roots[1], name, "test", channels)
   if ground_truth is not None:
-    facts = truth.read_own(ground_truth, [clip.name for clip in test])
+    names = [clip.name for clip in test]
+    facts = truth.read_own(
+      ground_truth, names, unread=[file.name for file in unread]
+    )
     test = [_labelled(c, facts[c.name], "ground_truth") for c in test]
-  _check_uniform([*train, *test])
-  notes += _audio_notes([*train, *test])
-  return Machine(name, tuple(train), tuple(test), tuple(notes))
+  machine_lib.check_uniform(train)
+  notes += [*more, *machine_lib.audio_notes(train, test)]
+  return Machine(name, tuple(train), tuple(test), tuple(notes), tuple(unread))
+
+
+def _read_split(
+  root: pathlib.Path, machine: str, split: str, channels: Sequence[int]
+) -> tuple[list[Clip], list[Unread], list[str]]:
+  """Reads the clips of a plain folder; returns notes last."""
+  # No name of a folder has a meaning here.
+  paths, others = folders.sound_files(folders.walk(root, skipped=()))
+  if not paths:
+    raise folders.nothing_in(root, others)
+  notes = []
+  if others:
+    notes.append(f"{len(others)} files in {root} are no recordings: ignored")
+  files = [path.relative_to(root).as_posix() for path in paths]
+  found, unread = _read_clips(paths, machine, split, {}, channels, files)
+  if split == "train":
+    _check_normal(found)
+  told = truth.of_tables(root, [_base(path) for path in paths])
+  # Names that look official served to refuse anomalies, and for nothing else.
+  plain = [dataclasses.replace(c, section="00", attributes="") for c in found]
+  some = [_labelled(c, told[_base(c.path)], None) for c in plain]
+  return some, [file._replace(section="00") for file in unread], notes
+
+
+def _base(path: pathlib.Path) -> str:
+  return folders.text_of(path.name)
 
 
 def _check_used(
@@ -189,24 +157,30 @@ def _check_used(
 
 
 def _read_machine(
-  name: str, folder: pathlib.Path, tables: Sequence[pathlib.Path]
+  name: str,
+  folder: pathlib.Path,
+  tables: Sequence[pathlib.Path],
+  channels: Sequence[int],
 ) -> Machine:
   notes: list[str] = []
   files = _split_files(name, folder, notes)
-  rows = truth.attribute_tables(folder)
+  names = [_base(path) for paths in files.values() for path in paths]
+  rows = truth.attribute_tables(folder, names)
   if not any(rows.values()):
     notes.append("no attributes csv with rows: file names say the attributes")
   attributes = {k: v for table in rows.values() for k, v in table.items()}
-  train = _read_clips(files["train"], name, "train", attributes)
+  train, none = _read_clips(files["train"], name, "train", attributes, channels)
+  if none:
+    raise errors.InputError(none[0].problem)
   _check_train(train)
   for path, table in rows.items():
     _check_rows(path, table, train)
-  test = _read_clips(files["test"], name, "test", attributes)
-  test = _complete(test, tables, files["test_rename"], notes)
-  _check_uniform([*train, *test])
-  notes += _content_notes(train, test)
-  notes += _audio_notes([*train, *test])
-  return Machine(name, tuple(train), tuple(test), tuple(notes))
+  test, unread = _read_clips(files["test"], name, "test", attributes, channels)
+  test = _complete(test, unread, tables, files["test_rename"], notes)
+  machine_lib.check_uniform(train)
+  notes += machine_lib.content_notes(train, test)
+  notes += machine_lib.audio_notes(train, test)
+  return Machine(name, tuple(train), tuple(test), tuple(notes), tuple(unread))
 
 
 def _split_files(
@@ -242,26 +216,47 @@ def _read_clips(
   machine: str,
   split: str,
   attributes: dict[str, str],
-) -> list[Clip]:
-  """Reads headers and names; `attributes` fills in where a name has none."""
+  channels: Sequence[int],
+  files: Sequence[str | None] | None = None,
+) -> tuple[list[Clip], list[Unread]]:
+  """Reads headers and names; `attributes` fills in where a name has none.
+
+  `files` are names below the folder of a plain set, instead of base names.
+  """
+  files = files or [None] * len(paths)
   seen: dict[str, pathlib.Path] = {}
-  for path in paths:
+  for path, file in zip(paths, files, strict=True):
     # Scores, ground truth and attributes are all joined by this name.
-    if seen.setdefault(path.name, path) is not path:
+    if seen.setdefault(file or path.name, path) is not path:
       raise errors.InputError(
-        f"{path}: found the file name of {seen[path.name]} again, expected "
-        f"each name once among the {split} clips of {machine}"
+        f"{path}: found the file name of {seen[file or path.name]} again, "
+        f"expected each name once among the {split} clips of {machine}"
       )
-  clips = []
-  for path, header in zip(paths, audio.read_headers(paths), strict=True):
+  clips, unread = [], []
+  heads = machine_lib.found_headers(paths, channels)
+  for path, file, header in zip(paths, files, heads, strict=True):
+    section = truth.section_of(_base(path))
+    if isinstance(header, errors.InputError):
+      name = folders.text_of(file or path.name)
+      unread.append(Unread(name, section, str(header)))
+      continue
     fact = truth.from_name(path)
-    text = fact.attributes or attributes.get(path.name, "")
-    section = truth.section_of(path.name)
+    clip = Clip(
+      path,
+      machine,
+      section,
+      split,
+      None,
+      None,
+      fact.attributes or attributes.get(_base(path), ""),
+      header,
+      channels=tuple(channels),
+      file=file,
+    )
     # Names in this folder are written after what a challenge published.
     renamed = path.parent.name == folders.RENAMED
-    clip = Clip(path, machine, section, split, None, None, text, header)
     clips.append(_labelled(clip, fact, "ground_truth" if renamed else "names"))
-  return clips
+  return clips, unread
 
 
 def _labelled(clip: Clip, fact: truth.Truth, source: str | None) -> Clip:
@@ -277,6 +272,7 @@ def _labelled(clip: Clip, fact: truth.Truth, source: str | None) -> Clip:
 
 def _complete(
   test: list[Clip],
+  unread: Sequence[Unread],
   tables: Sequence[pathlib.Path],
   renamed: Sequence[pathlib.Path],
   notes: list[str],
@@ -284,7 +280,10 @@ def _complete(
   """Adds what ground truth, else renamed copies, say about test clips."""
   if not test or all(clip.label for clip in test):
     return test
-  facts = truth.read(tables, test[0].machine, [clip.name for clip in test])
+  names = [clip.name for clip in test]
+  facts = truth.read(
+    *(tables, test[0].machine, names), unread=[file.name for file in unread]
+  )
   if renamed and facts:
     notes.append("test_rename ignored: there is ground truth")
   elif renamed:
@@ -338,62 +337,3 @@ def _check_rows(
       f"expected {len(clips)}; {len(missing)} are missing, the first is "
       f"{missing[0]}"
     )
-
-
-def _check_uniform(clips: Sequence[Clip]) -> None:
-  """Refuses several channel counts or rates in one machine."""
-  for field, unit in (("num_channels", "channels"), ("sample_rate", "Hz")):
-    kinds: dict[int, Clip] = {}
-    for clip in clips:
-      kinds.setdefault(getattr(clip.header, field), clip)
-    (value, first), *others = kinds.items()
-    for other, clip in others:
-      raise errors.InputError(
-        f"{clip.path}: found {other} {unit}, expected {value} {unit} as in "
-        f"{first.path} of the same machine"
-      )
-  num_channels = clips[0].header.num_channels
-  if num_channels > _MAX_CHANNELS:
-    raise errors.InputError(
-      f"{clips[0].path}: found {num_channels} channels, expected 1 or 2 (near "
-      "and far)"
-    )
-
-
-def _content_notes(train: Sequence[Clip], test: Sequence[Clip]) -> list[str]:
-  """Notes what names and tables leave open."""
-  notes = []
-  domains = {clip.domain for clip in train}
-  if domains == {None}:
-    notes.append("domains of the train clips are unknown")
-  else:
-    for domain in ("source", "target"):
-      if domain not in domains:
-        notes.append(f"no {domain} clips in train")
-  if not test:
-    return [*notes, "no test clips"]
-  for field in ("label", "domain"):
-    unknown = sum(getattr(clip, field) is None for clip in test)
-    if unknown:
-      notes.append(f"{field}s of {unknown} of {len(test)} test clips unknown")
-  trained = sum(truth.split_of(clip.name) == "train" for clip in test)
-  if trained:
-    notes.append(f"{trained} test clips are named as train clips")
-  for section in sorted({c.section for c in test} - {c.section for c in train}):
-    notes.append(f"section {section} has test clips but no train clips")
-  return notes
-
-
-def _audio_notes(clips: Sequence[Clip]) -> list[str]:
-  """Notes rates, lengths and sample formats that differ from the usual."""
-  notes = []
-  rate = clips[0].header.sample_rate
-  if rate != audio.SAMPLE_RATE:
-    notes.append(f"sample rate is {rate} Hz, not {audio.SAMPLE_RATE} Hz")
-  seconds = [clip.header.num_samples / rate for clip in clips]
-  if min(seconds) != max(seconds):
-    notes.append(f"lengths go from {min(seconds):g} to {max(seconds):g} s")
-  formats = collections.Counter(clip.header.subtype for clip in clips)
-  for name in sorted(set(formats) - {"PCM_16"}):
-    notes.append(f"sample format of {formats[name]} clips is {name}")
-  return notes

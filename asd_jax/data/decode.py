@@ -51,6 +51,11 @@ class Recording(Protocol):
     """Header of the file that a window is a part of, else None."""
     ...
 
+  @property
+  def channels(self) -> Sequence[int]:
+    """Channels of the file that the clip has; all of them if empty."""
+    ...
+
 
 def read(
   clip: Recording, *, sample_rate: int
@@ -68,10 +73,13 @@ def read(
     InputError: as `audio.read`.
   """
   if clip.recording is None:
-    return audio.read(clip.path, sample_rate=sample_rate)
+    return audio.read(
+      clip.path, sample_rate=sample_rate, channels=clip.channels
+    )
   return audio.read(
     clip.path,
     sample_rate=sample_rate,
+    channels=clip.channels,
     start=clip.start,
     num_samples=clip.header.num_samples,
   )
@@ -84,12 +92,15 @@ def digest(clip: Recording) -> str:
     clip: the clip.
 
   Returns:
-    32 hex digits: the name of the file's content, of a window with its place.
+    32 hex digits: the name of the file's content, of a window with its place,
+    of some channels with their numbers.
 
   Raises:
     InputError: if the file cannot be read.
   """
   content = store.remembered_digest(clip.path)
+  if clip.channels:
+    content = store.digest(content, clip.channels)
   if clip.recording is None:
     return content
   return store.digest(content, clip.start, clip.header.num_samples)

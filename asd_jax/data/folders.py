@@ -84,13 +84,14 @@ def as_on_disk(path: pathlib.Path) -> pathlib.Path:
     names = os.listdir(parent)
   except OSError:
     return path
-  same = [name for name in names if composed(name) == composed(path.name)]
+  form = composed(text_of(path.name))
+  same = [name for name in names if composed(text_of(name)) == form]
   return parent / (same[0] if len(same) == 1 else path.name)
 
 
 def composed(name: str) -> str:
   """The form of a name in which two ways to write it are one."""
-  return unicodedata.normalize("NFC", text_of(name))
+  return unicodedata.normalize("NFC", name)
 
 
 def text_of(name: str) -> str:
@@ -202,6 +203,10 @@ def find_machines(
     InputError: no machine, an unknown name, or a name in two places.
   """
   found = _by_name(folders)
+  forms = {composed(text_of(name)): name for name in found}
+  wanted = [
+    w if w in found else forms.get(composed(text_of(w)), w) for w in wanted
+  ]
   if not found:
     raise errors.InputError(
       f"{root}: found no machine, expected wave files in <machine>/train and "

@@ -11,7 +11,10 @@ _CLIPPED_FRACTION = 1e-3
 _PCM_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 24}
 _OFFSET = 0.01  # of full scale, that microphones do not have
 _QUIET_DB = -80.0
-_EQUAL = 0.99  # correlation of channels that are no near and far
+# Correlation of channels that are no near and far, whatever their levels, and
+# where neither is the louder one.
+_EQUAL, _STEREO = 0.99, 0.9
+_BESIDE_DB = 3.0
 _SHORTEST = 0.1  # s: of less nothing but silence and clipping is said
 _STILL = 0.02  # s that samples stand still only where a recorder lost some
 _STEPS = 8  # of the sample format, that a channel moves by where they may not
@@ -20,7 +23,7 @@ _MARGIN_DB = 10.0
 _SWAPPED_DB = 6.0
 _SIDE_DB = 1.0  # by which one channel is the louder one
 _SIDE = 0.2  # correlation whose sign counts
-_SILENT_DB = -150.0
+SILENT_DB = -150.0
 _SHARES = (0.1, 0.5, 0.9)
 _TEXT = "levels: near {:.2f} dB, far {:.2f} dB, correlation {:.3f}"
 _LEVELS = re.compile(
@@ -131,8 +134,10 @@ def _still(x: np.ndarray, full: float, sample_rate: int) -> float:
 def _of_pair(channel: int, first: np.ndarray, x: np.ndarray) -> list[str]:
   """Whether two microphones stood at one place."""
   both = np.stack([first, x])
-  correlation = levels(both).correlation
-  if correlation > _EQUAL:
+  found = levels(both)
+  correlation = found.correlation
+  beside = correlation > _STEREO and abs(found.ratio_db) < _BESIDE_DB
+  if correlation > _EQUAL or beside:
     return [
       f"channel {channel} is nearly the same as channel 0: ordinary stereo, not"
       " near and far"
@@ -221,10 +226,10 @@ def beside(found: Levels, usual: Mapping[str, Sequence[float]]) -> list[str]:
     Short sentences that do not name the file.
   """
   notes = []
-  silent = min(found.near_db, found.far_db) < _SILENT_DB
+  silent = min(found.near_db, found.far_db) < SILENT_DB
   for channel, name in enumerate(("near_db", "far_db")):
     value = getattr(found, name)
-    if name not in usual or math.isnan(value) or value < _SILENT_DB:
+    if name not in usual or math.isnan(value) or value < SILENT_DB:
       continue
     low, _, high = usual[name]
     if not low - _MARGIN_DB <= value <= high + _MARGIN_DB:

@@ -5,13 +5,13 @@ are 0, the largest number, or wrapped. What is declared is compared with what is
 there; libsndfile gets a file whose sizes are right.
 """
 
-import io
 import os
 import re
 import struct
 from typing import Any, BinaryIO, NamedTuple
 
 from asd_jax import errors
+from asd_jax.data import flac, spliced
 
 # Writers to a pipe cannot go back to fill in sizes: they leave 0 or a huge one.
 _HUGE = 0x7FFFF000
@@ -32,24 +32,6 @@ _BEHIND = (
 _NAME = re.compile(rb"[A-Za-z0-9_ \-.\0]{4}")
 _SEARCHED = 1 << 24  # bytes at the end of a file; what stands there is short
 _BLOCK = 1 << 20
-
-
-class Whole(NamedTuple):
-  """A sound file that libsndfile reads right.
-
-  Attributes:
-    stream: at its start.
-    head: its first bytes, in words.
-    is_known: whether it is a container of `riff`.
-    has_count: whether an mp3 file tells its length.
-    notes: sentences on sizes that were wrong.
-  """
-
-  stream: BinaryIO
-  head: str = ""
-  is_known: bool = True
-  has_count: bool = False
-  notes: tuple[str, ...] = ()
 
 
 class _Kind(NamedTuple):
@@ -102,7 +84,7 @@ class _Found(NamedTuple):
   form: bytes
 
 
-def whole(path: str | os.PathLike, stream: BinaryIO) -> Whole:
+def whole(path: str | os.PathLike, stream: BinaryIO) -> spliced.Whole:
   """Compares the sizes in a file with what is there.
 
   Args:
@@ -126,8 +108,13 @@ def whole(path: str | os.PathLike, stream: BinaryIO) -> Whole:
     )
   kind = _KINDS.get(head[:4])
   if kind is None or not _is_sound(head):
+    if head[:4] == b"fLaC" and (mended := flac.whole(stream)):
+      return mended
+    stream.seek(0)
     said = f"a file that starts with {head[:12]!r}"
-    return Whole(stream, said, is_known=False, has_count=_has_count(stream))
+    return spliced.Whole(
+      stream, said, is_known=False, has_count=_has_count(stream)
+    )
   found = _find(stream, kind, size)
   present = max(size - found.start, 0) if found.start else 0
   if not found.start:
@@ -138,7 +125,7 @@ def whole(path: str | os.PathLike, stream: BinaryIO) -> Whole:
     raise _cut_short(path, present, found.declared)
   stream.seek(0)
   if not kind.mends or not found.form:
-    return Whole(stream)
+    return spliced.Whole(stream)
   if fits and _is_end(stream, found.start + found.declared, size):
     end, notes = found.start + found.declared, ()
     stream.seek(end)
@@ -146,11 +133,11 @@ def whole(path: str | os.PathLike, stream: BinaryIO) -> Whole:
     second = stream.read(4) == b"RIFF"
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and not second:
       stream.seek(0)
-      return Whole(stream)
+      return spliced.Whole(stream)
   else:
     end = _end(stream, found.start, size)
     notes = _notes(found.declared, end - found.start, is_open=is_open)
-  return Whole(_mended(stream, head[:4], found, end), notes=notes)
+  return spliced.Whole(_mended(stream, head[:4], found, end), notes=notes)
 
 
 def _has_count(stream: BinaryIO) -> bool:
@@ -315,36 +302,4 @@ def _mended(
   name = b"RF64" if is_long else b"RIFX" if magic == b"RIFX" else b"RIFF"
   total = _LONG if is_long else len(body) + length + length % 2
   head = struct.pack(f"{order}4sI", name, total) + body
-  return io.BufferedReader(_Spliced(head, stream, found.start, end))
-
-
-class _Spliced(io.RawIOBase):
-  """A header, then a part of a file, which is not copied."""
-
-  def __init__(self, head: bytes, stream: BinaryIO, start: int, end: int):
-    self._head, self._stream = head, stream
-    self._start, self._size = start, len(head) + end - start
-    self._place = 0
-
-  def readable(self) -> bool:
-    return True
-
-  def seekable(self) -> bool:
-    return True
-
-  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-    base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}
-    self._place = max(base[whence] + offset, 0)
-    return self._place
-
-  def readinto(self, buffer: Any) -> int:
-    view = memoryview(buffer).cast("B")
-    num = max(min(len(view), self._size - self._place), 0)
-    part = self._head[self._place : self._place + num]
-    if len(part) < num:
-      inside = self._place + len(part) - len(self._head)
-      self._stream.seek(self._start + inside)
-      part += self._stream.read(num - len(part))
-    view[: len(part)] = part
-    self._place += len(part)
-    return len(part)
+  return spliced.file(head, stream, found.start, end)

@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
   Attributes:
     file: clip, or path as given.
-    score: anomaly score.
+    score: anomaly score; "" of a file that cannot be scored.
     decision: 1 anomalous, 0 normal, "" where none is possible.
     p_value: share of normal clips that score as high, "" where unknown.
   """
@@ -47,6 +47,12 @@ def row(file: str, score: float, decision: int, p_value: float) -> Row:
   # Six digits tell apart what any number of training clips can.
   known = "" if math.isnan(p_value) else float(f"{p_value:.6g}")
   return Row(file, float(score), said, known)
+
+
+def unscored(file: str) -> Row:
+  """The line of a file that cannot be scored."""
+  none: Any = ""
+  return Row(file, none, none, none)
 
 
 class Window(NamedTuple):
@@ -116,7 +122,7 @@ def read(file: Path) -> dict[str, float]:
     file: csv as `text` makes it; columns after the score may differ.
 
   Returns:
-    Clip to score.
+    Clip to score, of those that could be scored.
 
   Raises:
     InputError: it is missing or damaged.
@@ -135,6 +141,8 @@ def read(file: Path) -> dict[str, float]:
     raise errors.InputError(f"{where} columns {header[:3]}, expected {wanted}")
   out: dict[str, float] = {}
   for row in rows:
+    if row[1:2] == [""]:
+      continue
     try:
       score = float(row[1])
     except (IndexError, ValueError):

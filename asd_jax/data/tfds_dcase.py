@@ -238,6 +238,9 @@ def _read(
   found = clips.read_tree(
     data_dir, machines=machines, ground_truth=ground_truth
   )
+  # A data set is whole, or there is none.
+  for file in (file for m in found for file in m.unread):
+    raise errors.InputError(file.problem)
   return {s: [c for m in found for c in getattr(m, s)] for s in _SPLITS}
 
 

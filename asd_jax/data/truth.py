@@ -12,11 +12,14 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from asd_jax import errors
 from asd_jax.data import folders as folder_lib
 from asd_jax.data import names, truth_table
 from asd_jax.data.truth_table import Truth
+
+T = TypeVar("T")
 
 
 def find(folders: Iterable[pathlib.Path]) -> list[pathlib.Path]:
@@ -37,7 +40,11 @@ def find(folders: Iterable[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def read(
-  tables: Iterable[pathlib.Path], machine: str, test_names: Sequence[str]
+  tables: Iterable[pathlib.Path],
+  machine: str,
+  test_names: Sequence[str],
+  *,
+  unread: Sequence[str] = (),
 ) -> dict[str, Truth]:
   """Reads what ground-truth tables say about the test clips of a machine.
 
@@ -47,6 +54,7 @@ def read(
       `read_own`, with `<machine>/` in its file names, or an evaluation list.
     machine: name of the machine.
     test_names: base names of all its test clips.
+    unread: those of files that cannot be read; a table may name them or not.
 
   Returns:
     By base name; empty where no table speaks of the machine.
@@ -59,6 +67,7 @@ def read(
   seen: dict[tuple[str, str], pathlib.Path] = {}
   for path in tables:
     rows, kind, sections = truth_table.read(path, machine)
+    rows = as_named(rows, [*test_names, *unread])
     sections = sections or {section_of(name) for name in rows}
     for section in sections:
       # Machines and clip names are the same in every year. Only the second
@@ -72,7 +81,7 @@ def read(
     # A table speaks of whole sections: a clip that it leaves out is an error,
     # not a clip of unknown label.
     wanted = [n for n in test_names if section_of(n) in sections]
-    _check_names(path, rows, wanted)
+    _check_names(path, rows, wanted, unread)
     for name, fact in rows.items():
       facts[name] = truth_table.merge(
         path, name, facts.get(name, Truth()), fact
@@ -102,18 +111,46 @@ def given(path: str | os.PathLike) -> list[pathlib.Path]:
   return tables
 
 
+def as_named(rows: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
+  """Rows by the names of the clips that they mean.
+
+  Args:
+    rows: by name, as a table writes it.
+    names: of clips, as the disk writes them.
+
+  Returns:
+    The rows; where a letter such as `ü` is one character here and two there,
+    by the name of the clip.
+  """
+  known = set(names)
+  forms = collections.Counter(map(folder_lib.composed, known))
+  clips = {folder_lib.composed(n): n for n in known}
+  out = {}
+  for name, row in rows.items():
+    form = folder_lib.composed(name)
+    other = clips.get(form, name)
+    fits = name in known or forms[form] != 1 or other in rows
+    out[name if fits else other] = row
+  return out
+
+
 def read_own(
-  path: str | os.PathLike, test_names: Sequence[str]
+  path: str | os.PathLike,
+  test_names: Sequence[str],
+  *,
+  unread: Sequence[str] = (),
 ) -> dict[str, Truth]:
   """Reads a user's table of the test clips of the only machine.
 
   Args:
     path: csv with the columns `file`, `label` and perhaps `domain`, see
-      `truth_table.read_own`; folders in its file names say nothing.
-    test_names: base names of all test clips.
+      `truth_table.read_own`; folders in its file names count where base names
+      are not enough.
+    test_names: names of all test clips.
+    unread: those of files that cannot be read; the table may name them or not.
 
   Returns:
-    By base name.
+    By name.
 
   Raises:
     InputError: it is no such file, or names an unknown clip, a clip twice or
@@ -125,8 +162,8 @@ def read_own(
       f"{place}: found a folder, expected a csv file with the columns file, "
       "label and perhaps domain"
     )
-  rows = truth_table.read_own(place)
-  _check_names(place, rows, test_names)
+  rows = truth_table.read_own(place, names=[*test_names, *unread])
+  _check_names(place, rows, test_names, unread)
   return rows
 
 
@@ -183,31 +220,35 @@ def match_renamed(
 
 
 def attribute_tables(
-  folder: pathlib.Path,
+  folder: pathlib.Path, names: Sequence[str]
 ) -> dict[pathlib.Path, dict[str, str]]:
   """Reads the attributes tables that lie directly in a folder.
 
   Args:
     folder: of a machine, or of clips of any names.
+    names: base names of the clips.
 
   Returns:
     What `read_attributes` finds, by table `attributes_XX.csv`.
   """
   tables = sorted(folder.glob("attributes_[0-9][0-9].csv"))
-  return {path: read_attributes(path) for path in tables}
+  return {path: as_named(read_attributes(path), names) for path in tables}
 
 
-def of_tables(folder: pathlib.Path) -> Mapping[str, Truth]:
+def of_tables(
+  folder: pathlib.Path, names: Sequence[str]
+) -> Mapping[str, Truth]:
   """Attributes of clips, by base name, from the tables in their folder.
 
   Args:
     folder: see `attribute_tables`.
+    names: base names of the clips.
 
   Returns:
     What the tables say; of any other name nothing.
   """
   facts: dict[str, Truth] = collections.defaultdict(Truth)
-  for rows in attribute_tables(folder).values():
+  for rows in attribute_tables(folder, names).values():
     facts |= {name: Truth(attributes=text) for name, text in rows.items()}
   return facts
 
@@ -249,9 +290,12 @@ def read_attributes(path: pathlib.Path) -> dict[str, str]:
 
 
 def _check_names(
-  path: pathlib.Path, rows: dict[str, Truth], wanted: Sequence[str]
+  path: pathlib.Path,
+  rows: dict[str, Truth],
+  wanted: Sequence[str],
+  unread: Sequence[str],
 ) -> None:
-  unknown = sorted(set(rows) - set(wanted))
+  unknown = sorted(set(rows) - set(wanted) - set(unread))
   if unknown:
     raise errors.InputError(
       f"{path}: found {len(unknown)} rows of unknown clips such as "

@@ -5,13 +5,15 @@ line a clip: file, label and perhaps domain.
 """
 
 import csv
+import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from asd_jax import errors
-from asd_jax.data import names
+from asd_jax.data import folders as folder_lib
+from asd_jax.data import names as file_names
 
 TABLE = re.compile(
   r"ground_truth_(?P<machine>.+)_section_(?P<section>\d{2})_test\.csv",
@@ -87,7 +89,10 @@ def read(
 
 
 def read_own(
-  path: pathlib.Path, *, machine: str | None = None
+  path: pathlib.Path,
+  *,
+  machine: str | None = None,
+  names: Sequence[str] = (),
 ) -> dict[str, Truth]:
   """Reads a user's own table.
 
@@ -97,9 +102,11 @@ def read_own(
       A first line names them, in any order and among others; without it they
       stand in this order.
     machine: takes the files in a folder of this name alone; None takes all.
+    names: of the clips, with folders; rows are found by as much of their path
+      as the two share.
 
   Returns:
-    By base name.
+    By name.
 
   Raises:
     InputError: it cannot be read, or a row cannot be understood or repeats a
@@ -112,6 +119,9 @@ def read_own(
   else:
     columns = {name: i for i, name in enumerate(_OWN_COLUMNS)}
   found: dict[str, Truth] = {}
+  ends: dict[str, list[str]] = {}
+  for name in names:
+    ends.setdefault(folder_lib.composed(base(name)), []).append(name)
   for number, row in rows:
     place = f"{path}, line {number}"
     cells = {n: row[i] if i < len(row) else "" for n, i in columns.items()}
@@ -123,8 +133,29 @@ def read_own(
         " all machines have the same names"
       )
     if machine is None or machine in folders:
+      some = ends.get(folder_lib.composed(name), [name])
+      name = _meant(place, (*folders, name), some)
       _put(found, place, name, _own_fact(place, cells))
   return found
+
+
+def _meant(place: str, parts: Sequence[str], names: Sequence[str]) -> str:
+  """Which of some clips of one base name a path in a table means."""
+  said = "/".join(parts)
+  if said in names or len(names) == 1:
+    return said if said in names else names[0]
+  ends = folder_lib.composed(said).split("/")[::-1]
+  shared = [
+    len(os.path.commonprefix([ends, folder_lib.composed(n).split("/")[::-1]]))
+    for n in names
+  ]
+  best = [n for n, num in zip(names, shared, strict=True) if num == max(shared)]
+  if len(best) > 1:
+    raise errors.InputError(
+      f"{place}: found {said}, which may be {best[0]} or {best[1]}, expected it"
+      " with its folder"
+    )
+  return best[0]
 
 
 def _own_columns(path: pathlib.Path) -> dict[str, int]:
@@ -198,7 +229,7 @@ def _read_domain(place: str, row: Sequence[str]) -> Truth:
 def _read_labelled_name(place: str, row: Sequence[str]) -> Truth:
   text = row[1].strip() if len(row) == 2 else ""
   # The published tables leave the suffix out.
-  name = names.parse(f"{base(text).removesuffix('.wav')}.wav")
+  name = file_names.parse(f"{base(text).removesuffix('.wav')}.wav")
   if name is None:
     raise errors.InputError(
       f"{place}: found {','.join(row)}, expected a file name and a labelled "

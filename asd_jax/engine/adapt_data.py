@@ -37,12 +37,19 @@ def clips_of(config: Mapping[str, Any]) -> list[clips.Clip]:
   """
   machines: list[clips.Machine] = []
   if config["normal"] and config["test"]:
-    machines.append(clips.read_plain(config["normal"], config["test"]))
+    machines.append(
+      clips.read_plain(
+        config["normal"], config["test"], channels=config["recorder_channels"]
+      )
+    )
   elif config["data_dir"]:
-    machines += clips.read_tree(config["data_dir"])
+    machines += clips.read_tree(
+      config["data_dir"], channels=config["recorder_channels"]
+    )
   tests = [c for m in machines for c in m.test]
   for folder in config["adapt"]["data_dirs"]:
-    more = [c for m in clips.read_tree(folder) for c in m.train]
+    found = clips.read_tree(folder, channels=config["recorder_channels"])
+    more = [c for m in found for c in m.train]
     _check_apart(folder, more, tests)
     machines.append(clips.Machine(str(folder), tuple(more), (), ()))
   every = [c for m in machines for c in m.train]

@@ -18,7 +18,10 @@ MODES = ("on", "off", "readonly", "clear")
 # Raised when the meaning of a kept embedding changes.
 _FORMAT = 2
 # What turns a recording into an embedding.
-_READERS = tuple(f"data/{m}.py" for m in ("audio", "decode", "hearing", "riff"))
+_READERS = tuple(
+  f"data/{m}.py"
+  for m in ("audio", "decode", "flac", "hearing", "riff", "spliced")
+)
 _MAKERS = (*_READERS, "ops", "frontends", "encoders", "engine")
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from asd_jax.backends import base, rows
-from asd_jax.data import audio, clips
+from asd_jax.data import audio, clips, decode, hearing
 from asd_jax.engine import encode, stages
 from asd_jax.engine.branch import Branch
 from asd_jax.engine.system import System
@@ -129,6 +129,42 @@ def domain_notes(
       f"{lead} the bank lacks the rows that are made of both domains"
       f" ({', '.join(made)})"
     )
+  return notes
+
+
+def sameness_notes(
+  label: str,
+  train: Sequence[clips.Clip],
+  usual: Mapping[str, Sequence[float]],
+) -> list[str]:
+  """Says where training clips tell less than their number.
+
+  Args:
+    label: machine and section.
+    train: training clips.
+    usual: what `hearing.usual` says of them.
+
+  Returns:
+    Notes on clips that are copies, and on channels that are dead in most.
+  """
+  notes = []
+  copies: dict[str, list[clips.Clip]] = {}
+  for clip in train:
+    copies.setdefault(decode.digest(clip), []).append(clip)
+  num = len(train) - len(copies)
+  if num:
+    first, second, *_ = max(copies.values(), key=len)
+    notes.append(
+      f"{label}: {num} of {len(train)} training clips are copies of others"
+      f" ({second.name} of {first.name}): a copy stands in for a clip that a"
+      " model has not seen, so expect more false alarms than are stated"
+    )
+  for channel, name in enumerate(("near_db", "far_db")):
+    if name in usual and usual[name][1] < hearing.SILENT_DB:
+      notes.append(
+        f"{label}: channel {channel} is dead in most training clips: nothing"
+        " can be learned from it"
+      )
   return notes
 
 

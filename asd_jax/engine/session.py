@@ -210,6 +210,7 @@ class Session:
     odd += hearing.of_all(heard, usual)
     notes = [
       *windowed.together(odd, train),
+      *findings.sameness_notes(label, train, usual),
       *findings.domain_notes(self.system, self.config, label, train),
     ]
     state, own = self._fit(self.system.hypers, found.normals)

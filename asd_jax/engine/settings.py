@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asd_jax import errors, files
-from asd_jax.data import submission
+from asd_jax.data import audio, submission
 from asd_jax.engine import cache, decide, effects, stages, windowed
 from asd_jax.engine import system as system_lib
 from asd_jax.frontends import dif
@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = dict(
   machines="",
   output_dir="",
   training_dir="",
+  recorder_channels=(),
   sample_rate=16_000,
   batch_size=16,
   checkpoints={},
@@ -232,6 +233,17 @@ def check(config: Mapping[str, Any]) -> None:
   Raises:
     InputError: for an unknown, missing or impossible setting.
   """
+  channels = config["recorder_channels"]
+  if (
+    not isinstance(channels, tuple | list)
+    or len(channels) > audio.MAX_CHANNELS
+    or len(set(channels)) < len(channels)
+    or not all(isinstance(c, int) and c >= 0 for c in channels)
+  ):
+    raise errors.InputError(
+      f"config: recorder_channels: found {channels!r}, expected the numbers of"
+      " the near and perhaps the far channel, from 0, such as (0, 3)."
+    )
   for key in ("sample_rate", "batch_size"):
     if not isinstance(config[key], int) or config[key] < 1:
       raise errors.InputError(

@@ -327,10 +327,12 @@ def _as_bytes(error: Any) -> tuple[bytes, int]:
 
 
 def _open_output() -> None:
-  """Lets any name be printed, whatever letters the terminal knows."""
+  """Lets names be printed as the disk has them, whatever a terminal knows."""
   codecs.register_error("asd_jax", _as_bytes)
-  if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(errors="asd_jax")
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      # What made text of the bytes of a name makes bytes of it again.
+      stream.reconfigure(encoding=sys.getfilesystemencoding(), errors="asd_jax")
 
 
 def _work(

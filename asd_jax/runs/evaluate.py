@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from asd_jax.runs import (
   folder,
   outputs,
   results,
+  sift,
 )
 from asd_jax.runs import progress as progress_lib
 
@@ -59,6 +60,7 @@ def _read(config: Config) -> list[clips.Machine]:
   """Finds the files that a config names."""
   plain = config["normal"], config["test"]
   ground_truth = config["ground_truth"] or None
+  channels = tuple(config["recorder_channels"])
   if any(plain):
     if not all(plain) or config["data_dir"]:
       raise errors.InputError(
@@ -68,7 +70,10 @@ def _read(config: Config) -> list[clips.Machine]:
       )
     name = Path(plain[0]).resolve().parent.name or "machine"
     name = config["machines"] or name
-    return [clips.read_plain(*plain, name=name, ground_truth=ground_truth)]
+    found = clips.read_plain(
+      *plain, name=name, ground_truth=ground_truth, channels=channels
+    )
+    return [found]
   if not config["data_dir"]:
     raise errors.InputError(
       "config: found no data, expected --config.data_dir=DIR (challenge"
@@ -79,6 +84,7 @@ def _read(config: Config) -> list[clips.Machine]:
     config["data_dir"],
     machines=names,
     ground_truth=ground_truth,
+    channels=channels,
   )
 
 
@@ -138,11 +144,15 @@ def run_machine(
       on_epoch=progress.epochs(label),
     )
     num = len(fitted.section.plan(test).clips)
-    judged = opened.score(
+    score = functools.partial(
+      opened.score,
       fitted.section,
-      test,
       advance=progress.task(f"{machine.name} test clips", num),
     )
+    judged, sifted = sift.scored(score, test)
+    unread = [f for f in machine.unread if f.section == section]
+    if section == known[0]:  # those of no section that there is
+      unread += [f for f in machine.unread if f.section not in known]
     out[section] = results.Scored(
       judged.clips,
       judged.scores,
@@ -152,6 +162,7 @@ def run_machine(
       fitted.section,
       fitted.notes + judged.notes,
       judged.windows,
+      (*unread, *sifted.unread),
     )
   return out
 
@@ -206,13 +217,28 @@ def _open(
     )
   machines = read_machines(opened.config)
   # All headers first: a bad clip of the last machine costs no hour.
-  for machine in machines:
-    opened.check(machine.train)
-    for section in _sections(machine.train):
-      how = windowed.rule(_of(machine.train, section), opened.config)
-      plan = windows.cut(_of(machine.test, section), how)
+  return opened, [_usable(opened, machine) for machine in machines]
+
+
+def _usable(opened: session.Session, machine: clips.Machine) -> clips.Machine:
+  """A machine without the test clips that the system cannot use."""
+  opened.check(machine.train)
+  rules = {
+    section: windowed.rule(_of(machine.train, section), opened.config)
+    for section in _sections(machine.train)
+  }
+
+  def check(some: Sequence[clips.Clip]) -> None:
+    for clip in some:
+      plan = windows.cut([clip], rules.get(clip.section))
       opened.check([plan.clips[own.start] for own in plan.rows])
-  return opened, machines
+
+  good, unread = sift.checked(check, machine.test)
+  return dataclasses.replace(
+    machine,
+    test=tuple(machine.test[i] for i in good),
+    unread=(*machine.unread, *unread),
+  )
 
 
 def run(config: Config, *, progress: progress_lib.Progress) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Records:
       "sections": {
         section: {
           "notes": found.notes,
+          "unread": [list(file) for file in found.unread],
           "threshold": found.section.limit,
           "facts": found.section.facts,
         }
@@ -167,7 +168,10 @@ def _scored(
     None, folds, facts["threshold"], opened.rule, facts["facts"]
   )
   # Labels come with the clips: they are not kept.
-  plan = kept.plan([c for c in machine.test if c.section == section])
+  unread = [clips.Unread(*file) for file in facts["unread"]]
+  lost = {file.name for file in unread}
+  own_clips = [c for c in machine.test if c.section == section]
+  plan = kept.plan([c for c in own_clips if c.name not in lost])
   test = [
     next(c for c in plan.clips[r.start : r.stop] if c.start == start)
     for r, start in zip(plan.rows, own["start"], strict=True)
@@ -182,4 +186,5 @@ def _scored(
     kept,
     facts["notes"],
     said.Windows(**windows),
+    unread,
   )

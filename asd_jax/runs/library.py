@@ -94,7 +94,10 @@ def fit(
   notes: list[str] = []
   rate = settings.completed(config)["sample_rate"]
   with loaded.files_of(some, rate) as paths:
-    files = loaded.read_clips(paths, machine, "train", domains, sections)
+    channels = settings.completed(config)["recorder_channels"]
+    files = loaded.read_clips(
+      *(paths, machine, "train", channels), domains=domains, sections=sections
+    )
     train = windowed.training(files, config)
     # What a config names is more than one machine, and goes before it.
     named = config.get("data_dir") or config.get("normal")

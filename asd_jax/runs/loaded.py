@@ -15,6 +15,7 @@ import soundfile
 
 from asd_jax import errors
 from asd_jax.data import audio, clips, names, truth
+from asd_jax.data import machine as machine_lib
 from asd_jax.engine import portable, portable_session
 from asd_jax.runs import score as score_lib
 
@@ -64,6 +65,8 @@ def read_clips(
   paths: Sequence[str],
   machine: str,
   split: str,
+  channels: Sequence[int],
+  *,
   domains: PerClip = None,
   sections: PerClip = None,
 ) -> list[clips.Clip]:
@@ -75,7 +78,7 @@ def read_clips(
     paths, audio.read_headers(paths), told_domains, told_sections, strict=True
   ):
     said = truth.from_name(Path(path))
-    name = names.parse(Path(path).name)
+    name = names.of_file(Path(path).name)
     out.append(
       clips.Clip(
         Path(path),
@@ -85,7 +88,8 @@ def read_clips(
         domain or said.domain,
         None,
         said.attributes or "",
-        header,
+        machine_lib.taken(path, header, channels),
+        channels=tuple(channels),
       )
     )
   return out
@@ -154,7 +158,10 @@ class Detector:
     if sections is None and len(known) == 1:
       sections = known[0]
     with files_of(some, self.found.config["sample_rate"]) as paths:
-      test = read_clips(paths, self.found.machine, "test", None, sections)
+      channels = self.found.config.get("recorder_channels", ())
+      test = read_clips(
+        paths, self.found.machine, "test", channels, sections=sections
+      )
       notes: list[str] = []
       scores = np.zeros(len(test), np.float32)
       decisions = np.zeros(len(test), np.int8)

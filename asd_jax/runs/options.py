@@ -16,6 +16,7 @@ RUN = {
   "machines": "machines to score, comma-separated; all if empty",
   "output_dir": "folder for everything that a run leaves",
   "training_dir": "trained networks; output_dir/training if empty",
+  "recorder_channels": "of files: near and far, from 0; all (1 or 2) if empty",
   "sample_rate": "Hz; recordings of another rate are resampled to it",
   "batch_size": "clips computed at once",
   "checkpoints": "weights of each frozen encoder: file, folder or hub name",

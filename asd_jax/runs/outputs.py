@@ -28,7 +28,8 @@ def _rows(scored: Scored) -> list[tuple[str, float, int | None]]:
 def _table(scored: Scored) -> list[score_table.Row]:
   names = [c.name for c in scored.clips]
   columns = names, scored.score, scored.decisions, scored.p_values
-  return [score_table.row(*r) for r in zip(*columns, strict=True)]
+  rows = [score_table.row(*r) for r in zip(*columns, strict=True)]
+  return rows + [score_table.unscored(file.name) for file in scored.unread]
 
 
 def _windows(scored: Scored) -> list[score_table.Window]:

@@ -1,6 +1,7 @@
 """What a run found: the content of results.json."""
 
 import importlib.metadata
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from asd_jax.engine import section as section_lib
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import decisions, official, total, uncertainty
 from asd_jax.report import record
-from asd_jax.runs import decided
+from asd_jax.runs import decided, sift
 from asd_jax.scores import fusion
 
 Config = dict[str, Any]
@@ -33,6 +34,7 @@ class Scored(NamedTuple):
     section: what was fitted.
     notes: odd but fine input.
     windows: what is said of those of long recordings.
+    unread: test files that could not be scored.
   """
 
   clips: Sequence[clips.Clip]
@@ -43,6 +45,7 @@ class Scored(NamedTuple):
   section: section_lib.Section
   notes: list[str]
   windows: said.Windows = said.NO_WINDOWS
+  unread: Sequence[clips.Unread] = ()
 
   @property
   def score(self) -> np.ndarray:
@@ -283,6 +286,7 @@ def collect(
     "seed_summary": uncertainty.seed_summary(known) if known else None,
     "published": None if _partly_chosen(config) else config.get("published"),
     "notes": notes,
+    "unread": sift.unread(scored),
     "encoders": {k: v for k, v in encoders.items() if k != "notes"},
     "run": run_facts(seconds),
   }
@@ -309,15 +313,19 @@ def _score_notes(
 def _collapse(notes: Sequence[str], *, most: int = 5) -> list[str]:
   """Counts notes of one text beyond the first few, `file: text` each."""
   count: dict[str, int] = {}
+  last: dict[str, str] = {}
   out = []
   for note in notes:
     # A whole folder with one fault must not bury the other notes.
     # The machine or file before the colon differs, the fault does not.
     text = note.split(": ", 1)[-1]
-    count[text] = count.get(text, 0) + 1
-    if count[text] <= most:
+    # Nor does one whose numbers differ.
+    kind = re.sub(r"(?<!channel )\d[\d.]*", "#", text)
+    count[kind] = count.get(kind, 0) + 1
+    last[kind] = text
+    if count[kind] <= most:
       out.append(note)
-  out += [f"{n - most} more: {text}" for text, n in count.items() if n > most]
+  out += [f"{n - most} more: {last[k]}" for k, n in count.items() if n > most]
   return out
 
 
@@ -373,6 +381,8 @@ def _notes(
   """What was odd about the input, then what holds for the whole run."""
   notes = [f"{m.name}: {note}" for m in machines for note in m.notes]
   notes += [x for m in scored.values() for s in m.values() for x in s.notes]
+  for files in sift.unread(scored).values():
+    notes += [f"not scored: {problem}" for problem in files.values()]
   return _collapse(notes) + _general_notes(config, scored)
 
 

@@ -1,5 +1,6 @@
 """Scores files and folders with a saved detector."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any, NamedTuple
 
 from asd_jax import errors, files
 from asd_jax.data import audio, clips, folders, names, score_table
+from asd_jax.data import machine as machine_lib
 from asd_jax.engine import portable, portable_session
 from asd_jax.report import record, strips, text
-from asd_jax.runs import decided
+from asd_jax.runs import decided, sift
 from asd_jax.runs import progress as progress_lib
 
 
@@ -19,12 +21,17 @@ class Result(NamedTuple):
   Attributes:
     text: csv, the header first.
     notes: sentences on odd input and on long recordings.
-    summary: one line for people, "" where there are only recordings.
+    summary: one line for people, "" where there are only recordings, or
+      nothing was scored.
+    problems: what is wrong with files that could not be scored.
+    num_files: of all files.
   """
 
   text: str
   notes: list[str]
   summary: str
+  problems: list[str]
+  num_files: int
 
 
 def inside(path: str) -> list[str]:
@@ -55,19 +62,21 @@ def find(paths: Sequence[str]) -> list[str]:
     InputError: for a path that does not exist, and an empty folder.
   """
   out = []
-  for path in paths:
+  for given in paths:
+    path = str(folders.as_on_disk(Path(given)))
+    # As it was given, `./` in front included.
+    path = given if os.path.lexists(given) else path
     if not os.path.exists(path):
       raise errors.InputError(
-        f"{path}: found nothing, expected a wav file or folder."
+        f"{path}: found nothing, expected a sound file or folder."
       )
     if not os.path.isdir(path):
       out.append(path)
       continue
     below = inside(path)
     if not below:
-      raise errors.InputError(
-        f"{path}: found no wave files, expected at least one."
-      )
+      _, others = folders.sound_files(folders.walk(Path(path), skipped=()))
+      raise folders.nothing_in(path, others)
     out += below
   return out
 
@@ -163,32 +172,86 @@ class Scorer:
       )
     return chosen
 
+  @property
+  def channels(self) -> tuple[int, ...]:
+    """Channels of files that are near and far; all of them if empty."""
+    return tuple(self.detector.config.get("recorder_channels", ()))
+
+  def clip(self, path: str, header: audio.Header) -> clips.Clip:
+    """A file as a clip.
+
+    Args:
+      path: the file.
+      header: of those of its channels that are taken.
+
+    Returns:
+      The clip.
+
+    Raises:
+      InputError: for an unknown section.
+    """
+    return clips.Clip(
+      Path(path),
+      self.detector.machine,
+      self.section_of(path),
+      "test",
+      None,
+      None,
+      "",
+      header,
+      channels=self.channels,
+      file=path,
+    )
+
   def check(
     self, paths: Sequence[str], headers: Sequence[audio.Header]
   ) -> list[clips.Clip]:
     """Checks files by their headers.
 
     Args:
-      paths: wave files.
+      paths: sound files.
       headers: their headers.
 
     Returns:
       Clips that the system can score.
 
     Raises:
-      InputError: for an unknown section, too few channels or samples.
+      InputError: for an unknown section, too few channels or samples, or more
+        channels than two where the detector does not say which.
     """
-    machine = self.detector.machine
     some = [
-      clips.Clip(
-        Path(p), machine, self.section_of(p), "test", None, None, "", h
-      )
+      self.clip(p, machine_lib.taken(p, h, self.channels))
       for p, h in zip(paths, headers, strict=True)
     ]
     for name, section in self.detector.sections.items():
       own = section.plan([c for c in some if c.section == name])
       self._opened.check(own.clips)
     return some
+
+  def sift(self, paths: Sequence[str]) -> tuple[list[clips.Clip], dict]:
+    """Checks files by their headers; a bad one stops none.
+
+    Args:
+      paths: sound files.
+
+    Returns:
+      Clips that the system can score; by path, what is wrong with others.
+    """
+    some, problems = [], {}
+    heads = machine_lib.found_headers(paths, self.channels)
+    for path, header in zip(paths, heads, strict=True):
+      try:
+        if isinstance(header, errors.InputError):
+          raise header
+        clip = self.clip(path, header)
+        self._opened.check(
+          self.detector.sections[clip.section].plan([clip]).clips
+        )
+      except errors.InputError as e:
+        problems[path] = str(e)
+      else:
+        some.append(clip)
+    return some, problems
 
   def num_scored(self, some: Sequence[clips.Clip]) -> int:
     """Clips and windows that are scored of some files."""
@@ -296,6 +359,8 @@ def run(
 ) -> Result:
   """Scores files; the result equals that of the evaluate run.
 
+  A file that cannot be scored stops none of the others.
+
   Args:
     folder: `OUT/detectors/<machine>`, or a file of `asd_jax export`.
     paths: files and folders.
@@ -307,25 +372,43 @@ def run(
     Lines of csv (paths as given, in the order given), notes, and a summary.
 
   Raises:
-    InputError: for a bad detector or a bad file.
+    InputError: for a bad detector, and a path that is not there or a folder
+      without recordings.
   """
   scorer = Scorer(folder, section=section)
   found = find(paths)
-  some = scorer.check(found, audio.read_headers(found))
+  if section:  # a wrong flag is no fault of the files
+    scorer.section_of(found[0])
+  some, problems = scorer.sift(found)
   progress = progress or progress_lib.Progress(quiet=True)
   with progress:
     advance = progress.task("clips", scorer.num_scored(some))
-    said = scorer.judge(some, advance=advance)
+    judge = functools.partial(scorer.judge, advance=advance)
+    said, sifted = sift.scored(judge, some)
+  paths_of = {clip.name: clip.file or "" for clip in some}
+  problems |= {paths_of[file.name]: file.problem for file in sifted.unread}
+  good = [some[i] for i in sifted.good]
   # What is promised of clips is not promised of recordings.
   long = {w.file for w in said.windows}
   short = [i for i, r in enumerate(said.rows) if r.file not in long]
   num = sum(said.rows[i].decision == 1 for i in short)
-  summary = scorer.summary([some[i].section for i in short], num)
+  summary = scorer.summary([good[i].section for i in short], num)
   # Paths as they were given.
-  rows = [r._replace(file=p) for p, r in zip(found, said.rows, strict=True)]
-  given = dict(zip([str(c.path) for c in some], found, strict=True))
+  lines = {row.file: row for row in said.rows}
+  rows = [
+    score_table.unscored(path)
+    if path in problems
+    else lines[str(Path(path))]._replace(file=path)
+    for path in found
+  ]
+  given = {str(Path(path)): path for path in found}
   table = [w._replace(file=given[w.file]) for w in said.windows]
   if windows:
     files.atomic_write_text(Path(windows), score_table.windows_text(table))
-  notes = [*said.notes, *said.told]
-  return Result(score_table.text(rows), notes, summary if short else "")
+  return Result(
+    score_table.text(rows),
+    [*said.notes, *said.told],
+    summary if short else "",
+    list(problems.values()),
+    len(found),
+  )

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import io
 import os
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.data import clips
+from asd_jax.data import clips, decode
 from asd_jax.data import names as file_names
 
 TRAIN = [
@@ -288,37 +289,73 @@ def test_clips_with_equal_indices_stay_apart(tmp_path):
   assert [clip.name for clip in read_one(tmp_path).test] == test
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize(
-  ("odd", "message"),
-  [
-    (dict(num_channels=1), "channels"),
-    (dict(rate=48_000), "Hz"),
-  ],
-)
-def test_mixed_channels_and_rates_are_refused(tmp_path, split, odd, message):
+ODD_KINDS = [
+  (dict(num_channels=1), "1 channels, not 2 channels"),
+  (dict(rate=48_000), "48000 Hz, not 16000 Hz"),
+]
+
+
+@pytest.mark.parametrize(("odd", "message"), ODD_KINDS)
+def test_mixed_channels_and_rates_are_refused_in_training(
+  tmp_path, odd, message
+):
   put_machine(tmp_path / "fan")
-  name = {"train": TRAIN, "test": TEST}[split][2]
-  put(tmp_path / "fan" / split, [name], **odd)
-  with pytest.raises(ValueError, match=rf"found \d+ {message}") as caught:
+  put(tmp_path / "fan" / "train", TRAIN[2:], **odd)
+  found = f"found {message.split(',')[0]}"
+  with pytest.raises(ValueError, match=found) as caught:
     clips.read_tree(tmp_path)
-  assert str(tmp_path / "fan" / split / name) in str(caught.value)
+  assert str(tmp_path / "fan" / "train" / TRAIN[2]) in str(caught.value)
   assert TRAIN[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(("odd", "message"), ODD_KINDS)
+def test_mixed_channels_and_rates_of_test_clips_are_noted(
+  tmp_path, odd, message
+):
+  put_machine(tmp_path / "fan")
+  put(tmp_path / "fan" / "test", TEST[2:3], **odd)
+  told = f"1 test clips have {message} as the training clips"
+  assert told in read_one(tmp_path).notes
 
 
 def test_more_than_two_channels_are_refused(tmp_path):
   put_machine(tmp_path / "fan", num_channels=8)
-  with pytest.raises(ValueError, match="found 8 channels, expected 1 or 2"):
+  found = r"found 8 channels, expected 1 or 2.*recorder_channels=\(0,7\)"
+  with pytest.raises(ValueError, match=found):
     clips.read_tree(tmp_path)
 
 
-def test_a_damaged_clip_is_named(tmp_path):
+def test_two_of_many_channels_can_be_named(tmp_path):
+  put_machine(tmp_path / "fan", num_channels=8)
+  machine = read_one(tmp_path, channels=(5, 2))
+  clip = machine.test[0]
+  assert clip.header.num_channels == 2
+  whole, _ = soundfile.read(clip.path, dtype="int16")
+  found, _ = decode.read(clip, sample_rate=16_000)
+  np.testing.assert_array_equal(found, whole.T[[5, 2]])
+  assert decode.digest(clip) != decode.digest(
+    dataclasses.replace(clip, channels=(2, 5))
+  )
+  with pytest.raises(ValueError, match="found 8 channels, expected more than"):
+    clips.read_tree(tmp_path, channels=(0, 8))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_damaged_clip_is_named_and_stops_no_test(tmp_path, split):
   put_machine(tmp_path / "fan")
-  path = tmp_path / "fan" / "test" / TEST[1]
+  name = {"train": TRAIN, "test": TEST}[split][1]
+  path = tmp_path / "fan" / split / name
   path.write_bytes(path.read_bytes()[:-7])
-  with pytest.raises(ValueError, match="cut short") as caught:
-    clips.read_tree(tmp_path)
-  assert str(caught.value).startswith(f"{path}: found")
+  if split == "train":
+    with pytest.raises(ValueError, match="cut short") as caught:
+      clips.read_tree(tmp_path)
+    assert str(caught.value).startswith(f"{path}: found")
+    return
+  machine = read_one(tmp_path)
+  assert [c.name for c in machine.test] == [TEST[0], *TEST[2:]]
+  (unread,) = machine.unread
+  assert (unread.name, unread.section) == (name, "00")
+  assert unread.problem.startswith(f"{path}: found")
 
 
 ODD_NAMES = [
@@ -338,7 +375,11 @@ def test_plain_folders_of_any_names_are_read(tmp_path):
   (tmp_path / "new" / "notes.txt").touch()
   machine = clips.read_plain(tmp_path / "ok", tmp_path / "new", name="press 4")
   assert machine.name == "press 4"
-  assert [clip.name for clip in machine.train] == sorted(ODD_NAMES)
+  assert [clip.path.name for clip in machine.train] == sorted(ODD_NAMES)
+  assert {clip.name for clip in machine.train} == {
+    *(f"monday/{name}" for name in ODD_NAMES[:3]),
+    *(f"processed/{name}" for name in ODD_NAMES[3:]),
+  }
   assert [clip.name for clip in machine.test] == sorted(ODD_NAMES)
   for clip in (*machine.train, *machine.test):
     assert (clip.section, clip.domain, clip.label) == ("00", None, None)
@@ -368,14 +409,96 @@ def test_odd_names_are_read_in_the_challenge_layout(tmp_path):
   assert machine.name == "my fan"
 
 
-def test_plain_names_in_two_subfolders_are_refused(tmp_path):
+def put_days(root):
+  """A recorder that numbers its files anew each day."""
+  for split in ("ok", "new"):
+    for day in ("05-01", "05-02"):
+      put(root / split / day, ["REC0.wav", "REC1.wav"])
+
+
+def test_equal_names_in_several_folders_are_several_clips(tmp_path):
+  put_days(tmp_path)
+  machine = clips.read_plain(tmp_path / "ok", tmp_path / "new")
+  wanted = [f"{d}/REC{i}.wav" for i in (0, 1) for d in ("05-01", "05-02")]
+  assert [clip.name for clip in machine.train] == wanted
+  assert [clip.name for clip in machine.test] == wanted
+
+
+def test_a_table_tells_equal_names_by_their_folders(tmp_path):
+  put_days(tmp_path)
+  table = tmp_path / "labels.csv"
+  rows = [
+    f"/rec/{d}/REC{i}.wav,{i}" for d in ("05-01", "05-02") for i in (0, 1)
+  ]
+  read = lambda: clips.read_plain(
+    tmp_path / "ok", tmp_path / "new", ground_truth=table
+  )
+  table.write_text("file,label\n" + "\n".join(rows))
+  assert [clip.label for clip in read().test] == ["normal"] * 2 + [
+    "anomaly"
+  ] * 2
+  table.write_text("REC0.wav,0\n")
+  with pytest.raises(ValueError, match="which may be 05-01/REC0.wav or 05-02"):
+    read()
+
+
+NFC, NFD = "L\u00fcfter", "Lu\u0308fter"
+
+
+@pytest.mark.parametrize(("disk", "given"), [(NFC, NFD), (NFD, NFC)])
+def test_names_are_found_however_their_letters_are_written(
+  tmp_path, disk, given
+):
+  put(tmp_path / disk / "ok", [f"{disk}.wav"])
+  put(tmp_path / disk / "new", [f"{disk} 1.wav", "b.wav"])
+  table = tmp_path / disk / f"{disk}.csv"
+  table.write_text(f"{given} 1.wav,1\nb.wav,0\n")
+  rows = f"file_name,d1p,d1v\n{given}.wav,spd,3\n"
+  (tmp_path / disk / "ok" / "attributes_00.csv").write_text(rows)
+  place = tmp_path / given
+  machine = clips.read_plain(
+    place / "ok", place / "new", ground_truth=place / f"{given}.csv"
+  )
+  assert [(c.name, c.label) for c in machine.test] == [
+    (f"{disk} 1.wav", "anomaly"),
+    ("b.wav", "normal"),
+  ]
+  assert machine.train[0].attributes == "spd_3"
+  put_machine(tmp_path / "tree" / f"{disk} 2")
+  (found,) = clips.read_tree(tmp_path / "tree", machines=[f"{given} 2"])
+  assert found.name == f"{disk} 2"
+
+
+def test_names_that_differ_only_in_how_letters_are_written(tmp_path):
   put(tmp_path / "ok", ["a.wav"])
-  put(tmp_path / "new" / "monday", ["1.wav"])
-  put(tmp_path / "new" / "friday", ["1.wav"])
-  with pytest.raises(ValueError, match="found the file name of") as caught:
+  put(tmp_path / "new", [f"{NFC}.wav", f"{NFD}.wav"])
+  (tmp_path / "labels.csv").write_text(f"{NFC}.wav,1\n{NFD}.wav,0\n")
+  machine = clips.read_plain(
+    *(tmp_path / "ok", tmp_path / "new"),
+    ground_truth=tmp_path / "labels.csv",
+  )
+  found = {clip.name: clip.label for clip in machine.test}
+  assert found == {f"{NFC}.wav": "anomaly", f"{NFD}.wav": "normal"}
+
+
+def test_a_folder_without_recordings_says_what_it_holds(tmp_path):
+  put(tmp_path / "ok", ["a.wav"])
+  (tmp_path / "new").mkdir()
+  for name in ("a.m4a", "b.m4a", "notes.txt"):
+    (tmp_path / "new" / name).touch()
+  found = r"new: found no wave files .*\(it holds 2 \.m4a, 1 \.txt\).*ffmpeg -i"
+  with pytest.raises(ValueError, match=found):
     clips.read_plain(tmp_path / "ok", tmp_path / "new")
-  assert str(tmp_path / "new" / "monday" / "1.wav") in str(caught.value)
-  assert str(tmp_path / "new" / "friday" / "1.wav") in str(caught.value)
+
+
+def test_clips_of_other_kinds_are_read_beside_waves(tmp_path):
+  put(tmp_path / "ok", ["a.wav", "b.WAV"])
+  samples = np.zeros((64, 2), np.int16)
+  soundfile.write(tmp_path / "ok" / "c.FLAC", samples, 16_000, format="FLAC")
+  put(tmp_path / "new", ["a.wav"])
+  machine = clips.read_plain(tmp_path / "ok", tmp_path / "new")
+  assert [c.name for c in machine.train] == ["a.wav", "b.WAV", "c.FLAC"]
+  assert machine.notes[-1] == "lengths go from 0.002 to 0.004 s"
 
 
 @pytest.mark.parametrize(("normal", "test"), [("", ""), ("", "x"), ("x", "")])
@@ -405,5 +528,6 @@ def test_a_broken_link_is_named(tmp_path):
   put(tmp_path / "ok", ["a.wav"])
   put(tmp_path / "new", ["b.wav"])
   os.symlink(tmp_path / "gone", tmp_path / "new" / "c.wav")
-  with pytest.raises(ValueError, match=r"c\.wav: found no readable file"):
-    clips.read_plain(tmp_path / "ok", tmp_path / "new")
+  (unread,) = clips.read_plain(tmp_path / "ok", tmp_path / "new").unread
+  assert unread.name == "c.wav"
+  assert "c.wav: found no readable file" in unread.problem

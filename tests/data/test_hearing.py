@@ -21,6 +21,11 @@ def far_is_near(x):
   x[1] = x[0] + 0.003 * np.random.default_rng(0).standard_normal(x.shape[1])
 
 
+def two_microphones_of_a_recorder(x):
+  rng = np.random.default_rng(0)
+  x[1] = 0.8 * x[0] + 0.04 * rng.standard_normal(x.shape[1])
+
+
 def still(x):
   x[0, 2000:3000] = x[0, 2000]
 
@@ -36,6 +41,7 @@ def louder(x):
 ODD = {
   "equal": (lambda x: x.__setitem__(1, x[0]), "channel 1 is the same as"),
   "ordinary stereo": (far_is_near, "ordinary stereo"),
+  "stereo": (two_microphones_of_a_recorder, "ordinary stereo"),
   "reversed copy": (lambda x: x.__setitem__(1, -x[0]), "sign reversed"),
   "silent": (lambda x: x.__setitem__(1, 0), "channel 1 is silent"),
   "dead": (lambda x: x.__setitem__(1, 0.01), "channel 1 is dead"),

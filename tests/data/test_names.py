@@ -119,3 +119,9 @@ def test_folding_hides_the_case_that_tells_the_label():
   assert names.fold(normal.attributes) == names.fold(anomaly.attributes)
   assert names.fold("ac_0.03_") == names.fold("AC_0.03")
   assert names.fold("noAttribute") == ""
+
+
+@pytest.mark.parametrize("ending", [".wav", ".WAV", ".Flac", ".mp3"])
+def test_names_of_files_may_end_in_any_way(ending):
+  name = "section_01_target_test_anomaly_0003_spd_1.5"
+  assert names.of_file(name + ending) == names.parse(f"{name}.wav")

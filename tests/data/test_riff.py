@@ -302,3 +302,26 @@ def test_samples_without_a_header_are_refused(tmp_path):
   (tmp_path / "a.RAW").write_bytes(DATA)
   with pytest.raises(errors.InputError, match="found raw samples"):
     audio.read_header(tmp_path / "a.RAW")
+
+
+@pytest.mark.parametrize("num", [1000, 3200, 9216])
+@pytest.mark.parametrize("lost", [0, 9])
+def test_a_flac_file_of_open_length_is_read_to_its_last_frame(
+  tmp_path, num, lost
+):
+  samples = np.tile(WAVE, (3, 1))[:num]
+  path = tmp_path / "a.flac"
+  soundfile.write(path, samples, 16_000)
+  content = bytearray(path.read_bytes())
+  content[21] &= 0xF0
+  content[22:26] = bytes(4)
+  content = content[: len(content) - lost]
+  if lost and num < 4096:  # its only frame is cut
+    (tmp_path / "b.flac").write_bytes(content)
+    with pytest.raises(errors.InputError, match=r"b\.flac: found "):
+      audio.read_header(tmp_path / "b.flac")
+    return
+  found, notes = read(tmp_path, content, "b.flac")
+  assert found.shape[1] == (num // 4096 * 4096 if lost else num)
+  np.testing.assert_array_equal(found, samples[: found.shape[1]].T)
+  assert f"all {found.shape[1]} samples that are there are read" in notes[0]

@@ -15,6 +15,7 @@ class File:
   header: audio.Header
   start: int = 0
   recording: audio.Header | None = None
+  channels: tuple[int, ...] = ()
 
 
 def noise(num_samples=160, num_channels=2, seed=0):

@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 
 from asd_jax.backends import base, mahalanobis, prototypes
+from asd_jax.data import hearing
 from asd_jax.engine import findings
 from asd_jax.engine import system as system_lib
 from configs import (
@@ -83,3 +85,24 @@ def test_wrapped_backends_tell_the_notes_of_the_inner_one():
   blended = prototypes.prototypes(inner)
   assert blended.notes({"full": {"x": 4}, "chosen": {}}, num) == ["4 of 7"]
   assert base.per_domain(base.embedding()).notes is None
+
+
+def put(folder, name, samples):
+  path = folder / name
+  soundfile.write(path, samples, 16_000)
+  return SimpleNamespace(path=path, name=name, channels=(), recording=None)
+
+
+def test_training_clips_that_tell_less_than_their_number(tmp_path):
+  draw = np.random.default_rng(0)
+  some = [0.1 * draw.standard_normal((400, 2)) for _ in range(3)]
+  for samples in some:
+    samples[:, 1] = 0
+  train = [put(tmp_path, f"{i}.wav", some[i % 3]) for i in range(5)]
+  heard = [hearing.levels(some[i % 3].T.astype(np.float32)) for i in range(5)]
+  copies, dead = findings.sameness_notes("fan 00", train, hearing.usual(heard))
+  assert copies.startswith(
+    "fan 00: 2 of 5 training clips are copies of others (3.wav of 0.wav)"
+  )
+  assert dead.startswith("fan 00: channel 1 is dead in most training clips")
+  assert findings.sameness_notes("fan 00", train[:3], {}) == []

@@ -11,6 +11,7 @@ import pytest
 
 from asd_jax import errors, files
 from asd_jax.runs import cli
+from tests.data import containers
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,4 +171,50 @@ def test_names_are_printed_whatever_the_terminal_knows(tmp_path):
     [sys.executable, "-c", code], env=env, capture_output=True, check=False
   )
   assert (end.returncode, end.stderr) == (0, b"")
-  assert end.stdout == b"\xff\\u6247\n"
+  assert end.stdout == b"\xff\xe6\x89\x87\n"
+
+
+def test_names_are_bytes_whatever_the_locale_says(tmp_path):
+  """Found by a flag, in a folder and a table, written as the disk has them."""
+  code = """
+import sys
+from asd_jax import files
+from asd_jax.data import clips, score_table
+from asd_jax.runs import cli
+def run(left):
+  found = clips.read_plain(*left[:2], ground_truth=left[2]).test
+  rows = [score_table.row(c.name, 1.0, 0, 0.5) for c in found]
+  files.atomic_write_text(left[3], score_table.text(rows))
+  print([c.label for c in found], found[0].path)
+  cli.tell(found[1].path)
+cli.main(run, computes=False)
+"""
+  place = os.fsencode(tmp_path) + b"/L\xc3\xbcfter"
+  names = [b"L\xc3\xbcfter \xe6\x89\x87.wav", b"\xff.wav"]
+  for folder in (b"/ok", b"/new"):
+    os.makedirs(place + folder)
+    for name in names:
+      with open(place + folder + b"/" + name, "wb") as file:
+        file.write(containers.riff(containers.pcm16(containers.tone())))
+  with open(place + b".csv", "wb") as file:
+    file.write(names[0] + b",0\n" + names[1] + b",1\n")
+  env = {
+    **{k: v for k, v in os.environ.items() if not k.startswith("LC_")},
+    **{"PYTHONPATH": str(ROOT), "LC_ALL": "C"},
+    **{"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+  }
+  out = os.fsencode(tmp_path) + b"/\xc3\xb6.csv"
+  args = [place + b"/ok", place + b"/new", place + b".csv", out]
+  end = subprocess.run(
+    [sys.executable, "-c", code, *args],
+    env=env,
+    capture_output=True,
+    check=False,
+  )
+  assert end.returncode == 0, end.stderr
+  first, second = (place + b"/new/" + name for name in names)
+  assert end.stdout == b"['normal', 'anomaly'] " + first + b"\n"
+  assert end.stderr == second + b"\n"
+  with open(out, "rb") as file:
+    rows = file.read().splitlines()[1:]
+  assert rows == [name + b",1.0,0,0.5" for name in names]

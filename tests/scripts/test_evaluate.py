@@ -498,27 +498,24 @@ BAD = {
   "no train folder": (remove("train"), "fan/train: found no wave files"),
   "no train clips": (no_clips, "fan/train: found no wave files"),
   "mono among stereo": (
-    rewrite(channels=1),
-    "found 1 channels, expected 2 channels",
-    T0,
+    rewrite("train", channels=1),
+    "found 2 channels, expected 1 channels",
+    N0,
   ),
   "another rate": (
     rewrite("train", rate=8_000),
     "found 16000 Hz, expected 8000 Hz",
     N0,
   ),
-  "eight channels": (rewrite(channels=8), "found 8 channels", T0),
-  "truncated": (content(lambda x: x[:-50]), "cut short", T0),
-  "truncated train": (content(lambda x: x[:-50], "train"), "cut short", N0),
-  "zero bytes": (content(lambda x: b""), "found an empty file", T0),
-  "no wave": (content(lambda x: b"ID3 " * 99), "expected a wave file", T0),
-  "no samples": (rewrite(seconds=0), "found no samples", T0),
-  "NaN": (bad_sample(np.nan, "test"), f"{T0}: found nan at sample 7"),
-  "NaN in train": (bad_sample(np.nan, "train"), f"{N0}: found nan"),
-  "infinite": (bad_sample(np.inf, "test"), f"{T0}: found inf at sample 7"),
+  "eight channels": (
+    rewrite("train", channels=8),
+    f"{N0}: found 8 channels",
+    "recorder_channels=",
+  ),
+  "truncated": (content(lambda x: x[:-50], "train"), "cut short", N0),
+  "NaN": (bad_sample(np.nan, "train"), f"{N0}: found nan"),
   "duplicate": (twice, f"{T0}: found the file name of", "source_test", "once"),
   "csv row": (drop_row, "attributes_00.csv: found rows for 5 train clips"),
-  "too short": (rewrite(seconds=0.02), f"{T0}: found 320 samples", "expect"),
   "no frame in train": (rewrite("train", seconds=0.02), N0, "expect"),
   "unknown section": (other_section, "fan: found test clips of section ['05']"),
 }
@@ -535,23 +532,58 @@ def test_bad_clips_are_refused(evaluate, put_machine, put_wave, tmp_path, name):
   nothing_left(tmp_path / "out")
 
 
-def test_a_bad_clip_of_the_last_machine_leaves_the_others_and_no_results(
-  evaluate, put_machine, tmp_path
-):
-  put_machine(tmp_path / "data" / "fan")
-  pump = put_machine(tmp_path / "data" / "pump")
-  bad_sample(np.nan, "test")(pump, None)
-  end = evaluate()
+UNREAD = {
+  "eight channels": (rewrite(channels=8), "found 8 channels"),
+  "truncated": (content(lambda x: x[:-50]), "cut short"),
+  "zero bytes": (content(lambda x: b""), "found an empty file"),
+  "no wave": (content(lambda x: b"ID3 " * 99), "expected a wave file"),
+  "no samples": (rewrite(seconds=0), "found no samples"),
+  "NaN": (bad_sample(np.nan, "test"), "found nan at sample 7"),
+  "infinite": (bad_sample(np.inf, "test"), "found inf at sample 7"),
+  "too short": (rewrite(seconds=0.02), "found 320 samples"),
+}
+
+
+@pytest.fixture(scope="module")
+def unread(run, put_machine, put_wave, tmp_path_factory):
+  """One run over machines with a bad test file each, of which one has two."""
+  root = tmp_path_factory.mktemp("unread")
+  for name, (change, _) in UNREAD.items():
+    change(put_machine(root / "data" / name), put_wave)
+  path = root / "data" / "NaN" / "test" / TEST[5]
+  path.write_bytes(b"no recording")
+  end = run(
+    "evaluate.py",
+    f"--config={KNN}",
+    f"--config.data_dir={root / 'data'}",
+    f"--config.output_dir={root / 'out'}",
+  )
+  return root, end
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_bad_test_file_stops_none_of_the_others(unread, name):
+  root, end = unread
   assert end.status == 2
-  assert [s for s in end.err.splitlines() if "done" not in s] == [
-    end.err.splitlines()[-1]
-  ]
-  assert f"{T0}: found nan" in end.err
-  out = tmp_path / "out"
-  assert not {"results.json", "report.html"} & set(os.listdir(out))
-  assert os.listdir(out / "detectors") == ["fan"]
-  assert len(rows_in(out / "scores" / "fan.csv")) == 8
-  assert not list(out.rglob("*.partial"))
+  path = root / "data" / name / "test" / T0
+  told = UNREAD[name][1]
+  (line,) = [x for x in end.err.splitlines() if x.startswith(f"{path}: ")]
+  assert told in line
+  results = results_in(root / "out")
+  assert results["unread"][name][T0] == line
+  noted(results, f"not scored: {line}")
+  num = 6 if name == "NaN" else 7
+  assert results["machines"][name]["n_test"] == num
+  text = (root / "out" / "scores" / f"{name}.csv").read_text()
+  _, *rows = csv.reader(io.StringIO(text, newline=""))
+  assert len(rows) == 8
+  assert [T0, "", "", ""] in rows
+  assert sum(bool(score) for _, score, *_ in rows) == num
+
+
+def test_bad_test_files_are_counted(unread):
+  _, end = unread
+  assert end.err.splitlines()[-1] == "9 test files could not be scored"
 
 
 def test_ground_truth_with_missing_rows_is_refused(
@@ -566,19 +598,34 @@ def test_ground_truth_with_missing_rows_is_refused(
   assert "section_00_0000.wav" in line
 
 
-def test_duplicate_names_in_plain_folders_are_refused(
-  evaluate, put_wave, tmp_path
+def test_equal_names_of_plain_folders_are_scored_as_score_does(
+  evaluate, run, put_wave, tmp_path
 ):
-  put_wave(tmp_path / "good" / "a.wav")
-  for day in ("monday", "friday"):
-    put_wave(tmp_path / "new" / day / "1.wav")
-  line = evaluate(
+  """A recorder with eight channels that numbers its files anew each day."""
+  for day in ("05-01", "05-02"):
+    for i in range(3):
+      put_wave(tmp_path / "good" / day / f"REC{i}.WAV", channels=8)
+    put_wave(tmp_path / "new" / day / "REC7.WAV", channels=8, seconds=0.4)
+  (tmp_path / "new" / "notes.wav").write_text("none")
+  end = evaluate(
     f"--config.normal={tmp_path / 'good'}",
     f"--config.test={tmp_path / 'new'}",
+    "--config.machines=press",
+    "--config.recorder_channels=(3,5)",
     data=None,
-  ).refused()
-  assert "monday/1.wav" in line
-  assert "friday/1.wav" in line
+  )
+  assert end.status == 2
+  text = (tmp_path / "out" / "scores" / "press.csv").read_text()
+  _, *rows = csv.reader(io.StringIO(text, newline=""))
+  names = ["05-01/REC7.WAV", "05-02/REC7.WAV", "notes.wav"]
+  assert [row[0] for row in rows] == names
+  detector = tmp_path / "out" / "detectors" / "press"
+  end = run("score.py", f"--detector={detector}", tmp_path / "new")
+  assert end.status == 2
+  _, *found = csv.reader(io.StringIO(end.out, newline=""))
+  assert found == [[f"{tmp_path / 'new'}/{n}", *row] for n, *row in rows]
+  assert "notes.wav: found a file that starts with b'none'" in end.err
+  assert "1 of 3 files could not be scored" in end.err
 
 
 def test_an_unknown_machine_names_the_nearest(evaluate, evaluated, tmp_path):

@@ -128,6 +128,16 @@ def test_other_channel_counts_and_rates_can_be_mixed(score, put_wave, tmp_path):
   assert len(rows_of(end.out)) == 3
 
 
+def test_sections_are_found_in_names_of_any_ending(evaluated, monkeypatch):
+  """A recorder that writes .WAV."""
+  scorer = score_lib.Scorer(str(evaluated.detector))
+  sections = scorer.detector.sections
+  monkeypatch.setitem(sections, "01", sections["00"])
+  for ending in ("wav", "WAV", "Flac"):
+    name = f"a/section_01_source_test_normal_0000_noAttribute.{ending}"
+    assert scorer.section_of(name) == "01"
+
+
 def test_a_section_can_be_named(score, evaluated, wanted):
   folder = evaluated.data / "fan" / "test"
   assert score("--section=00", folder).out == score(folder).out
@@ -142,15 +152,22 @@ def test_a_section_can_be_named(score, evaluated, wanted):
     (None, "cut short"),
   ],
 )
-def test_a_damaged_clip_is_refused(score, put_wave, tmp_path, content, found):
-  put_wave(tmp_path / "a.wav")
+def test_a_damaged_clip_stops_none_of_the_others(
+  score, put_wave, tmp_path, content, found
+):
+  good = put_wave(tmp_path / "a.wav")
   path = put_wave(tmp_path / "b.wav")
   path.write_bytes(path.read_bytes()[:-50] if content is None else content)
   end = score(tmp_path)
-  line = end.refused()
-  assert str(path) in line
+  assert end.status == 2
+  (line,) = [x for x in end.err.splitlines() if x.startswith(f"{path}: ")]
   assert found in line
-  assert end.out == ""
+  assert "1 of 2 files could not be scored" in end.err.splitlines()
+  rows = rows_of(end.out)
+  assert [row[0] for row in rows] == [str(good), str(path)]
+  assert rows[1][1:] == ["", "", ""]
+  # Alone, it is the only thing to be told.
+  assert score(path).refused() == line
 
 
 def test_what_is_not_there_is_refused(score, tmp_path, put_wave):
