@@ -112,7 +112,8 @@ def knn(
       squared, _ = distance.nearest(
         x, rows.emb, rows.squares, usable, k=k, offset=rows.offset
       )
-    return reduce_neighbours(kind.of_squared(squared + offset), weights)
+    squared = distance.without_rounding(squared + offset, x, rows)
+    return reduce_neighbours(kind.of_squared(squared), weights)
 
   def score(state: KnnState, emb: Array) -> Array:
     return score_among(state, emb, state.valid)

@@ -24,6 +24,8 @@ _BLOCK = 32
 # below 16,384 rows they are slower (docs/large_banks.md).
 LARGE = 65_536
 CHUNK = 2048
+# Share of an embedding's length that float32 does not know.
+_ROUNDING = 1e-6
 
 
 def root(x: Array) -> Array:
@@ -166,6 +168,25 @@ def prepare_query(
     )
   x, offset = _scaled(emb, metric)
   return x - rows.centre, offset
+
+
+def without_rounding(squared: Array, x: Array, rows: Rows) -> Array:
+  """Squared distances, zero where rounding alone keeps two copies apart.
+
+  One clip's embedding is computed by two programs, of the fit and of scores,
+  and may differ in its last digits. Copies are at distance zero in either.
+
+  Args:
+    squared: `[...]` squared distances to rows.
+    x: `[D]` query, as `prepare_query` returns it.
+    rows: the rows.
+
+  Returns:
+    `[...]`.
+  """
+  whole = x + rows.centre
+  least = _ROUNDING * _ROUNDING * jnp.sum(whole * whole)
+  return jnp.where(squared <= least, 0.0, squared)
 
 
 def products(x: Array, rows: Array, squares: Array) -> Array:

@@ -206,6 +206,20 @@ def test_self_score_equals_a_refit_without_the_row(name, key):
   np.testing.assert_allclose(own[7], refit[7], rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["knn-1", "knn-half-chord", "knn-squared"])
+def test_copies_are_at_distance_zero_whether_left_out_or_new(name, key):
+  """Rounded as by two programs; the second neighbour is a copy, too."""
+  bank, _ = make(name, key)
+  emb = 30 * np.array(bank.emb) - 50
+  emb[8] = np.nextafter(emb[7], np.float32(0))
+  emb[9] = np.nextafter(emb[7], np.float32(-200))
+  bank = bank.replace(emb=emb)
+  _, new, _, own = compiled(name)(bank, np.nextafter(emb, np.float32(0)))
+  assert [*own[7:10], *new[7:10]] == [0.0] * 6
+  rest = np.delete(own, [7, 8, 9])
+  assert (rest > 1e-4).all()
+
+
 def test_self_score_leaves_out_the_whole_group(key):
   bank, _ = make("knn", key)
   twin = bank.replace(
