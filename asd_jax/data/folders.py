@@ -89,6 +89,12 @@ def as_on_disk(path: pathlib.Path) -> pathlib.Path:
   return parent / (same[0] if len(same) == 1 else path.name)
 
 
+def as_given(path: str) -> str:
+  """A path as it was given, `./` in front included; see `as_on_disk`."""
+  exists = os.path.lexists(path)
+  return path if exists else str(as_on_disk(pathlib.Path(path)))
+
+
 def composed(name: str) -> str:
   """The form of a name in which two ways to write it are one."""
   return unicodedata.normalize("NFC", name)

@@ -17,6 +17,7 @@ from asd_jax import errors
 from asd_jax.data import audio, clips, names, truth
 from asd_jax.data import machine as machine_lib
 from asd_jax.engine import portable, portable_session
+from asd_jax.runs import given as given_lib
 from asd_jax.runs import score as score_lib
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def files_of(some: Clips, rate: int) -> Iterator[list[str]]:
   """Files of clips; samples are written to some, which loses nothing."""
   if not isinstance(some, np.ndarray):
     paths = [some] if isinstance(some, str | Path) else some
-    yield score_lib.find([str(p) for p in paths])
+    yield given_lib.find([str(p) for p in paths])
     return
   waves = some[:, None] if some.ndim == 2 else some
   if waves.ndim != 3 or waves.dtype not in (np.int16, np.float32, np.float64):

@@ -12,6 +12,7 @@ from asd_jax.data import machine as machine_lib
 from asd_jax.engine import portable, portable_session
 from asd_jax.report import record, strips, text
 from asd_jax.runs import decided, sift
+from asd_jax.runs import given as given_lib
 from asd_jax.runs import progress as progress_lib
 
 
@@ -32,53 +33,6 @@ class Result(NamedTuple):
   summary: str
   problems: list[str]
   num_files: int
-
-
-def inside(path: str) -> list[str]:
-  """Sound files below a folder, sorted and joined to its path as given.
-
-  Args:
-    path: a folder.
-
-  Returns:
-    Paths; hidden files and folders are left out.
-
-  Raises:
-    InputError: if a folder cannot be read.
-  """
-  return sorted(folders.paths_below(path))
-
-
-def find(paths: Sequence[str]) -> list[str]:
-  """Expands folders to the wave files below them.
-
-  Args:
-    paths: files and folders.
-
-  Returns:
-    Files as given, those of a folder sorted and joined to it as given.
-
-  Raises:
-    InputError: for a path that does not exist, and an empty folder.
-  """
-  out = []
-  for given in paths:
-    path = str(folders.as_on_disk(Path(given)))
-    # As it was given, `./` in front included.
-    path = given if os.path.lexists(given) else path
-    if not os.path.exists(path):
-      raise errors.InputError(
-        f"{path}: found nothing, expected a sound file or folder."
-      )
-    if not os.path.isdir(path):
-      out.append(path)
-      continue
-    below = inside(path)
-    if not below:
-      _, others = folders.sound_files(folders.walk(Path(path), skipped=()))
-      raise folders.nothing_in(path, others)
-    out += below
-  return out
 
 
 class Found(NamedTuple):
@@ -126,7 +80,7 @@ def opened(place: str | Path) -> tuple[Any, Any]:
   Raises:
     InputError: if it is missing or damaged.
   """
-  place = Path(place)
+  place = folders.as_on_disk(Path(place))
   if place.is_file():
     file = portable.read(place)
     return file, portable_session.Session(file, place)
@@ -376,7 +330,7 @@ def run(
       without recordings.
   """
   scorer = Scorer(folder, section=section)
-  found = find(paths)
+  found = given_lib.find(paths)
   if section:  # a wrong flag is no fault of the files
     scorer.section_of(found[0])
   some, problems = scorer.sift(found)

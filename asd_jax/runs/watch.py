@@ -67,6 +67,7 @@ class Watch:
     settings: follow.Settings = follow.PLAIN,
     memory: watched.Memory | None = None,
   ) -> None:
+    folder = folders.as_given(folder)
     _check_folder(folder)
     self._scorer = scorer
     self._folder = folder
