@@ -67,13 +67,8 @@ def _score(paths: Sequence[str]) -> int:
     progress=progress.Progress(),
   )
   print(result.text, end="", flush=True)
-  for text in (*result.notes, *result.problems):
+  for text in result.said():
     cli.tell(text)
-  if result.problems and result.num_files > 1:
-    num, every = len(result.problems), result.num_files
-    cli.tell(f"{num} of {every} files could not be scored")
-  if result.summary:
-    cli.tell(result.summary)
   return cli.BAD_INPUT if result.problems else 0
 
 

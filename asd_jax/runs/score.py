@@ -34,6 +34,14 @@ class Result(NamedTuple):
   problems: list[str]
   num_files: int
 
+  def said(self) -> list[str]:
+    """All lines for people, the summary last."""
+    count = ""
+    if self.problems and self.num_files > 1:
+      num = len(self.problems)
+      count = f"{num} of {self.num_files} files could not be scored"
+    return [*filter(None, (*self.notes, *self.problems, count, self.summary))]
+
 
 class Found(NamedTuple):
   """What is said of files.
