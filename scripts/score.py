@@ -20,9 +20,7 @@ from asd_jax.runs import cli
 flags.DEFINE_string(
   "detector", None, "folder OUT/detectors/<machine>, or a file of export.py"
 )
-flags.DEFINE_string(
-  "section", None, "section of the clips, where names do not say it"
-)
+flags.DEFINE_string("section", None, "section of clips, where names say none")
 flags.DEFINE_string(
   "watch", None, "folder whose wave files are scored as they arrive"
 )
