@@ -62,7 +62,8 @@ def start(file, clip, cache):
 def sizes(folder, file):
   """Bytes of state, fold models and weights as they are kept, and the file."""
   parts = [*folder.glob("*.safetensors")]
-  parts += (folder.parents[1] / "encoders").rglob("*.safetensors")
+  weights = (folder.parents[1] / "encoders").rglob("*")
+  parts += (p for p in weights if p.is_file())
   return sum(p.stat().st_size for p in parts), file.stat().st_size
 
 
