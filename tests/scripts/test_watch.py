@@ -504,7 +504,7 @@ def test_a_watch_goes_on_where_the_last_one_ended(start, put_wave, tmp_path):
 
 
 def test_a_slow_writer_is_waited_for(start, put_wave, tmp_path):
-  content = put_wave(tmp_path / "elsewhere.wav", seconds=1.0).read_bytes()
+  content = put_wave(tmp_path / "elsewhere.wav", seconds=0.5).read_bytes()
   folder = tmp_path / "new"
   folder.mkdir()
 
