@@ -276,8 +276,10 @@ def _with_stream(
       found = "damaged content"
       return use(path, file, whole)
   except soundfile.SoundFileError as error:
+    # Without what stands for the file in it.
+    why = getattr(error, "error_string", str(error))
     raise errors.InputError(
-      f"{path}: found {found} ({error}), expected {EXPECTED}"
+      f"{path}: found {found} ({why.rstrip('.')}), expected {EXPECTED}"
     ) from error
 
 
