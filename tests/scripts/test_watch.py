@@ -519,13 +519,13 @@ def test_a_slow_writer_is_waited_for(start, put_wave, tmp_path):
   end = start(folder, "--max_seconds=1.5")
   writer.join()
   assert (end.status, len(rows_of(end.out))) == (0, 1)
-  assert end.err.startswith("section 00: no decision possible")
+  assert "section 00: no decision possible" in end.err
 
 
 def test_an_empty_folder_is_fine(start, tmp_path):
   end = start(tmp_path, "--once")
   assert (end.status, end.out) == (0, "file,score,decision,p_value\n")
-  assert end.err.startswith("section 00: no decision possible")
+  assert "section 00: no decision possible" in end.err
 
 
 def test_a_folder_that_is_not_there_is_refused(start, put_wave, tmp_path):
