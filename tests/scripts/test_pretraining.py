@@ -102,3 +102,11 @@ def test_it_is_refused_where_it_is_no_system(tmp_path):
 )
 def test_what_it_cannot_use_is_told(tmp_path, flag, told):
   assert told in train(tmp_path, f"--config.{flag}").refused()
+
+
+def test_weights_of_another_encoder_are_refused(tmp_path):
+  path = conftest.ROOT / "tests" / "goldens" / "checkpoints" / "beats.pt"
+  flags = ("--config.random_weights=False", f"--config.checkpoint={path}")
+  line = train(tmp_path, *flags).refused()
+  assert "found BEATs" in line
+  assert "expected DaSheng weights" in line
