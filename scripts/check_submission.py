@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from asd_jax import errors
-from asd_jax.runs import cli
+from asd_jax.runs import cli, devices
 
 _RESCORE = flags.DEFINE_bool(
   "rescore", False, "derive the scores again, one clip at a time, and compare"
@@ -58,7 +58,7 @@ def _summary(folder: str) -> list[str]:
 
 def _rescore(folder: str) -> list[str]:
   """Derives the package again; returns what differs."""
-  cli.open_devices()
+  devices.start()
   from asd_jax.runs import progress, rescore
 
   with progress.Progress() as bars:

@@ -18,7 +18,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax.runs import cli, config_file
+from asd_jax.runs import cli, config_file, devices
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "config file, or the bare name of one such as konica_system1"
@@ -76,7 +76,7 @@ def _join() -> None:
 
 def run(arguments: Sequence[str]) -> None:
   """Trains what the flags describe."""
-  cli.open_devices(join=_join)
+  devices.start(join=_join)
   from asd_jax.runs import progress, train
   from asd_jax.training import mesh
   from asd_jax.training import run as run_lib

@@ -105,6 +105,11 @@ def text_of(name: str) -> str:
   return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
+def name_of(text: str) -> str:
+  """The name of which `text_of` made a text."""
+  return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def is_sound(name: str) -> bool:
   """Whether a file is one of sound, by the ending of its name in any case."""
   return name.casefold().endswith(SUFFIXES)

@@ -6,14 +6,16 @@ wrong input becomes one line, anything else a bug with its traceback.
 
 import codecs
 import errno
+import functools
 import inspect
 import io
 import os
 import platform
 import re
+import signal
 import sys
+import threading
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -21,16 +23,14 @@ from typing import Any, NoReturn
 
 from absl import flags
 
-from asd_jax import errors, files
-from asd_jax.runs import config_file, options
+from asd_jax import errors
+from asd_jax.runs import config_file, devices, options
 
 BUG = 1
 # Wrong input or wrong flags.
 BAD_INPUT = 2
 _INTERRUPTED = 130
 _HELP = ("-h", "-help", "--help", "-helpfull", "--helpfull")
-# Variables that choose jax's devices.
-_DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # What errors say where memory, or a limit that stands for it, has run out.
 _NO_MEMORY = (
@@ -39,11 +39,6 @@ _NO_MEMORY = (
   "failed to map segment",
   "can't start new thread",
 )
-
-
-# Bytes of address space: with 400 MB jax's threads abort the process, with
-# 1.2 GB NumPy finds too little memory, with 1.5 GB small systems run.
-_LEAST_SPACE = 1 << 30
 
 
 def tell(message: object) -> None:
@@ -207,73 +202,6 @@ def _find_own_stages(config: str | None) -> None:
       sys.path.append(folder)
 
 
-def _use_cache() -> None:
-  """Keeps compiled programs, where the folder for them can be written."""
-  import jax
-
-  folder = files.cache_folder("xla")
-  if folder is None:
-    return
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError:
-    return
-  # A full disk costs only the time to compile again.
-  warnings.filterwarnings("ignore", "Error .*persistent compilation cache")
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-def _check_space() -> None:
-  """Refuses a limit of memory within which jax would be aborted."""
-  try:
-    import resource
-  except ImportError:  # of POSIX alone
-    return
-  limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-  if limit != resource.RLIM_INFINITY and limit < _LEAST_SPACE:
-    raise errors.InputError(
-      f"memory: found a limit of {limit >> 10} kB of address space (ulimit -v),"
-      f" expected at least {_LEAST_SPACE >> 10}, or none."
-    )
-
-
-def open_devices(*, join: Callable[[], None] | None = None) -> None:
-  """Starts jax, so that what the environment makes of it is known at once.
-
-  Args:
-    join: joins the other processes of a run, before devices are looked for.
-
-  Raises:
-    InputError: if a variable names devices that are not here, or asks of jax
-      what no command can work with.
-  """
-  _check_space()
-  try:
-    import jax
-  except ValueError as e:  # it names the variable
-    raise errors.InputError(f"environment: {e}") from e
-  promotion = os.environ.get("JAX_NUMPY_DTYPE_PROMOTION", "standard")
-  if promotion != "standard":
-    raise errors.InputError(
-      f"environment: found JAX_NUMPY_DTYPE_PROMOTION={promotion}, expected"
-      " standard, or none."
-    )
-  _use_cache()
-  if join:
-    join()
-  try:
-    jax.local_devices()
-  except (AssertionError, RuntimeError) as e:  # a missing plugin asserts
-    told = {v: os.environ[v] for v in _DEVICE_VARIABLES if v in os.environ}
-    named = " ".join(f"{k}={v}" for k, v in told.items())
-    reason = str(e) or type(e).__name__
-    raise errors.InputError(
-      f"environment: found {named or 'no device'}, which jax cannot start here"
-      f" ({reason}); expected cpu, or none to take what is there."
-    ) from e
-
-
 def parse(argv: Sequence[str]) -> list[str]:
   """Parses flags, the config among them, wherever that is found.
 
@@ -344,8 +272,24 @@ def _work(
     return 0
   left = parse(sys.argv)
   if computes:
-    open_devices()
+    devices.start()
   return run(left)
+
+
+def _interrupt_again(before: Callable[[Any], None], found: Any) -> None:
+  """Ctrl-c within a callback, where Python drops it, comes once more.
+
+  Args:
+    before: what is done with other errors that cannot be raised.
+    found: the error.
+  """
+  if issubclass(found.exc_type, KeyboardInterrupt):
+    # A little later, when the callback is over; a true signal, which ends
+    # waiting too.
+    told = threading.main_thread().ident, signal.SIGINT
+    threading.Timer(0.01, signal.pthread_kill, told).start()
+  else:
+    before(found)
 
 
 def guard(work: Callable[[], int | None]) -> NoReturn:
@@ -357,6 +301,8 @@ def guard(work: Callable[[], int | None]) -> NoReturn:
       little memory. Any other exception is a bug: its traceback, status 1.
       `Stopped` tells its own.
   """
+  before = sys.unraisablehook
+  sys.unraisablehook = functools.partial(_interrupt_again, before)
   try:
     _open_output()
     status = work()
@@ -376,6 +322,8 @@ def guard(work: Callable[[], int | None]) -> NoReturn:
     status = _INTERRUPTED
   except Exception as e:  # the one place: what nobody foresaw is a bug
     status = _end(e)
+  finally:
+    sys.unraisablehook = before
   sys.exit(status or 0)
 
 

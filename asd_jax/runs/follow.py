@@ -13,11 +13,9 @@ from asd_jax.engine import section as section_lib
 from asd_jax.report import record, text
 from asd_jax.runs import hook as hook_lib
 from asd_jax.runs import score
-from asd_jax.scores import drift, in_a_row, p_value
+from asd_jax.scores import alarm, drift, in_a_row, p_value
 
-# Suspicious clips in a row that make an alarm where neither the flag nor the
-# detector says.
-ALARM_AFTER = 3
+_HOUR = 3600.0
 
 
 class Event(NamedTuple):
@@ -93,11 +91,18 @@ class Follow:
     }
     self._alarms = {n: in_a_row.InARow(a) for n, a in self._after.items()}
 
-  def promise(self) -> list[str]:
-    """Sentences on what makes an alarm, and how often one is false."""
+  def promise(self, *, every_seconds: float = 0.0) -> list[str]:
+    """Sentences on what makes an alarm, and how often one is false.
+
+    Args:
+      every_seconds: time from one clip to the next; 0 if it is unknown.
+
+    Returns:
+      One for all sections that are alike.
+    """
     return list(
       dict.fromkeys(
-        _promise(section, self._after[name])
+        _promise(section, self._after[name], every_seconds)
         for name, section in self._scorer.detector.sections.items()
         if not section.problem()
       )
@@ -119,7 +124,9 @@ class Follow:
     self,
     section: str,
     row: score_table.Row,
+    *,
     start_seconds: float | None = None,
+    is_long: bool = False,
   ) -> Iterator[Event]:
     """Takes a scored clip.
 
@@ -127,12 +134,16 @@ class Follow:
       section: of the clip.
       row: its scores.
       start_seconds: where it begins in a stream.
+      is_long: it is a recording, which is suspicious for several windows in a
+        row: an alarm by itself.
 
     Yields:
       The clip, and what there is to tell.
     """
     suspicious = row.decision == 1
-    is_alarm = self._alarms[section].add(suspicious)
+    is_alarm = suspicious
+    if not is_long:
+      is_alarm = self._alarms[section].add(suspicious)
     self._every[section] += 1
     self._num_suspicious += suspicious
     day = self._day
@@ -144,7 +155,8 @@ class Follow:
     )
     yield Event(row, "", is_alarm, start_seconds)
     if is_alarm:
-      yield from self._alarm(section, row, start_seconds)
+      num = 1 if is_long else self._after[section]
+      yield from self._alarm(num, row, start_seconds)
     yield from _told([self._drift_note(section, row.score)])
 
   def look(self) -> Iterator[Event]:
@@ -175,9 +187,10 @@ class Follow:
     return self._scorer.summary([*self._every.elements()], self._num_suspicious)
 
   def _alarm(
-    self, section: str, row: score_table.Row, start_seconds: float | None
+    self, num: int, row: score_table.Row, start_seconds: float | None
   ) -> Iterator[Event]:
-    num, at = self._after[section], ""
+    """Tells of an alarm that so many clips make."""
+    at = ""
     if start_seconds is not None:
       at = f", the last at {start_seconds:g} s"
     if num > 1:
@@ -212,19 +225,32 @@ def _told(notes: Iterable[str]) -> Iterator[Event]:
 
 def _alarm_after(section: section_lib.Section) -> int:
   """Suspicious clips that make an alarm, as a detector says."""
-  return section.facts.get("windows", {}).get("alarm_after", ALARM_AFTER)
+  return section.facts.get("windows", {}).get("alarm_after", alarm.AFTER)
 
 
-def _promise(section: section_lib.Section, after: int) -> str:
+def _promise(
+  section: section_lib.Section, after: int, every_seconds: float
+) -> str:
+  """What makes an alarm, and how often one is false."""
   how = record.Decision(**section.about())
-  what = f"{after} suspicious clips in a row" if after > 1 else "each clip"
-  head = f"an alarm: {what}{'' if after > 1 else ' that is suspicious'}"
+  head = "an alarm: each clip that is suspicious"
+  if after > 1:
+    head = f"an alarm: {after} suspicious clips in a row"
   if not how.promises:
     return f"{head}; no interval of false ones is promised (rule {how.rule})"
   rate = p_value.nominal_rate(how.num_train, how.false_alarm_rate)
   num = in_a_row.clips_between(rate, after)
   said = f"{head}; a false one in about {num:,.0f} normal clips"
-  return said if after == 1 else f"{said} if their decisions are independent"
+  if every_seconds:
+    said += f" ({num * every_seconds / _HOUR:.2g} h)"
+  if after > 1:
+    said += " if their decisions are independent"
+  about = section.facts.get("windows", {})
+  if hours := about.get("training_hours", 0.0):
+    runs = about["training_runs"]
+    found = sum(runs) if after == 1 else sum(n >= after for n in runs)
+    said += f"; on the training recordings, {found} in {hours:.2g} h"
+  return said
 
 
 def _of_day(day: _Day) -> str:

@@ -143,6 +143,10 @@ def _opened_watch(options: Options, settings: follow.Settings) -> _Opened:
 
 
 def _opened_stream(options: Options, settings: follow.Settings) -> _Opened:
+  if sys.stdin is None:
+    raise errors.InputError(
+      "standard input: found it closed, expected samples (--stream=-)."
+    )
   scorer = score.Scorer(options.detector, section=options.section)
   form = stream.form_of(
     scorer,

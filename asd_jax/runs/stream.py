@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -121,10 +121,8 @@ def form_of(
     )
   hop = hop_seconds or (not window_seconds and about["hop_seconds"]) or window
   rate = rate or found.config["sample_rate"]
-  wanted = scorer.num_channels
-  form = Form(
-    rate, num_channels or wanted, round(window * rate), round(hop * rate)
-  )
+  num = num_channels or scorer.num_channels
+  form = Form(rate, num, round(window * rate), round(hop * rate))
   if not 1 <= form.hop <= form.window:
     raise errors.InputError(
       f"flags: --hop_seconds: found {hop:g}, expected at most a window"
@@ -142,7 +140,7 @@ class Stream:
     settings: what is to be done besides scoring.
   """
 
-  header = ("file", "start_seconds", "score", "decision", "p_value")
+  header = score_table.Window._fields
 
   def __init__(
     self,
@@ -158,10 +156,11 @@ class Stream:
     """Sentences on what is expected to come, and on alarms."""
     form = self._form
     what = f"{form.rate} Hz, {text.plural(form.num_channels, 'channel')}"
-    seconds = f"{form.window / form.rate:g} s every {form.hop / form.rate:g} s"
+    every = form.hop / form.rate
+    seconds = f"{form.window / form.rate:g} s every {every:g} s"
     return [
       f"{NAME}: 16-bit samples, {what}; windows of {seconds}",
-      *self._follow.promise(),
+      *self._follow.promise(every_seconds=every),
     ]
 
   def warm(self) -> None:
@@ -193,7 +192,7 @@ class Stream:
         continue
       for note in notes:
         yield Event(None, f"{note} (window at {at:g} s)")
-      yield from self._follow.add(self._section, row, at)
+      yield from self._follow.add(self._section, row, start_seconds=at)
       yield from self._follow.look()
 
   def finish(self) -> Iterator[Event]:
@@ -207,11 +206,12 @@ class Stream:
   def close(self) -> None:
     """There is nothing to let go."""
 
-  def cells(self, event: Event) -> list[object]:
+  def cells(self, event: Event) -> Sequence[object]:
     """Cells of `header` of a scored window."""
-    assert event.row is not None
-    file, *others = event.row
-    return [file, event.start_seconds, *others]
+    row, start = event.row, event.start_seconds
+    assert row is not None
+    assert start is not None
+    return score_table.Window(row.file, start, *row[1:])
 
   def _score(self, window: Window) -> tuple[score_table.Row, list[str]]:
     """Scores a window; as a file it goes the way of all clips."""

@@ -81,7 +81,8 @@ class Watch:
     """Takes a file that an earlier watch has dealt with."""
     stamp = arrivals.Stamp(old.size, old.changed)
     state = "skipped" if old.score is None else "scored"
-    self._arrivals.known(os.path.join(self._folder, old.file), stamp, state)
+    path = os.path.join(self._folder, folders.name_of(old.file))
+    self._arrivals.known(path, stamp, state)
     if old.score is not None:
       self._follow.replay(old.section, old.score, old.decision)
 
@@ -156,9 +157,11 @@ class Watch:
       if again:
         yield Event(None, f"{path}: has changed since it was scored: once more")
       row = row._replace(file=path)
-      yield from self._follow.add(clip.section, row)
+      section = self._scorer.detector.sections[clip.section]
+      is_long = section.plan([clip]).clips[0].recording is not None
+      yield from self._follow.add(clip.section, row, is_long=is_long)
       # Last, so that what a kill leaves untold is scored again.
-      name = os.path.relpath(path, self._folder)
+      name = self._name(path)
       yield from self._keep(watched.entry(name, stamp, clip.section, row))
 
   def _skip(self, path: str, error: errors.InputError) -> Iterator[Event]:
@@ -166,8 +169,11 @@ class Watch:
     if self._arrivals.unchanged(path):
       stamp = self._arrivals.done(path, "skipped")
       yield Event(None, f"{error} (skipped)")
-      name = os.path.relpath(path, self._folder)
-      yield from self._keep(watched.Entry(name, *stamp))
+      yield from self._keep(watched.Entry(self._name(path), *stamp))
+
+  def _name(self, path: str) -> str:
+    """What the memory calls a file, whatever the locale."""
+    return folders.text_of(os.path.relpath(path, self._folder))
 
   def _keep(self, new: watched.Entry) -> Iterator[Event]:
     """Remembers a file; a full disk is no reason to stop."""
@@ -227,17 +233,16 @@ def start(
   place = Path(detector)
   index = place if place.is_file() else place / "detector.json"
   about = {
-    "detector": store.digest(index.read_bytes()),
-    "folder": os.path.realpath(folder),
+    "detector": store.file_digest(index),
+    "folder": folders.text_of(os.path.realpath(folder)),
     "section": section or "",
   }
   memory, notes = None, []
   if state:
     memory = watched.Memory(Path(state), about)
   elif state is None:
-    place = watched.default_path(place, about)
     try:
-      memory = watched.Memory(place, about)
+      memory = watched.Memory(watched.default_path(place, about), about)
     except watched.ReadOnly as e:
       notes.append(f"{e}; what is scored is not remembered (--state=FILE)")
   found = Watch(scorer, folder, settings, memory)

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,21 @@ def test_too_little_memory_is_no_bug(monkeypatch, capsys, error):
 def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
   status, lines = ended(monkeypatch, capsys, raises(KeyboardInterrupt()))
   assert (status, lines) == (130, ["stopped"])
+
+
+def test_an_interrupt_within_a_callback_is_not_lost(monkeypatch, capsys):
+  class Interrupted:
+    def __del__(self):
+      raise KeyboardInterrupt
+
+  def run(left):
+    Interrupted()
+    time.sleep(20)
+
+  begin = time.monotonic()
+  status, lines = ended(monkeypatch, capsys, run)
+  assert (status, lines) == (130, ["stopped"])
+  assert time.monotonic() - begin < 10
 
 
 def test_a_command_that_saved_and_stopped_tells_where(monkeypatch, capsys):

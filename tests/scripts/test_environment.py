@@ -210,7 +210,11 @@ def check_watch(place):
   assert (status, err.count("\n")) == (2, 1), err
   assert "found another watch" in err
   process.kill()
-  lines += process.communicate()[0].splitlines()
+  # Not `communicate`, which leaves out what `readline` has read ahead.
+  lines += process.stdout.read().splitlines()
+  process.wait()
+  process.stdout.close()
+  process.stderr.close()
   status, out, err = place.run(*words, "--once", "--interval_seconds=0.05")
   assert status == 0, err
   # The last one may have been printed and not remembered.

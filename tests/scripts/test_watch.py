@@ -399,6 +399,16 @@ def test_alarms_call_the_hook_and_are_told(follows):
   assert sum(e.is_alarm for e in add([1, 1, 0, 1])) == 3
 
 
+def test_a_long_recording_is_an_alarm_by_itself(follows):
+  followed, add = follows(follow.Settings(3))
+  row = score_table.Row("long.wav", 0.0, 1, 0.01)
+  add([1, 1])
+  (event,) = followed.add("00", row, is_long=True)
+  assert event.is_alarm
+  # Clips before and after it are in a row.
+  assert sum(e.is_alarm for e in add([1])) == 1
+
+
 def test_a_day_that_is_over_is_summed_up_once(follows):
   days = Days()
   followed, add = follows(follow.Settings(2, None, days))
@@ -415,11 +425,14 @@ def test_a_day_that_is_over_is_summed_up_once(follows):
 def test_how_often_an_alarm_is_false_is_said(scorer, monkeypatch):
   sections = scorer.detector.sections
   facts = sections["00"].facts | {"num_train": 60, "num_target": 0}
-  section = sections["00"]._replace(facts=facts)
-  monkeypatch.setitem(sections, "00", section)
-  said = lambda after: follow.Follow(
-    scorer, "here", follow.Settings(after)
-  ).promise()
+
+  def said(after, seconds=0.0, **more):
+    windows = facts["windows"] | more
+    section = sections["00"]._replace(facts=facts | {"windows": windows})
+    monkeypatch.setitem(sections, "00", section)
+    followed = follow.Follow(scorer, "here", follow.Settings(after))
+    return followed.promise(every_seconds=seconds)
+
   # Of 60 clips 6 of 61 is what can be stated: (61 / 6)^3 * 61 / 55.
   assert said(3) == [
     "an alarm: 3 suspicious clips in a row; a false one in about 1,165 normal"
@@ -429,6 +442,13 @@ def test_how_often_an_alarm_is_false_is_said(scorer, monkeypatch):
     "an alarm: each clip that is suspicious; a false one in about 10 normal"
     " clips"
   ]
+  measured = dict(training_hours=0.5, training_runs=[4, 3, 1])
+  (line,) = said(3, 10.0, **measured)
+  assert "1,165 normal clips (3.2 h) if" in line
+  assert line.endswith("; on the training recordings, 2 in 0.5 h")
+  assert said(1, **measured)[0].endswith(
+    "; on the training recordings, 8 in 0.5 h"
+  )
 
 
 def test_the_log_has_a_line_for_all_that_happens(tmp_path):
@@ -504,14 +524,14 @@ def test_a_watch_goes_on_where_the_last_one_ended(start, put_wave, tmp_path):
 
 
 def test_a_slow_writer_is_waited_for(start, put_wave, tmp_path):
-  content = put_wave(tmp_path / "elsewhere.wav", seconds=0.5).read_bytes()
+  content = put_wave(tmp_path / "elsewhere.wav", seconds=0.4).read_bytes()
   folder = tmp_path / "new"
   folder.mkdir()
 
   def write():
     with open(folder / "a.wav", "wb", buffering=0) as file:
-      for i in range(0, len(content), 8000):
-        file.write(content[i : i + 8000])
+      for i in range(0, len(content), 3000):
+        file.write(content[i : i + 3000])
         time.sleep(0.03)
 
   writer = threading.Thread(target=write)
