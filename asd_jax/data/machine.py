@@ -92,7 +92,7 @@ class Machine:
 
 
 def found_headers(
-  paths: Iterable[str | os.PathLike], channels: Sequence[int] = ()
+  paths: Iterable[str | os.PathLike], channels: Sequence[int]
 ) -> list[audio.Header | errors.InputError]:
   """Reads many headers at once; a bad file stops none.
 
