@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -21,11 +21,40 @@ class Batch(NamedTuple):
     index: `[B]` int32 position of the clip in the sequence, -1 on padding rows.
     audio: `[B, C, S]` int16 or float32; padding rows repeat the first row.
     notes: clip position and what was odd about that clip.
+    num: `[B]` int32 samples of each clip, zeros follow; None where clips fill
+      their rows.
+    most: samples that none of them is longer than, S if they fill their rows.
   """
 
   index: np.ndarray
   audio: np.ndarray
   notes: tuple[tuple[int, str], ...]
+  num: np.ndarray | None
+  most: int
+
+
+class Room(NamedTuple):
+  """Where a clip is put.
+
+  Attributes:
+    size: samples S of its row.
+    most: clips of more samples have another batch.
+    shared: whether clips of other lengths have the same; else all are `size`
+      long.
+  """
+
+  size: int
+  most: int
+  shared: bool
+
+
+def own_room(num_samples: int) -> Room:
+  """A clip among those of its length only.
+
+  Args:
+    num_samples: of the clip.
+  """
+  return Room(num_samples, num_samples, False)
 
 
 class Recording(Protocol):
@@ -112,12 +141,14 @@ def batches(
   batch_size: int,
   sample_rate: int = audio.SAMPLE_RATE,
   num_workers: int = 2,
+  room: Callable[[int], Room] = own_room,
 ) -> Iterator[Batch]:
   """Decodes clips into batches of constant shape, a few batches ahead.
 
-  Clips of one length (after resampling), channel count and sample type share
-  batches. Kinds come in order of their first clip, clips of a kind in the
-  order given. Every batch has `batch_size` rows, so that a function compiled
+  Clips of one room, which is their length unless told otherwise (after
+  resampling), channel count and sample type share batches. Kinds come in order
+  of their first clip, clips of a kind in the order given. Every batch has
+  `batch_size` rows, so that a function compiled
   for a shape gives a clip the same score in company and alone. At most three
   batches are alive, the one in the caller's hands included.
 
@@ -126,6 +157,7 @@ def batches(
     batch_size: rows B of a batch.
     sample_rate: in Hz; other files are resampled.
     num_workers: threads that decode.
+    room: samples of a clip to its place.
 
   Raises:
     InputError: a setting below one; while iterating, a file that cannot be
@@ -136,7 +168,8 @@ def batches(
   ).items():
     if value < 1:
       raise errors.InputError(f"{name}: found {value}, expected at least 1")
-  return _decode(clips, _plan(clips, batch_size, sample_rate), num_workers)
+  plans = _plan(clips, batch_size, sample_rate, room)
+  return _decode(clips, plans, num_workers)
 
 
 class _Plan(NamedTuple):
@@ -146,28 +179,35 @@ class _Plan(NamedTuple):
   shape: tuple[int, int, int]
   dtype: type[np.generic]
   sample_rate: int
+  room: Room
+  num: list[int]
 
 
 def _plan(
-  clips: Sequence[Recording], batch_size: int, sample_rate: int
+  clips: Sequence[Recording],
+  batch_size: int,
+  sample_rate: int,
+  room: Callable[[int], Room],
 ) -> list[_Plan]:
+  length = [audio.num_samples_at(c.header, sample_rate) for c in clips]
   kinds: dict[tuple, list[int]] = {}
   for i, clip in enumerate(clips):
     header = clip.header
     same_rate = header.sample_rate == sample_rate
-    num_samples = audio.num_samples_at(header, sample_rate)
     dtype = np.int16 if header.subtype == "PCM_16" and same_rate else np.float32
     # A compiled program is for one shape and type.
-    kind = (header.num_channels, num_samples, dtype)
+    kind = (header.num_channels, room(length[i]), dtype)
     kinds.setdefault(kind, []).append(i)
   return [
     _Plan(
       members[i : i + batch_size],
-      (batch_size, num_channels, num_samples),
+      (batch_size, num_channels, place.size),
       dtype,
       sample_rate,
+      place,
+      [length[m] for m in members[i : i + batch_size]],
     )
-    for (num_channels, num_samples, dtype), members in kinds.items()
+    for (num_channels, place, dtype), members in kinds.items()
     for i in range(0, len(members), batch_size)
   ]
 
@@ -184,8 +224,8 @@ def _decode(
     if plan is not None:
       wave = np.empty(plan.shape, plan.dtype)  # [B, C, S]
       rows = [
-        pool.submit(_fill, clips[i], wave[row], plan.sample_rate)
-        for row, i in enumerate(plan.members)
+        pool.submit(_fill, clips[i], wave[row], num, plan.sample_rate)
+        for row, (i, num) in enumerate(zip(plan.members, plan.num, strict=True))
       ]
       pending.append((plan, wave, rows))
 
@@ -214,20 +254,26 @@ def _finish(
   index[: len(rows)] = plan.members
   # A clip, not zeros: whatever is computed of padding stays finite.
   wave[len(rows) :] = wave[0]
-  return Batch(index, wave, notes)
+  num = np.full(plan.shape[0], plan.num[0], np.int32)
+  num[: len(rows)] = plan.num
+  return Batch(
+    index, wave, notes, num if plan.room.shared else None, plan.room.most
+  )
 
 
 def _fill(
-  clip: Recording, row: np.ndarray, sample_rate: int
+  clip: Recording, row: np.ndarray, num: int, sample_rate: int
 ) -> tuple[str, ...]:
-  """Decodes a clip into its row `[C, S]` of a batch."""
+  """Decodes a clip of `num` samples into its row `[C, S]` of a batch."""
   samples, notes = read(clip, sample_rate=sample_rate)
   # A recorder may still be writing what was listed a minute ago.
-  if (samples.shape, samples.dtype) != (row.shape, row.dtype):
+  shape = (row.shape[0], num)
+  if (samples.shape, samples.dtype) != (shape, row.dtype):
     raise errors.InputError(
       f"{clip.path}: found {samples.dtype} {samples.shape}, expected"
-      f" {row.dtype} {row.shape} as when its header was read; the"
+      f" {row.dtype} {shape} as when its header was read; the"
       " file has changed"
     )
-  row[:] = samples
+  row[:, :num] = samples
+  row[:, num:] = 0
   return (*notes, hearing.said(hearing.levels(samples)))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from asd_jax import errors
 from asd_jax.encoders import family, tokens, torch_layers
 from asd_jax.ops import signal
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array, Key
 
 Tree = Any
@@ -198,11 +199,22 @@ def _of_network(
     return _OUTPUTS[output](x, recon, code)
 
   def apply(
-    variables: Mapping[str, Tree], frames: Array, layers: tokens.Layers
+    variables: Mapping[str, Tree],
+    frames: Array,
+    layers: tokens.Layers,
+    num: Array | None = None,
   ) -> dict[str, tokens.Tokens]:
     x = signal.context_windows(frames, num_context=num_context)
     rows = shown(variables["params"], variables["extra"], x, output=output)
-    return {n: tokens.Tokens(rows[:, None]) for n in layers}  # [T', 1, D]
+    num = None if num is None else num - num_context + 1
+    found = tokens.Tokens(rows[:, None], num=num)  # [T', 1, D]
+    return dict.fromkeys(layers, found)
+
+  def apply_part(
+    variables: Mapping[str, Tree], x: Ragged, layers: tokens.Layers
+  ) -> dict[str, tokens.Tokens]:
+    one = tokens.per_channel(functools.partial(apply, num=x.num))
+    return one(variables, x.rows, layers)
 
   about = Reconstruction(
     num_context,
@@ -210,7 +222,9 @@ def _of_network(
     errors=functools.partial(shown, output="errors"),
     patch_frames=num_context,
   )
-  return family.Encoder(init, tokens.per_channel(apply), "machine", about)
+  return family.Encoder(
+    init, tokens.per_channel(apply), "machine", about, apply_part
+  )
 
 
 def autoencoder(

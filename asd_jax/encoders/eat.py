@@ -87,13 +87,19 @@ class Eat(nn.Module):
   columns: ClassVar[int] = _NUM_BANDS
 
   @nn.compact
-  def __call__(self, fbank: Array) -> dict[str, Array]:
+  def __call__(
+    self, fbank: Array, *, padding: Array | None = None
+  ) -> dict[str, Array]:
     """Maps `[frames, M]` to `[1 + L, D]` by layer name, CLS first.
 
     `patch_embed` `[L, D]` are the patches before positions. With F bands,
     token `F t + f` of the patches is time patch `t`, band `f`; the i-th token
-    gets the i-th position.
+    gets the i-th position. `padding` `[L]` is True for patches that no query
+    sees.
     """
+    keep = None
+    if padding is not None:
+      keep = jnp.concatenate([jnp.ones(1, bool), ~padding])
     init = lambda key: transformer.sincos_positions(
       self.num_positions, self.width, self.columns
     )[None]
@@ -110,7 +116,7 @@ class Eat(nn.Module):
     kind = transformer.recomputed(transformer.PostNormBlock, self.remat)
     for i in range(self.depth):
       block = kind(self.num_heads, self.hidden, self.dtype, name=f"blocks_{i}")
-      x = out[f"layer_{i + 1}"] = block(x)
+      x = out[f"layer_{i + 1}"] = block(x, keep=keep)
     out["output"] = x
     return out
 

@@ -7,6 +7,7 @@ that is said about either.
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.encoders import tokens
-from asd_jax.encoders.tokens import Apply, Layers, Tokens
+from asd_jax.encoders.tokens import Apply, ApplyPart, Layers, Tokens
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array, Key
 from asd_jax.weights import rules, sizes
 
@@ -44,12 +46,15 @@ class Encoder(NamedTuple):
       clips of one).
     about: static facts; at least `layers`, their names, and `patch_frames`,
       the fewest frames that it takes.
+    apply_part: `(params, Ragged, layers)`, `apply` of the frames that count, so
+      that clips of different lengths share a program; None if it cannot.
   """
 
   init: Callable[..., Tree]
   apply: Apply
   scope: str
   about: Any
+  apply_part: ApplyPart | None = None
 
 
 class Plain(NamedTuple):
@@ -64,6 +69,11 @@ class Plain(NamedTuple):
   patch_frames: int = 1
 
 
+def _as_it_is(params: Tree, x: Ragged, layers: Layers) -> dict[str, Tokens]:
+  """What counts of front-end output, see `IDENTITY`."""
+  return {"output": Tokens(x.rows, num=jnp.full(len(x.rows), x.num))}
+
+
 # Front-end output as it is, whatever its axes: what the stages see that use
 # no encoder.
 IDENTITY = Encoder(
@@ -71,6 +81,7 @@ IDENTITY = Encoder(
   apply=lambda params, x, layers: {"output": Tokens(x)},
   scope="none",
   about=Plain(),
+  apply_part=_as_it_is,
 )
 
 
@@ -130,7 +141,9 @@ class Family(NamedTuple):
   Attributes:
     name: what configs, commands and folders call it.
     title: name in messages.
-    network: maps `[frames, M]` to token sequences `[L, D]` by layer name; its
+    network: maps `[frames, M]` to token sequences `[L, D]` by layer name; if
+      it takes `padding` `[T * F]` too, True for tokens of patches that no other
+      sees, clips of different lengths share its programs. Its
       fields before `dtype` are the settings, with `width`, `depth` and
       `num_heads` among them.
     sizes: settings by size, published ones and `"smoke"`, a network of
@@ -281,21 +294,38 @@ def make(
   def init(key: Key) -> Tree:
     return module.init(key, _shortest(family))["params"]
 
-  apply = _apply_of(module, about)
-  if family.input.in_parts:
-    apply = tokens.per_part(apply, about.num_mels, title=family.title)
-  if not family.input.joint:
-    apply = tokens.per_channel(apply)
-  return Encoder(init, apply, "file", about)
+  one = _apply_of(module, about)
+
+  def lifted(apply: Apply) -> Apply:
+    if family.input.in_parts:
+      apply = tokens.per_part(apply, about.num_mels, title=family.title)
+    return apply if family.input.joint else tokens.per_channel(apply)
+
+  def apply_part(params: Tree, x: Ragged, layers: Layers) -> dict[str, Tokens]:
+    return lifted(functools.partial(one, num=x.num))(params, x.rows, layers)
+
+  hides = _hides(family)
+  return Encoder(
+    init, lifted(one), "file", about, apply_part if hides else None
+  )
 
 
-def _apply_of(module: nn.Module, about: Published) -> Apply:
+def _hides(family: Family) -> bool:
+  """Whether a network can be told which patches count."""
+  known = inspect.signature(family.network.__call__).parameters
+  plain = family.input.grid is None and not family.input.joint
+  return plain and "padding" in known
+
+
+def _apply_of(module: nn.Module, about: Published) -> Callable[..., Tree]:
   """Applies a network to one channel, or to near and far together."""
   title, extra = about.family.title, about.family.input.num_extra
   joint = about.family.input.joint
   exact = getattr(module, "dtype", jnp.float32) == jnp.float32
 
-  def apply(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
+  def apply(
+    params: Tree, x: Array, layers: Layers, num: Array | None = None
+  ) -> dict[str, Tokens]:
     if unknown := [n for n in layers if n not in about.layers]:
       raise errors.InputError(
         f"{title}: found layers {unknown}, expected some of {about.layers}."
@@ -310,10 +340,14 @@ def _apply_of(module: nn.Module, about: Published) -> Apply:
         f"{title}: found {bands} bands, expected {about.num_mels}."
       )
     shape = (*about.num_patches(frames), about.width)
+    told: dict[str, Any] = {}
+    if num is not None:
+      num = num // about.family.input.patch[0]  # time patches
+      told["padding"] = jnp.arange(shape[0] * shape[1]) // shape[1] >= num
     # Accelerators round the inputs of a float32 product unless told not to.
     with jax.default_matmul_precision("highest" if exact else "default"):
-      out: Tree = module.apply({"params": params}, x)
-    rows = lambda x: tokens.of_rows(x, shape, extra)
+      out: Tree = module.apply({"params": params}, x, **told)
+    rows = lambda x: tokens.of_rows(x, shape, extra)._replace(num=num)
     return {
       n: jax.vmap(rows)(out[n]) if joint else rows(out[n]) for n in layers
     }

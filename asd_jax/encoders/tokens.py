@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from asd_jax import errors
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array
 
 Tree = Any
@@ -19,13 +20,16 @@ class Tokens(NamedTuple):
     grid: `[C', T', F, D]` time patches, frequency patches, width.
     cls: `[C', D]` where the encoder has such a token, else None; of one that
       takes parts of the bands `[C', P * D]`, those of the parts side by side.
+    num: `[C']` time patches that count, the first ones; None if all do.
   """
 
   grid: Array
   cls: Array | None = None
+  num: Array | None = None
 
 
 Apply = Callable[[Tree, Array, Layers], dict[str, Tokens]]
+ApplyPart = Callable[[Tree, Ragged, Layers], dict[str, Tokens]]
 
 
 def of_rows(rows: Array, shape: tuple[int, ...], num_extra: int) -> Tokens:
@@ -82,7 +86,8 @@ def per_part(apply: Apply, num_mels: int, *, title: str) -> Apply:
   def joined(tokens: Tokens) -> Tokens:
     grid = tokens.grid.swapaxes(0, 1)  # [T', P, F, D]
     grid = grid.reshape(len(grid), -1, grid.shape[-1])
-    return Tokens(grid, None if tokens.cls is None else tokens.cls.reshape(-1))
+    cls = None if tokens.cls is None else tokens.cls.reshape(-1)
+    return Tokens(grid, cls, None if tokens.num is None else tokens.num[0])
 
   def lifted(params: Tree, x: Array, layers: Layers) -> dict[str, Tokens]:
     num = x.shape[1] // num_mels

@@ -314,9 +314,9 @@ class PostNormBlock(nn.Module):
   epsilon: float = 1e-6
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """Maps `[L, D]` to `[L, D]`."""
-    x += Attention(self.num_heads, self.dtype, name="attn")(x)
+  def __call__(self, x: Array, *, keep: Array | None = None) -> Array:
+    """Maps `[L, D]` to `[L, D]`; `keep` `[L]` is False for masked keys."""
+    x += Attention(self.num_heads, self.dtype, name="attn")(x, keep=keep)
     x = layer_norm(self.epsilon, "norm1")(x)
     x += Mlp(self.hidden, self.dtype, name="mlp")(x)
     return layer_norm(self.epsilon, "norm2")(x)

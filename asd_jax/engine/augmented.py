@@ -1,6 +1,6 @@
 """Clips made from training clips, which only add rows to the bank."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -57,6 +57,7 @@ def augment(
   some: Sequence[clips.Clip],
   *,
   rate: int,
+  room: Callable[[int], decode.Room],
 ) -> dict[str, Made]:
   """Makes clips from the target-domain training clips.
 
@@ -65,6 +66,7 @@ def augment(
     fronts: fitted stages.
     some: training clips, which are read once a branch, in constant memory.
     rate: sample rate, Hz.
+    room: where clips are put, see `lengths.rooms`.
 
   Returns:
     `Made` of branches whose statistics ask for any; vector i is made from
@@ -90,7 +92,9 @@ def augment(
     )
     parts, rows, numbers = [], [], []
     chosen = [some[i] for i in targets[:num]]
-    for batch in decode.batches(chosen, batch_size=size, sample_rate=rate):
+    for batch in decode.batches(
+      chosen, batch_size=size, sample_rate=rate, room=room
+    ):
       # Every vector that is made from a clip of this batch, while it is read.
       own = [
         (place, i)
@@ -103,7 +107,15 @@ def augment(
         full = pairs + pairs[:1] * (size - len(pairs))
         place, i = (np.array(x) for x in zip(*full, strict=True))
         drawn = jax.tree.map(lambda x: x[i], draws)  # noqa: B023
-        found = programs.augmented(name, front, batch.audio[place], drawn)
+        found = programs.augmented(
+          name,
+          front,
+          batch.audio[place],
+          drawn,
+          num=None if batch.num is None else batch.num[place],
+          most=batch.most,
+          keep=np.arange(size) < len(pairs),
+        )
         parts.append(np.asarray(found)[: len(pairs)])
         rows += [targets[j % len(targets)] for _, j in pairs]
         numbers += [j for _, j in pairs]

@@ -115,7 +115,7 @@ def score_rows(
     `[n]` scores. By the programs that score new clips: equal clips get equal
     numbers, and a training clip scored again ties with itself.
   """
-  sizes = [len(next(iter(g.values()))) for g in normals.features]
+  sizes = [len(jax.tree.leaves(g)[0]) for g in normals.features]
   starts = np.concatenate([[0], np.cumsum(sizes)])
   places = np.asarray(normals.order)[rows]
   out, size = np.zeros(len(rows), np.float32), programs.batch_size
@@ -127,7 +127,8 @@ def score_rows(
       some = inside[i : i + size]
       # Batches of one shape are one program.
       full = np.resize(places[some] - start, size)
-      found = programs.scores(state, {n: x[full] for n, x in group.items()})
+      own = jax.tree.map(lambda x: x[full], group)  # noqa: B023
+      found = programs.scores(state, own)
       out[some] = np.asarray(found.fused)[: len(some)]
   return out
 

@@ -12,6 +12,7 @@ from asd_jax.engine.branch import Branch, Detect
 from asd_jax.engine.normals import Clips
 from asd_jax.engine.stages import Hypers
 from asd_jax.ops import pooling, statistics
+from asd_jax.ops.masks import Ragged
 from asd_jax.training import reconstruction
 from asd_jax.typing import Array
 
@@ -37,11 +38,14 @@ def pooled(branch: Branch, state: Tree, x: Array) -> Array:
   """
   if branch.encoder.scope != "machine":
     return x
-  tokens = branch.encoder.apply(state["encoder"], x, ("output",))["output"]
+  part = branch.encoder.apply_part
+  of: Any = part if isinstance(x, Ragged) else branch.encoder.apply
+  tokens = of(state["encoder"], x, ("output",))["output"]
   # What is made of frames is a grid with one frequency patch.
-  return jax.vmap(branch.detect.pool)(
-    tokens.grid[:, :, 0]
-  )  # [C', T', D] -> [C', ...]
+  rows = tokens.grid[:, :, 0]  # [C', T', D] -> [C', ...]
+  if tokens.num is None:
+    return jax.vmap(branch.detect.pool)(rows)
+  return jax.vmap(branch.detect.pool)(rows, tokens.num)
 
 
 def embed(branch: Branch, h: Hypers, state: Tree, x: Array) -> Array:

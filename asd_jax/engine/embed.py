@@ -14,6 +14,7 @@ from asd_jax.engine.programs import Programs
 Tree = Any
 Advance = Callable[[int], None]
 Rows = dict[str, Any]
+Room = Callable[[int], decode.Room]
 # Batches' worth of clips that wait for others of their shape.
 _WAITING = 4
 # Batches' worth of clips whose kept embeddings wait for others.
@@ -25,7 +26,8 @@ class Part(NamedTuple):
 
   Attributes:
     index: `[B]` position of each clip, -1 on padding rows.
-    features: `{branch: [B, C', ...]}`, of NumPy when it is handed on.
+    features: `{branch: [B, C', ...]}`, of NumPy when it is handed on; `Ragged`
+      where clips of different lengths share a shape.
     notes: clip position and what was odd about that clip.
   """
 
@@ -79,13 +81,19 @@ class Embedder:
     self.problem = ""
 
   def parts(
-    self, front: Tree, some: Sequence[clips.Clip], *, advance: Advance
+    self,
+    front: Tree,
+    some: Sequence[clips.Clip],
+    *,
+    room: Room = decode.own_room,
+    advance: Advance,
   ) -> Iterator[Part]:
     """Features of clips.
 
     Args:
       front: states of the fitted stages.
       some: clips.
+      room: where they are put, see `lengths.rooms`.
       advance: called with the number of clips done, after each batch.
 
     Yields:
@@ -93,7 +101,7 @@ class Embedder:
     """
     for cache in self._caches.values():
       cache.open()
-    for part in self._found(front, some):
+    for part in self._found(front, some, room):
       advance(int((part.index >= 0).sum()))
       yield part
 
@@ -117,7 +125,9 @@ class Embedder:
       kept = {n: e for n, e in found.items() if e is not None}
       yield _Clip(i, clip, own, places, kept)
 
-  def _found(self, front: Tree, some: Sequence[clips.Clip]) -> Iterator[Part]:
+  def _found(
+    self, front: Tree, some: Sequence[clips.Clip], room: Room
+  ) -> Iterator[Part]:
     """Batches of clips that have, and miss, the same branches."""
     size, held = self.programs.batch_size, 0
     names = tuple(self.programs.system.branches)
@@ -138,28 +148,40 @@ class Embedder:
       if full:
         group = groups.pop(key)
         held -= len(group)
-        yield from self._of_group(front, group, key[0])
+        yield from self._of_group(front, group, key[0], room)
     for (missing, _), group in groups.items():
-      yield from self._of_group(front, group, missing)
+      yield from self._of_group(front, group, missing, room)
 
   def _of_group(
-    self, front: Tree, group: Sequence[_Clip], missing: Sequence[str]
+    self,
+    front: Tree,
+    group: Sequence[_Clip],
+    missing: Sequence[str],
+    room: Room,
   ) -> Iterator[Part]:
     if missing:
-      yield from self._mixed(front, group, missing)
+      yield from self._mixed(front, group, missing, room)
     else:
       yield self._read(group)
 
   def _computed(
-    self, front: Tree, some: Sequence[clips.Clip], names: Sequence[str]
+    self,
+    front: Tree,
+    some: Sequence[clips.Clip],
+    names: Sequence[str],
+    room: Room,
   ) -> Iterator[Part]:
     """Computes features; the next batch is decoded while the device works."""
     batches = decode.batches(
-      some, batch_size=self.programs.batch_size, sample_rate=self._rate
+      some,
+      batch_size=self.programs.batch_size,
+      sample_rate=self._rate,
+      room=room,
     )
     waiting: list[Part] = []
     for part in self._full(front, batches, names):
-      found = self.programs.encoded(part.features, names)
+      keep = part.index >= 0
+      found = self.programs.encoded(part.features, names, keep=keep)
       waiting.append(part._replace(features=found))
       if len(waiting) > 1:
         yield _on_host(waiting.pop(0))
@@ -172,12 +194,20 @@ class Embedder:
     size = self.programs.batch_size
     left: dict[Any, list[Part]] = {}
     for batch in batches:
-      found = self.programs.outputs(front, batch.audio, names)
+      keep = batch.index >= 0
+      found = self.programs.outputs(
+        front,
+        batch.audio,
+        names,
+        num=batch.num,
+        most=batch.most,
+        keep=keep,
+      )
       part = Part(batch.index, found, batch.notes)
-      if (batch.index >= 0).all():
+      if keep.all():
         yield part
         continue
-      shape = tuple(x.shape[1:] for x in found.values())
+      shape = _shapes(part)
       left.setdefault(shape, []).extend(_rows(_on_host(part)))
       while sum(map(len, left.values())) >= _WAITING * size or (
         len(left.get(shape, ())) >= size
@@ -201,12 +231,16 @@ class Embedder:
     return _stacked(rows, self.programs.batch_size)
 
   def _mixed(
-    self, front: Tree, group: Sequence[_Clip], missing: Sequence[str]
+    self,
+    front: Tree,
+    group: Sequence[_Clip],
+    missing: Sequence[str],
+    room: Room,
   ) -> Iterator[Part]:
     """Computes and keeps what is missing, and adds what was kept."""
     order = self.programs.system.branches
     some = [one.clip for one in group]
-    for part in self._computed(front, some, missing):
+    for part in self._computed(front, some, missing, room):
       own = [group[i] for i in part.index if i >= 0]
       self._put(part, missing, own)
       full = own + own[:1] * (len(part.index) - len(own))
@@ -246,8 +280,12 @@ class Embedder:
 
 
 def _on_host(part: Part) -> Part:
-  features = {n: np.asarray(x) for n, x in part.features.items()}
-  return part._replace(features=features)
+  return part._replace(features=jax.tree.map(np.asarray, part.features))
+
+
+def _shapes(part: Part) -> tuple[tuple[int, ...], ...]:
+  """Shapes of a clip's features."""
+  return tuple(x.shape[1:] for x in jax.tree.leaves(part.features))
 
 
 def _rows(part: Part) -> Iterator[Part]:
@@ -255,7 +293,7 @@ def _rows(part: Part) -> Iterator[Part]:
   for row, i in enumerate(part.index):
     if i >= 0:
       # Copies: a view would hold the whole batch.
-      features = {n: x[row].copy() for n, x in part.features.items()}
+      features = jax.tree.map(lambda x: x[row].copy(), part.features)  # noqa: B023
       notes = tuple(note for note in part.notes if note[0] == i)
       yield Part(np.array(i), features, notes)
 
@@ -265,9 +303,7 @@ def _stacked(rows: Sequence[Part], size: int) -> Part:
   index = np.full(size, -1, np.int32)
   index[: len(rows)] = [r.index for r in rows]
   full = [*rows, *[rows[0]] * (size - len(rows))]
-  features = {
-    n: np.stack([r.features[n] for r in full]) for n in rows[0].features
-  }
+  features = jax.tree.map(lambda *x: np.stack(x), *(r.features for r in full))
   return Part(index, features, tuple(x for r in rows for x in r.notes))
 
 

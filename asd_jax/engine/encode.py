@@ -19,6 +19,7 @@ from asd_jax.encoders.tokens import Tokens
 from asd_jax.engine import sources
 from asd_jax.engine.branch import Branch, Branches, Detect, Front
 from asd_jax.ops.crops import Crops
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array
 
 Tree = Any
@@ -97,8 +98,15 @@ def unfitted(branches: Branches) -> Tree:
   return {n: {stage: {} for stage in FITTED} for n in branches}
 
 
-def _clean(branch: Branch, front: Tree, wave: Array) -> Array:
-  return branch.front.denoise.apply(front["denoise"], wave)
+def _clean(
+  branch: Branch, front: Tree, wave: Array, num: Array | None
+) -> Array:
+  stage = branch.front.denoise
+  if num is None:
+    return stage.apply(front["denoise"], wave)
+  assert stage.apply_part is not None
+  clean: Any = stage.apply_part(front["denoise"], wave, num)
+  return clean
 
 
 def _picked(branch: Branch, wave: Array) -> Array:
@@ -106,16 +114,28 @@ def _picked(branch: Branch, wave: Array) -> Array:
   return wave[jnp.array(branch.channels)]
 
 
-def _heard(branch: Branch, front: Tree, wave: Array) -> Array:
+def _heard(
+  branch: Branch, front: Tree, wave: Array, num: Array | None
+) -> Array | Ragged:
   """Front-end output of picked channels, `[K, C', ...]` of K crops."""
-  clean = _clean(branch, front, wave)
+  clean = _clean(branch, front, wave, num)
+  if num is not None:
+    part = branch.front.frontend.apply_part
+    assert part is not None
+    return part(front["frontend"], clean, num)
   hear = lambda x: branch.front.frontend.apply(front["frontend"], x)
   if branch.crops is None:
     return hear(clean)
   return jax.vmap(hear)(branch.crops.cut(clean))
 
 
-def measure(branches: Branches, stage: str, front: Tree, wave: Array) -> Tree:
+def measure(
+  branches: Branches,
+  stage: str,
+  front: Tree,
+  wave: Array,
+  num: Array | None = None,
+) -> Tree:
   """What one training clip adds to the statistics of a stage.
 
   Args:
@@ -123,6 +143,7 @@ def measure(branches: Branches, stage: str, front: Tree, wave: Array) -> Tree:
     stage: one of `stages_of`.
     front: states of the stages before it.
     wave: `[C, S]` int16 or float32 samples.
+    num: `[]` samples that count, the others are zero; None for all.
 
   Returns:
     `{branch: sums}`, to be added over training clips.
@@ -130,12 +151,13 @@ def measure(branches: Branches, stage: str, front: Tree, wave: Array) -> Tree:
   wave = audio.to_float(wave)
   out = {}
   for name, branch in branches.items():
-    one = getattr(branch.front, stage).measure
-    if one:
+    part = getattr(branch.front, stage)
+    if part.measure:
       x = _picked(branch, wave)
-      out[name] = one(
-        _clean(branch, front[name], x) if stage == "frontend" else x
-      )
+      if stage == "frontend":
+        x = _clean(branch, front[name], x, num)
+      one = part.measure if num is None else part.measure_part
+      out[name] = one(x) if num is None else one(x, num)
   return out
 
 
@@ -169,8 +191,12 @@ def _passes(branches: Branches, names: Sequence[str]) -> list[list[str]]:
 
 
 def front_outputs(
-  branches: Branches, front: Tree, wave: Array, names: Sequence[str]
-) -> dict[str, Array]:
+  branches: Branches,
+  front: Tree,
+  wave: Array,
+  names: Sequence[str],
+  num: Array | None = None,
+) -> dict[str, Array | Ragged]:
   """What front ends make of a clip.
 
   Args:
@@ -178,6 +204,7 @@ def front_outputs(
     front: states of the fitted stages.
     wave: `[C, S]` int16 or float32 samples.
     names: branches that are wanted.
+    num: `[]` samples that count, the others are zero; None for all.
 
   Returns:
     `{branch: [C', ...]}`, by the first branch of those that share it.
@@ -185,11 +212,18 @@ def front_outputs(
   wave = audio.to_float(wave)
   firsts = [group[0] for group in _passes(branches, names)]
   return {
-    n: _heard(branches[n], front[n], _picked(branches[n], wave)) for n in firsts
+    n: _heard(branches[n], front[n], _picked(branches[n], wave), num)
+    for n in firsts
   }
 
 
-def augmented(branch: Branch, front: Tree, wave: Array, draw: Tree) -> Array:
+def augmented(
+  branch: Branch,
+  front: Tree,
+  wave: Array,
+  draw: Tree,
+  num: Array | None = None,
+) -> Array | Ragged:
   """Front-end output of a clip that is made from another.
 
   Args:
@@ -197,30 +231,35 @@ def augmented(branch: Branch, front: Tree, wave: Array, draw: Tree) -> Array:
     front: its states.
     wave: `[C, S]` int16 or float32 samples.
     draw: what the clip is made with, see `Augment.draw`.
+    num: `[]` samples that count, the others are zero; None for all.
 
   Returns:
     `[C', ...]`.
   """
   x = _picked(branch, audio.to_float(wave))
-  return _heard(branch, front, branch.front.augment.apply(draw, x))
+  return _heard(branch, front, branch.front.augment.apply(draw, x), num)
 
 
 def _pooled(detect: Detect, tokens: Tokens) -> Array:
   """`[C', ...]` of the grid, or of the CLS token."""
   taken: Any = tokens.cls if detect.of_cls else tokens.grid
-  return jax.vmap(detect.pool)(taken)
+  if tokens.num is None:
+    return jax.vmap(detect.pool)(taken)
+  return jax.vmap(detect.pool)(taken, tokens.num)
 
 
 def _tokens(
-  branches: Branches, group: Sequence[str], x: Array, params: Tree
+  branches: Branches, group: Sequence[str], x: Any, params: Tree
 ) -> dict[str, Array]:
   """Pooled tokens of branches that share a pass, all layers at once."""
   first = branches[group[0]]
   layer = {n: branches[n].source.layer for n in group}
   layers = tuple(dict.fromkeys(layer.values()))
 
-  def one(output: Array) -> dict[str, Array]:
-    tokens = first.encoder.apply(params, output, layers)
+  def one(output: Array | Ragged) -> dict[str, Array]:
+    part = first.encoder.apply_part
+    of: Any = part if isinstance(output, Ragged) else first.encoder.apply
+    tokens = of(params, output, layers)
     return {n: _pooled(branches[n].detect, tokens[layer[n]]) for n in group}
 
   # Embeddings are averaged, not tokens: crops have other numbers of them.

@@ -35,19 +35,25 @@ def front_fitter(system: System) -> Callable[..., Fronts]:
     system: the system.
 
   Returns:
-    `(clips, *, batch_size, rate, fold) -> Fronts`, in one pass a fitted stage
-    and in memory that does not grow with the number of clips; `fold` `[N]` is
-    the fold of each, None for no folds.
+    `(clips, *, batch_size, rate, room, fold) -> Fronts`, in one pass a fitted
+    stage and in memory that does not grow with the number of clips; `room` says
+    where they are put (`lengths.rooms`), `fold` `[N]` is the fold of each, None
+    for no folds.
   """
 
   # Padding rows of the last batch weigh nothing, so all batches have one shape
   # and one program. `member` `[K, B]` has the rows of each fold.
   @functools.partial(jax.jit, static_argnums=0)
   def summed(
-    stage: str, front: Tree, wave: jax.Array, keep: jax.Array, member: jax.Array
+    stage: str,
+    front: Tree,
+    keep: jax.Array,
+    member: jax.Array,
+    wave: jax.Array,
+    *num: jax.Array,
   ) -> tuple[Tree, Tree]:
-    one = lambda w: encode.measure(system.branches, stage, front, w)
-    sums = jax.vmap(one)(wave)
+    one = functools.partial(encode.measure, system.branches, stage, front)
+    sums = jax.vmap(one)(wave, *num)
     over = lambda x: jnp.tensordot(keep.astype(x.dtype), x, 1)
     by_fold = lambda x: jnp.tensordot(member.astype(x.dtype), x, 1)
     return jax.tree.map(over, sums), jax.tree.map(by_fold, sums)
@@ -62,6 +68,7 @@ def _fit(
   *,
   batch_size: int,
   rate: int,
+  room: Callable[[int], decode.Room],
   fold: np.ndarray | None = None,
 ) -> Fronts:
   """Fits all stages of all branches, see `front_fitter`."""
@@ -75,10 +82,13 @@ def _fit(
   ) -> tuple[Tree, Tree]:
     """Sums over all clips, and `[K, ...]` over those of each fold."""
     names, total = np.arange(fold.max(initial=-1) + 1), None
-    for batch in decode.batches(some, batch_size=batch_size, sample_rate=rate):
+    for batch in decode.batches(
+      some, batch_size=batch_size, sample_rate=rate, room=room
+    ):
       keep = batch.index >= 0
       member = keep & (names[:, None] == fold[batch.index])
-      sums = summed(stage, front, batch.audio, keep, member)
+      told = () if batch.num is None else (batch.num,)
+      sums = summed(stage, front, keep, member, batch.audio, *told)
       total = jax.tree.map(jnp.add, total, sums) if total else sums
     return total or ({}, {})
 

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import audio, clips, names, windows
-from asd_jax.engine import augmented, encode
+from asd_jax.data import audio, clips, decode, names, windows
+from asd_jax.engine import augmented, encode, lengths
 from asd_jax.engine import fronts as fronts_lib
 from asd_jax.engine import train as train_lib
-from asd_jax.engine.embed import Advance, Embedder
+from asd_jax.engine.embed import Advance, Embedder, Room
 from asd_jax.engine.normals import Normals
 from asd_jax.engine.system import Scores, System
 
@@ -66,7 +66,8 @@ def check(system: System, some: Sequence[clips.Clip], rate: int) -> None:
 
 
 def _check_finite(feats: Tree, some: Sequence[clips.Clip]) -> None:
-  for name, x in feats.items():
+  for name, found in feats.items():
+    x = jax.tree.leaves(found)[0]
     good = np.isfinite(x).reshape(len(x), -1).all(axis=1)
     if not good.all():
       raise errors.InputError(
@@ -80,6 +81,7 @@ def collect(
   front: Tree,
   some: Sequence[clips.Clip],
   *,
+  room: Room = decode.own_room,
   advance: Advance = _ignore,
 ) -> tuple[Normals, list[str]]:
   """Computes the features of the training clips of one section.
@@ -88,6 +90,7 @@ def collect(
     embedder: the embedding stage.
     front: fitted stages, see `fronts.front_fitter`.
     some: training clips.
+    room: where they are put, see `lengths.rooms`.
     advance: called with the number of clips done, after each batch.
 
   Returns:
@@ -96,14 +99,18 @@ def collect(
   Raises:
     InputError: for a clip whose features are not finite.
   """
-  # Clips of other lengths may have features of other shapes: an array each.
+  # Clips of other lengths may have features of other shapes, a group each.
   groups: dict[Any, tuple[list, list]] = {}
   notes = []
-  for part in embedder.parts(front, some, advance=advance):
+  for part in embedder.parts(front, some, room=room, advance=advance):
     keep = part.index >= 0
-    feats = {n: x[keep] for n, x in part.features.items()}
+    feats = jax.tree.map(lambda x: x[keep], part.features)  # noqa: B023
     _check_finite(feats, [some[i] for i in part.index[keep]])
-    shape = tuple(x.shape[1:] for x in feats.values())
+    # Not those of `Ragged` and of whole clips in one, though shapes are equal.
+    shape = (
+      jax.tree.structure(feats),
+      *(x.shape[1:] for x in jax.tree.leaves(feats)),
+    )
     rows, parts = groups.setdefault(shape, ([], []))
     rows.extend(part.index[keep])
     parts.append(feats)
@@ -134,6 +141,7 @@ def score(
   state: Tree,
   some: Sequence[clips.Clip],
   *,
+  room: Room = decode.own_room,
   others: Sequence[Tree] = (),
   advance: Advance = _ignore,
 ) -> Iterator[tuple[np.ndarray, Scores, np.ndarray, list[str]]]:
@@ -143,6 +151,7 @@ def score(
     embedder: the embedding stage.
     state: fitted state.
     some: clips to score.
+    room: where they are put, see `lengths.rooms`.
     others: K states of models of folds, for which the features are the same.
     advance: called with the number of clips done, after each batch.
 
@@ -153,7 +162,7 @@ def score(
   Raises:
     InputError: if a score by `state` is not finite.
   """
-  for part in embedder.parts(state["front"], some, advance=advance):
+  for part in embedder.parts(state["front"], some, room=room, advance=advance):
     keep = part.index >= 0
     found = embedder.programs.scores(state, part.features)
     scores = jax.tree.map(lambda x: np.asarray(x)[keep], found)  # noqa: B023
@@ -190,7 +199,7 @@ class Gathered(NamedTuple):
 
 
 class Gatherer:
-  """Computes features and trains encoders; compiles once per clip length.
+  """Computes features and trains encoders.
 
   Args:
     embedder: the embedding stage.
@@ -223,11 +232,14 @@ class Gatherer:
       What the system is fitted to, and what its folds need.
     """
     programs, rate = self._embedder.programs, self._config["sample_rate"]
+    room = self._room(train)
     fronts = self._fit_front(
-      train, batch_size=programs.batch_size, rate=rate, fold=fold
+      train, batch_size=programs.batch_size, rate=rate, room=room, fold=fold
     )
-    normals, notes = self.clips(fronts.whole, train, advance)
-    made = augmented.augment(programs, fronts, train, rate=rate)
+    normals, notes = collect(
+      self._embedder, fronts.whole, train, room=room, advance=advance
+    )
+    made = augmented.augment(programs, fronts, train, rate=rate, room=room)
     is_target, own = np.asarray(normals.is_target), {}
     for name, m in made.items():
       num = augmented.num_augmented(self._system, name, fronts.whole, is_target)
@@ -235,6 +247,10 @@ class Gatherer:
         own[name] = m.first(num)
     normals, more = self._trained(normals.replace(augmented=own), on_epoch)
     return Gathered(train, normals, fronts, made, fold, notes + more)
+
+  def _room(self, train: Sequence[clips.Clip]) -> Room:
+    known = lengths.of(train, self._config["sample_rate"])
+    return lengths.rooms(self._system.branches, known)
 
   def _trained(
     self, normals: Normals, on_epoch: train_lib.OnEpoch
@@ -273,7 +289,8 @@ class Gatherer:
     assert found.fold is not None
     front, normals = found.fronts.without[k], found.normals
     if refit:
-      normals, _ = collect(embedder, front, found.train)
+      room = self._room(found.train)
+      normals, _ = collect(embedder, front, found.train, room=room)
     valid: Any = found.fold != k
     domains = np.asarray(normals.is_target)[valid]
     made = {}
@@ -286,16 +303,22 @@ class Gatherer:
     return self._trained(normals, on_epoch)[0]
 
   def clips(
-    self, front: Any, some: Sequence[clips.Clip], advance: Callable
+    self,
+    front: Any,
+    some: Sequence[clips.Clip],
+    train: Sequence[clips.Clip],
+    advance: Callable,
   ) -> tuple[Normals, list[str]]:
     """Features alone, of any clips, and notes on odd input.
 
     Args:
       front: fitted stages.
       some: clips.
+      train: training clips of their section.
       advance: called with the number of clips done, after each batch.
 
     Returns:
       Features and order as of training clips, and notes.
     """
-    return collect(self._embedder, front, some, advance=advance)
+    room = self._room(train)
+    return collect(self._embedder, front, some, room=room, advance=advance)

@@ -35,8 +35,9 @@ class Normals(flax.struct.PyTreeNode):
 
   Attributes:
     front: `{branch: {stage: state}}` of the stages that were fitted first.
-    features: for each clip length, `{branch: [n, C, ...]}`; `[n, K, C, ...]`
-      of an encoder that is adapted over machines, K seeds.
+    features: for each shape of them, `{branch: [n, C, ...]}`; `[n, K, C, ...]`
+      of an encoder that is adapted over machines, K seeds; `Ragged` frames of
+      clips of different lengths.
     order: `[N]` place of each clip in the concatenation of `features`.
     is_target: `[N]` True for target-domain clips.
     trained: `{branch: Trained}` of branches that train an encoder.
@@ -137,14 +138,18 @@ def of_branch(normals: Normals, name: str) -> Clips:
   Returns:
     The clips.
   """
-  groups = [jnp.asarray(group[name]) for group in normals.features]
+  groups = [jax.tree.map(jnp.asarray, g[name]) for g in normals.features]
+  sizes = [len(jax.tree.leaves(g)[0]) for g in groups]
   order = jnp.asarray(normals.order)
   domains = jnp.asarray(normals.is_target)
   valid = None if normals.valid is None else jnp.asarray(normals.valid)
 
   def over(fn: Callable[[Array], Array]) -> Array:
     # A few at a time: what `fn` holds of one clip may be large.
-    parts = [jax.lax.map(fn, g, batch_size=min(16, len(g))) for g in groups]
+    parts = [
+      jax.lax.map(fn, g, batch_size=min(16, num))
+      for g, num in zip(groups, sizes, strict=True)
+    ]
     return jnp.concatenate(parts)[order]
 
   def fold(step: Callable[[Tree, Array, Array], Tree], carry: Tree) -> Tree:
@@ -161,17 +166,17 @@ def of_branch(normals: Normals, name: str) -> Clips:
       return new, None
 
     start = 0
-    for g in groups:
-      own = slice(start, start + len(g))
+    for g, num in zip(groups, sizes, strict=True):
+      own = slice(start, start + num)
       rows = (g, *(c[own] for c in columns))
       carry, _ = jax.lax.scan(one, carry, rows)
-      start += len(g)
+      start += num
     return carry
 
   return Clips(
     over,
     fold,
-    groups[0][0],
+    jax.tree.map(lambda x: x[0], groups[0]),
     domains,
     valid,
     normals.num_target,

@@ -19,6 +19,7 @@ from asd_jax.engine import (
   encode,
   findings,
   gather,
+  lengths,
   settings,
   windowed,
 )
@@ -158,19 +159,24 @@ class Session:
     return found.normals, hearing.split(found.notes)[0]
 
   def features(
-    self, front: Any, some: Sequence[clips.Clip], advance: Advance = _ignore
+    self,
+    front: Any,
+    some: Sequence[clips.Clip],
+    train: Sequence[clips.Clip],
+    advance: Advance = _ignore,
   ) -> tuple[Normals, list[str]]:
     """Features alone, of any clips.
 
     Args:
       front: fitted stages, of `Normals`.
       some: clips.
+      train: training clips of their section.
       advance: called with the number of clips done, after each batch.
 
     Returns:
       Features and order as of training clips, and notes.
     """
-    normals, notes = self._gather.clips(front, some, advance)
+    normals, notes = self._gather.clips(front, some, train, advance)
     return normals, hearing.split(notes)[0]
 
   def fit(
@@ -311,13 +317,17 @@ class Session:
   ) -> Judged:
     """Scores clips and windows, each by itself."""
     state, *others = self._states(section)
-    refit = self._refits
+    refit, room = (
+      self._refits,
+      lengths.of_section(self.system.branches, section),
+    )
     by_fold = np.zeros((len(test), len(others)), np.float32)
     parts, order, notes = [], [], []
     for rows, scores, more, new in gather.score(
       self.embedder,
       state,
       test,
+      room=room,
       others=() if refit else others,
       advance=advance,
     ):
@@ -330,7 +340,7 @@ class Session:
     # a pass over the clips for each.
     for k, other in enumerate(others if refit else ()):
       embedder = self._opened.of_fold(k)
-      for rows, scores, _, _ in gather.score(embedder, other, test):
+      for rows, scores, _, _ in gather.score(embedder, other, test, room=room):
         by_fold[rows, k] = scores.fused
     if not parts:
       none: Any = dict(fused=np.zeros(0), seeds=np.zeros((0, 1)))

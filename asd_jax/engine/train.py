@@ -15,6 +15,7 @@ from asd_jax.engine import identity, structure
 from asd_jax.engine.branch import Branch
 from asd_jax.engine.normals import Normals
 from asd_jax.engine.system import System
+from asd_jax.ops.masks import Ragged
 from asd_jax.training import reconstruction, windows
 from asd_jax.typing import Key
 
@@ -60,7 +61,7 @@ def training_windows(
   Returns:
     Windows of the clips that count, resident on the device.
   """
-  frames = [clip[0] for g in normals.features for clip in np.asarray(g[name])]
+  frames = [clip for g in normals.features for clip in _frames(g[name])]
   every = np.ones(len(frames), bool)
   valid = every if normals.valid is None else np.asarray(normals.valid)
   ordered = [frames[i] for i in np.asarray(normals.order)[valid]]
@@ -69,6 +70,14 @@ def training_windows(
     np.asarray(normals.is_target)[valid],
     num_context=branch.encoder.about.num_context,
   )
+
+
+def _frames(features: Any) -> list[np.ndarray]:
+  """`[F, M]` frames of each clip's first channel."""
+  if not isinstance(features, Ragged):
+    return list(np.asarray(features)[:, 0])
+  rows, num = map(np.asarray, features)
+  return [x[0, :n] for x, n in zip(rows, num, strict=True)]
 
 
 def train(

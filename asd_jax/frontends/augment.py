@@ -93,9 +93,9 @@ def residual(
       f"residual: found ratios={ratios}, expected none below 0."
     )
 
-  def measure(wave: Array) -> Tree:
+  def measure(wave: Array, num: Array | None = None) -> Tree:
     one = jnp.ones(())
-    return {"sum": waveform.pearson(wave[0], wave[1]), "count": one}
+    return {"sum": waveform.pearson(wave[0], wave[1], num), "count": one}
 
   def fit(sums: Tree) -> Tree:
     return {"correlation": sums["sum"] / jnp.maximum(sums["count"], 1.0)}
@@ -112,7 +112,13 @@ def residual(
     return jax.random.uniform(key, (num,), jnp.float32, low, high)
 
   return Augment(
-    measure, fit, lambda share, wave: mix_far(wave, share), count, draw, 2
+    measure,
+    fit,
+    lambda share, wave: mix_far(wave, share),
+    count,
+    draw,
+    2,
+    measure_part=measure,
   )
 
 

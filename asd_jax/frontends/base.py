@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array
 
 Tree = Any
@@ -49,6 +50,11 @@ class Frontend(NamedTuple):
     framing: of a denoiser, the spectra that it was published with.
     sample_rate: of the waveforms that it is made for, Hz; None where it counts
       in samples only and takes any.
+    apply_part: `(state, clip, num []) -> output`, the same of the first `num`
+      samples of a clip that ends in zeros, so that clips of different lengths
+      share a program; `Ragged` where the shape of an output depends on the
+      length. None if it cannot: then there is a program for each length.
+    measure_part: `(clip, num []) -> sums` likewise.
   """
 
   measure: Callable[[Array], Tree] | None
@@ -60,6 +66,8 @@ class Frontend(NamedTuple):
   num_channels: int = 1
   framing: Framing = Framing()
   sample_rate: int | None = None
+  apply_part: Callable[[Tree, Array, Array], Array | Ragged] | None = None
+  measure_part: Callable[[Array, Array], Tree] | None = None
 
 
 class Augment(NamedTuple):
@@ -74,6 +82,8 @@ class Augment(NamedTuple):
       host.
     draw: `number -> tree` with that leading axis: what each is made with.
     num_channels: channels that it needs.
+    measure_part: see `Frontend`; `apply` works sample by sample and has no
+      need of a length.
   """
 
   measure: Callable[[Array], Tree] | None
@@ -82,3 +92,17 @@ class Augment(NamedTuple):
   count: Callable[[Tree, int], int]
   draw: Callable[[int], Tree]
   num_channels: int = 1
+  measure_part: Callable[[Array, Array], Tree] | None = None
+
+
+def takes_parts(stage: Frontend | Augment) -> bool:
+  """Whether a stage takes clips of different lengths in one program.
+
+  Args:
+    stage: of what comes before an encoder.
+
+  Returns:
+    False where it needs a program for each length.
+  """
+  applies = isinstance(stage, Augment) or stage.apply_part is not None
+  return applies and (stage.measure is None or stage.measure_part is not None)

@@ -345,7 +345,12 @@ def spectral(
 
 def identity() -> Frontend:
   """Leaves the waveform and all its channels as they are."""
-  return Frontend(None, None, lambda state, wave: wave)
+  return Frontend(
+    None,
+    None,
+    lambda state, wave: wave,
+    apply_part=lambda state, wave, num: wave,
+  )
 
 
 DENOISERS = {

@@ -7,7 +7,7 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.frontends.base import Frontend
-from asd_jax.ops import signal, spectral_shape, waveform
+from asd_jax.ops import masks, signal, spectral_shape, waveform
 from asd_jax.typing import Array
 
 TINY = waveform.TINY
@@ -43,27 +43,29 @@ DEFAULT_KEEP = tuple(
 )
 
 
-def _mean_and_deviation(frames: Array) -> list[Array]:
+def _mean_and_deviation(frames: Array, num: Array | None) -> list[Array]:
   """Means, then deviations, over frames of `[T, n]`."""
-  return [jnp.mean(frames, axis=0), waveform.deviation(frames)]
+  return [masks.mean(frames, num), waveform.deviation(frames, num)]
 
 
-def _cepstral(cepstra: Array) -> dict[str, Array]:
+def _cepstral(cepstra: Array, num: Array | None) -> dict[str, Array]:
   """Groups of the cepstra `[2, T, 14]` of both channels."""
   # The zeroth coefficient is the level, and goes to the group of that name.
   near = cepstra[0, :, 1:]
-  slopes = [spectral_shape.delta(near, order=order) for order in (1, 2)]
-  mean = jnp.mean(cepstra[:, :, 1:], axis=1)
+  slopes = [
+    spectral_shape.delta(near, order=order, num_frames=num) for order in (1, 2)
+  ]
+  mean = masks.mean(cepstra[:, :, 1:], num, axis=1)
   return {
-    "dmfcc_std": jnp.concatenate([waveform.deviation(s) for s in slopes]),
+    "dmfcc_std": jnp.concatenate([waveform.deviation(s, num) for s in slopes]),
     "mfcc_mean": mean[0],
     "mfcc_diff": mean[0] - mean[1],
-    "mfcc_std": waveform.deviation(near),
+    "mfcc_std": waveform.deviation(near, num),
   }
 
 
 def _spectral(
-  power: Array, magnitude: Array, sample_rate: int
+  power: Array, magnitude: Array, sample_rate: int, num: Array | None
 ) -> dict[str, Array]:
   """Groups of the near channel's frames, `[2, T, F]`, and shapes of both."""
   contrast = spectral_shape.spectral_contrast(
@@ -71,23 +73,26 @@ def _spectral(
   )
   shapes = spectral_shape.shape(magnitude)
   # The bandwidth is not compared.
-  gap = jnp.mean(shapes[0] - shapes[1], axis=0)
+  gap = masks.mean(shapes[0] - shapes[1], num)
   extra = [
-    spectral_shape.entropy(power[0]),
-    spectral_shape.flux(magnitude[0]),
+    (spectral_shape.entropy(power[0]), num),
+    # Of each frame but the first.
+    (spectral_shape.flux(magnitude[0]), None if num is None else num - 1),
   ]
-  extra = [x for e in extra for x in _mean_and_deviation(e[:, None])]
+  extra = [x for e, n in extra for x in _mean_and_deviation(e[:, None], n)]
   return {
-    "contrast": jnp.concatenate(_mean_and_deviation(contrast)),
-    "shape": jnp.concatenate(_mean_and_deviation(shapes[0])),
+    "contrast": jnp.concatenate(_mean_and_deviation(contrast, num)),
+    "shape": jnp.concatenate(_mean_and_deviation(shapes[0], num)),
     "shape_gap": gap,
     "entropy_flux": jnp.concatenate(extra),
   }
 
 
-def _bands(spectra: Array, power: Array, sample_rate: int) -> dict[str, Array]:
+def _bands(
+  spectra: Array, power: Array, sample_rate: int, num_frames: Array | None
+) -> dict[str, Array]:
   """Groups of what is averaged over frames, band by band."""
-  mean = jnp.mean(power, axis=1)  # [2, F]
+  mean = masks.mean(power, num_frames, axis=1)  # [2, F]
   num = mean.shape[1]
   edges = (BAND_EDGES_HZ, (0.0, _HIGH_HZ, BAND_EDGES_HZ[-1]))
   bands, halves = (
@@ -99,10 +104,10 @@ def _bands(spectra: Array, power: Array, sample_rate: int) -> dict[str, Array]:
   # Averaged over frames before any ratio, so that silent frames do not decide.
   energy, split = of(mean, bands), of(mean, halves)
   share = split[:, 1] / (jnp.sum(split, axis=1) + TINY)
-  coherence = spectral_shape.magnitude_squared_coherence(spectra)
+  coherence = spectral_shape.magnitude_squared_coherence(spectra, num_frames)
   # The mean over the bins of a band, where energies above are sums.
   coherence = of(coherence, bands / np.maximum(bands.sum(0), 1.0))
-  lag, peak = spectral_shape.gcc_phat(spectra)
+  lag, peak = spectral_shape.gcc_phat(spectra, num_frames=num_frames)
   return {
     "band_ratio": waveform.level_difference(
       energy[0], jnp.broadcast_to(jnp.sum(energy[0]), energy[0].shape)
@@ -115,28 +120,36 @@ def _bands(spectra: Array, power: Array, sample_rate: int) -> dict[str, Array]:
 
 
 def _samples(
-  wave: Array, scaled: Array, fft_samples: int, hop_samples: int
+  wave: Array,
+  scaled: Array,
+  fft_samples: int,
+  hop_samples: int,
+  num_samples: Array | None,
 ) -> dict[str, Array]:
   """Groups of the samples, `wave` as recorded and `scaled` by one gain."""
   sizes = dict(frame_samples=fft_samples, hop_samples=hop_samples)
+  mean = lambda x: waveform.mean(x, num_samples)
+  num = None
+  if num_samples is not None:
+    num = 1 + (num_samples - fft_samples) // hop_samples
   near, far = scaled
-  power = waveform.mean(jnp.square(scaled))
-  middle = waveform.mean(jnp.square(0.5 * (near + far)))
-  side = waveform.mean(jnp.square(0.5 * (near - far)))
+  power = mean(jnp.square(scaled))
+  middle = mean(jnp.square(0.5 * (near + far)))
+  side = mean(jnp.square(0.5 * (near - far)))
   level = waveform.frame_power(scaled, **sizes)  # [2, T]
   level = waveform.level_difference(level[0], level[1])
   # Only these are of the waveform as recorded: they follow the gain.
   square = jnp.square(wave)
-  loudness = jnp.concatenate([waveform.mean(square), jnp.max(square, axis=1)])
+  loudness = jnp.concatenate([mean(square), jnp.max(square, axis=1)])
   crossing = waveform.zero_crossing_rate(near, **sizes)
   return {
-    "impulse": waveform.impulsiveness(near, **sizes),
-    "correlation": waveform.pearson(near, far),
+    "impulse": waveform.impulsiveness(near, **sizes, num_samples=num_samples),
+    "correlation": waveform.pearson(near, far, num_samples),
     "level_gap": waveform.level_difference(power[0], power[1]),
     "middle_side": waveform.level_difference(middle, side),
-    "level_gap_std": waveform.deviation(level),
+    "level_gap_std": waveform.deviation(level, num),
     "loudness": waveform.decibel(loudness + TINY),
-    "crossing": jnp.stack([jnp.mean(crossing), waveform.deviation(crossing)]),
+    "crossing": jnp.stack(_mean_and_deviation(crossing, num)),
   }
 
 
@@ -146,6 +159,7 @@ def candidates(
   fft_samples: int = 1024,
   hop_samples: int = 512,
   sample_rate: int = 16_000,
+  num_samples: Array | None = None,
 ) -> Array:
   """All candidate features of a clip, in the order of `NAMES`.
 
@@ -157,6 +171,7 @@ def candidates(
     fft_samples: window and transform length.
     hop_samples: hop, samples.
     sample_rate: Hz.
+    num_samples: `[]` samples that count, the others are zero; None for all.
 
   Returns:
     `[151]` features.
@@ -165,19 +180,23 @@ def candidates(
   are our choice.
   """
   # One gain for both, or their difference in level would be lost.
-  gain = waveform.root(waveform.mean(jnp.square(wave[0]))) + 1e-8
+  square = waveform.mean(jnp.square(wave[0]), num_samples)
+  gain = waveform.root(square) + 1e-8
   scaled = wave[:2] / gain
   spectra = signal.stft(
     scaled, fft_samples=fft_samples, hop_samples=hop_samples
   )
+  num = None if num_samples is None else 1 + num_samples // hop_samples
+  # Frames that do not count are silent: no maximum over frames is theirs.
+  spectra = masks.zeroed(spectra, num, axis=1)
   power = signal.power(spectra)
   cepstra = spectral_shape.mfcc(power, sample_rate=sample_rate)
-  zeroth = _mean_and_deviation(cepstra[0, :, :1])
+  zeroth = _mean_and_deviation(cepstra[0, :, :1], num)
   found = {
-    **_cepstral(cepstra),
-    **_spectral(power, waveform.root(power), sample_rate),
-    **_bands(spectra, power, sample_rate),
-    **_samples(wave[:2], scaled, fft_samples, hop_samples),
+    **_cepstral(cepstra, num),
+    **_spectral(power, waveform.root(power), sample_rate, num),
+    **_bands(spectra, power, sample_rate, num),
+    **_samples(wave[:2], scaled, fft_samples, hop_samples, num_samples),
   }
   gap = found["shape_gap"]
   found["stereo"] = jnp.stack(
@@ -269,14 +288,19 @@ def dif(
     )
   sizes = dict(fft_samples=fft_samples, hop_samples=hop_samples)
   compute = functools.partial(candidates, sample_rate=sample_rate, **sizes)
+
+  def apply(state: object, wave: Array, num: Array | None = None) -> Array:
+    return compute(wave, num_samples=num)[index][None, None]  # [1, 1, D]
+
   return Frontend(
     None,
     None,
-    lambda state, wave: compute(wave)[index][None, None],  # [1, 1, D]
+    apply,
     lambda num: 1,
     lambda num: min_samples(**sizes),
     2,
     sample_rate=sample_rate,
+    apply_part=apply,
   )
 
 

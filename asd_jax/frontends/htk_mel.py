@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from asd_jax.frontends.base import Frontend
 from asd_jax.frontends.kaldi import fit_samples
-from asd_jax.ops import filterbank, signal
+from asd_jax.ops import filterbank, masks, signal
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array
 
 _FFT, _HOP, _RATE = 512, 160, 16_000
@@ -30,6 +31,7 @@ def mel_power(
   fft_samples: int = _FFT,
   low_hz: float = 0.0,
   layout: str = "htk",
+  num_samples: Array | None = None,
 ) -> Array:
   """Power in mel bands of centred frames every 10 ms, up to 8 kHz.
 
@@ -39,14 +41,19 @@ def mel_power(
     fft_samples: length of a frame.
     low_hz: lowest edge, Hz.
     layout: of the bands, key of `filterbank.LAYOUTS`.
+    num_samples: `[]` samples that count, the others are zero; None for all.
 
   Returns:
-    `[..., 1 + floor(S / 160), M]` power.
+    `[..., 1 + floor(S / 160), M]` power, zero where no frame counts.
   """
   # Reflected edges, as torchaudio has them: the encoders were trained on
   # these, while librosa's zeros are right for the baseline's log-mel.
   spectra = signal.stft(
-    wave, fft_samples=fft_samples, hop_samples=_HOP, pad_mode="reflect"
+    wave,
+    fft_samples=fft_samples,
+    hop_samples=_HOP,
+    pad_mode="reflect",
+    num_samples=num_samples,
   )
   power = signal.power(spectra)
   weights = filterbank.mel_filters(
@@ -57,10 +64,16 @@ def mel_power(
     low_hz=low_hz,
   )
   bank = jnp.asarray(weights, power.dtype)
-  return jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
+  mel = jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
+  return masks.zeroed(mel, _frames_in(num_samples), axis=-2)
 
 
-def standardised(logs: Array) -> Array:
+def _frames_in(num_samples: Array | None) -> Array | None:
+  """Frames that count; None for all."""
+  return None if num_samples is None else 1 + num_samples // _HOP
+
+
+def standardised(logs: Array, num_frames: Array | None = None) -> Array:
   """Logarithms of a clip by its own mean and unbiased standard deviation.
 
   Where all are equal but for rounding, as in digital silence, they become
@@ -69,19 +82,28 @@ def standardised(logs: Array) -> Array:
 
   Args:
     logs: `[..., T, M]`; each `[T, M]` is a clip.
+    num_frames: `[]` frames that count; None for all.
 
   Returns:
     `[..., T, M]` of mean 0 and deviation 1, or zeros.
   """
   # Against the first one, equal numbers have a mean without rounding.
   x = logs - logs[..., :1, :1]
-  x -= jnp.mean(x, axis=(-2, -1), keepdims=True)
-  spread = jnp.std(x, axis=(-2, -1), ddof=1, keepdims=True)
+  if num_frames is None:
+    x -= jnp.mean(x, axis=(-2, -1), keepdims=True)
+    spread = jnp.std(x, axis=(-2, -1), ddof=1, keepdims=True)
+  else:
+    count = num_frames * x.shape[-1]
+    total = lambda x: jnp.sum(
+      masks.zeroed(x, num_frames, axis=-2), axis=(-2, -1), keepdims=True
+    )
+    x -= total(x) / count
+    spread = jnp.sqrt(total(jnp.square(x)) / (count - 1))
   return jnp.where(spread > _LEAST_SPREAD, x / (spread + 1e-8), 0.0)
 
 
 def _centred(
-  bands: Callable[[Array], Array],
+  bands: Callable[[Array, Array | None], Array],
   num_samples: int | None,
   *,
   fft_samples: int = _FFT,
@@ -97,8 +119,16 @@ def _centred(
     return -(-signal.num_centred_frames(num, _HOP) // multiple) * multiple
 
   def apply(state: object, wave: Array) -> Array:
-    x = bands(fit_samples(wave, num_samples))
+    x = bands(fit_samples(wave, num_samples), None)
     return filterbank.fit_frames(x, frames_of(wave.shape[-1]))
+
+  def apply_part(state: object, wave: Array, num: Array) -> Array | Ragged:
+    if num_samples is not None:
+      return apply(state, wave)
+    whole = 1 + num // _HOP
+    x = masks.zeroed(bands(wave, num), whole, axis=-2)
+    x = filterbank.fit_frames(x, frames_of(wave.shape[-1]))
+    return Ragged(x, -(-whole // multiple) * multiple)
 
   def min_samples(num: int) -> int:
     # The fewest frames that are filled up to `num`. Half a frame is reflected
@@ -108,7 +138,14 @@ def _centred(
     return shortest if num_samples is None else 1
 
   return Frontend(
-    None, None, apply, frames_of, min_samples, 1, sample_rate=_RATE
+    None,
+    None,
+    apply,
+    frames_of,
+    min_samples,
+    1,
+    sample_rate=_RATE,
+    apply_part=apply_part,
   )
 
 
@@ -127,9 +164,13 @@ def dasheng_mel(*, num_samples: int | None = None) -> Frontend:
 
   Source: [DaSheng24]; [LUDO26] has 160000 samples.
   """
-  return _centred(
-    lambda wave: filterbank.decibel_in_range(mel_power(wave)), num_samples
-  )
+
+  def bands(wave: Array, num: Array | None) -> Array:
+    # Zero power lies below any other, so frames that do not count change no
+    # maximum.
+    return filterbank.decibel_in_range(mel_power(wave, num_samples=num))
+
+  return _centred(bands, num_samples)
 
 
 def audiomaepp_mel(
@@ -153,8 +194,8 @@ def audiomaepp_mel(
   Source: [AudioMAEpp25]; [LUDO26] has 160000 samples.
   """
 
-  def bands(wave: Array) -> Array:
-    return standardised(_logarithms(wave, "htk"))
+  def bands(wave: Array, num: Array | None) -> Array:
+    return standardised(_logarithms(wave, "htk", num), _frames_in(num))
 
   size = _SHORT["fft_samples"]
   return _centred(bands, num_samples, fft_samples=size, multiple=multiple)
@@ -172,13 +213,13 @@ def m2d_mel(*, num_samples: int | None = None) -> Frontend:
 
   Source: [M2DCLAP24]; [LUDO26] has 160000 samples.
   """
-  bands = lambda wave: _logarithms(wave, "slaney")
+  bands = lambda wave, num: _logarithms(wave, "slaney", num)
   return _centred(bands, num_samples, fft_samples=_SHORT["fft_samples"])
 
 
-def _logarithms(wave: Array, layout: str) -> Array:
+def _logarithms(wave: Array, layout: str, num: Array | None) -> Array:
   """Logarithms of 80 bands from 50 Hz, `[..., T, 80]`."""
-  power = mel_power(wave, layout=layout, **_SHORT)
+  power = mel_power(wave, layout=layout, num_samples=num, **_SHORT)
   # Added, where Kaldi's bands have it as a floor.
   return jnp.log(power + filterbank.KALDI_FLOOR)
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from asd_jax.frontends.base import Frontend
 from asd_jax.ops import filterbank, signal
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array
 
 _FRAME, _HOP, _RATE = 400, 160, 16_000
@@ -56,6 +57,18 @@ def _centred(
     num = frames_of(wave.shape[-1])
     return filterbank.eat_fbank(wave, num_frames=num, level=level)
 
+  def apply_part(state: object, wave: Array, num: Array) -> Array | Ragged:
+    if num_samples is not None:
+      return apply(state, wave)
+    total = frames_of(wave.shape[-1])
+    x = filterbank.eat_fbank(
+      wave, num_frames=total, level=level, num_samples=num
+    )
+    if num_frames:
+      return x
+    whole = 1 + (num - _FRAME) // _HOP
+    return Ragged(x, -(-whole // multiple) * multiple)
+
   def min_samples(num: int) -> int:
     if num_samples is not None:
       return 1
@@ -64,7 +77,14 @@ def _centred(
     return _samples_for(filled)
 
   return Frontend(
-    None, None, apply, frames_of, min_samples, 1, sample_rate=_RATE
+    None,
+    None,
+    apply,
+    frames_of,
+    min_samples,
+    1,
+    sample_rate=_RATE,
+    apply_part=apply_part,
   )
 
 
@@ -125,6 +145,12 @@ def beats_fbank(*, num_samples: int | None = None) -> Frontend:
   def apply(state: object, wave: Array) -> Array:
     return filterbank.beats_fbank(fit_samples(wave, num_samples))
 
+  def apply_part(state: object, wave: Array, num: Array) -> Array | Ragged:
+    x = apply(state, wave)
+    if num_samples is not None:
+      return x
+    return Ragged(x, 1 + (num - _FRAME) // _HOP)
+
   return Frontend(
     None,
     None,
@@ -133,6 +159,7 @@ def beats_fbank(*, num_samples: int | None = None) -> Frontend:
     lambda num: _samples_for(num) if num_samples is None else 1,
     1,
     sample_rate=_RATE,
+    apply_part=apply_part,
   )
 
 

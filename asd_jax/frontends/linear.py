@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from asd_jax import errors
 from asd_jax.frontends.base import Frontend
 from asd_jax.frontends.kaldi import fit_samples
-from asd_jax.ops import filterbank, signal
+from asd_jax.ops import filterbank, masks, signal
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array
 
 # 25 ms and 10 ms, in samples a kilohertz.
@@ -23,19 +24,22 @@ _MOST_FRAMES = 1024
 _BAND_WIDTH = 100
 
 
-def log_spectrum(wave: Array, *, sample_rate: int) -> Array:
+def log_spectrum(
+  wave: Array, *, sample_rate: int, num_samples: Array | None = None
+) -> Array:
   """Normalised logarithms of the magnitudes of whole frames.
 
   Args:
     wave: `[..., S]` waveform, one frame or longer; its mean is taken off.
     sample_rate: Hz.
+    num_samples: `[]` samples that count, the others are zero; None for all.
 
   Returns:
     `[..., T, F]`; digital silence is at -4.646.
   """
   size, hop = _samples(sample_rate)
   # Frames keep their own means, so that of the clip matters.
-  wave -= jnp.mean(wave, axis=-1, keepdims=True)
+  wave -= masks.mean(wave, num_samples, axis=-1)[..., None]
   num = signal.num_whole_frames(
     wave.shape[-1], frame_samples=size, hop_samples=hop
   )
@@ -98,12 +102,22 @@ def fisher_spectrum(
     whole = signal.num_whole_frames(num, frame_samples=size, hop_samples=hop)
     return num_frames or min(whole, _MOST_FRAMES)
 
-  def apply(state: object, wave: Array) -> Array:
+  def apply(state: object, wave: Array, num: Array | None = None) -> Array:
     wave = fit_samples(wave, num_samples)
-    x = log_spectrum(wave, sample_rate=sample_rate)  # [C, T, F]
+    x = log_spectrum(wave, sample_rate=sample_rate, num_samples=num)
+    if num is not None:
+      x = masks.zeroed(x, 1 + (num - size) // hop, axis=-2)
     x = filterbank.fit_frames(x, frames_of(wave.shape[-1]))
     fill = max(0, band_width - x.shape[-1])
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, fill)])
+
+  def apply_part(state: object, wave: Array, num: Array) -> Array | Ragged:
+    if num_samples is not None:
+      return apply(state, wave)
+    x = apply(state, wave, num)  # [C, T, F]
+    if num_frames:
+      return x
+    return Ragged(x, jnp.minimum(1 + (num - size) // hop, _MOST_FRAMES))
 
   def min_samples(num: int) -> int:
     if num_samples is not None:
@@ -111,7 +125,14 @@ def fisher_spectrum(
     return size if num_frames else size + hop * (max(num, 1) - 1)
 
   return Frontend(
-    None, None, apply, frames_of, min_samples, 1, sample_rate=sample_rate
+    None,
+    None,
+    apply,
+    frames_of,
+    min_samples,
+    1,
+    sample_rate=sample_rate,
+    apply_part=apply_part,
   )
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from asd_jax.frontends import base
 from asd_jax.ops import filterbank, signal
+from asd_jax.ops.masks import Ragged
 from asd_jax.typing import Array
 
 Tree = Any
@@ -67,6 +68,10 @@ def log_mel(
     mel = jnp.matmul(power, bank, precision=jax.lax.Precision.HIGHEST)
     return signal.decibel(mel)
 
+  def apply_part(state: Tree, wave: Array, num: Array) -> Ragged:
+    # Beyond its end a clip is zero anyway.
+    return Ragged(apply(state, wave), 1 + num // hop_samples)
+
   measure = denoiser.measure if denoiser else None
   return base.Frontend(
     measure and (lambda wave: measure(spectra_of(wave[:2]))),
@@ -78,6 +83,7 @@ def log_mel(
     lambda num: max(fft_samples, (num - 1) * hop_samples),
     2 if denoiser else 1,
     sample_rate=sample_rate,
+    apply_part=None if denoiser else apply_part,
   )
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.ops import signal
+from asd_jax.ops import masks, signal
 from asd_jax.typing import Array
 
 # Smallest mel power before Kaldi's logarithm: float32 epsilon.
@@ -283,6 +283,7 @@ def eat_fbank(
   *,
   num_frames: int | None = None,
   level: tuple[float, float] = EAT_LEVEL,
+  num_samples: Array | None = None,
 ) -> Array:
   """Normalised bands as EAT, SSLAM and, with its level, AudioMAE take them.
 
@@ -291,12 +292,17 @@ def eat_fbank(
     num_frames: frames wanted; missing ones are zero before normalisation. All
       there are if None.
     level: mean and standard deviation; the latter counts twice.
+    num_samples: `[]` samples that count, one frame or more, the others are
+      zero; None for all.
 
   Returns:
     `[..., T, 128]` bands.
   """
-  wave -= jnp.mean(wave, axis=-1, keepdims=True)
+  wave -= masks.mean(wave, num_samples, axis=-1)[..., None]
   fbank = kaldi_fbank(wave, window="hanning")
+  if num_samples is not None:
+    whole = 1 + (num_samples - 400) // 160
+    fbank = masks.zeroed(fbank, whole, axis=-2)
   fbank = fbank if num_frames is None else fit_frames(fbank, num_frames)
   mean, deviation = level
   return (fbank - mean) / (2.0 * deviation)

@@ -127,6 +127,7 @@ def stft(
   hop_samples: int = 512,
   window_samples: int | None = None,
   pad_mode: str = "constant",
+  num_samples: Array | None = None,
 ) -> Array:
   """Spectra of centred, Hann-windowed frames.
 
@@ -136,6 +137,8 @@ def stft(
     hop_samples: hop, samples.
     window_samples: window length, at most `fft_samples`, its default.
     pad_mode: `"constant"` for zeros or `"reflect"`.
+    num_samples: `[]` samples that count, the others are zero; None for all.
+      Frames beyond `1 + floor(num_samples / hop_samples)` mean nothing.
 
   Returns:
     `[..., T, F]` complex spectra without scaling, `F = fft_samples // 2 + 1`
@@ -158,8 +161,12 @@ def stft(
       f"found {wave.shape[-1]} samples, a reflection of {half} needs more."
     )
   pad = [(0, 0)] * (wave.ndim - 1) + [(half, half)]
+  if pad_mode == "reflect" and num_samples is not None:
+    padded = _reflected(wave, half, num_samples)
+  else:
+    padded = jnp.pad(wave, pad, mode=pad_mode)
   frames = frame(
-    jnp.pad(wave, pad, mode=pad_mode),
+    padded,
     num_centred_frames(wave.shape[-1], hop_samples),
     frame_samples=fft_samples,
     hop_samples=hop_samples,
@@ -167,6 +174,20 @@ def stft(
   window = jnp.asarray(hann_of(fft_samples, window_samples), wave.dtype)
   window = window.reshape((1,) * wave.ndim + (-1,))
   return jnp.fft.rfft(frames * window)  # [..., T, F]
+
+
+def _reflected(wave: Array, half: int, num_samples: Array) -> Array:
+  """Reflects the first samples before themselves, the last ones behind."""
+  lead = [(0, 0)] * (wave.ndim - 1)
+  out = jnp.pad(wave, [*lead, (half, 0)], mode="reflect")
+  out = jnp.pad(out, [*lead, (0, half)])
+  # All but the last sample itself, backwards.
+  last = jax.lax.dynamic_slice_in_dim(
+    wave, num_samples - 1 - half, half, axis=-1
+  )
+  return jax.lax.dynamic_update_slice_in_dim(
+    out, jnp.flip(last, -1), num_samples + half, axis=-1
+  )
 
 
 def istft(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.ops import filterbank, signal, waveform
+from asd_jax.ops import filterbank, masks, signal, waveform
 from asd_jax.typing import Array
 
 TINY = waveform.TINY
@@ -56,12 +56,15 @@ def mfcc(
   return jnp.matmul(level, basis, precision=highest)
 
 
-def delta(frames: Array, *, order: int = 1) -> Array:
+def delta(
+  frames: Array, *, order: int = 1, num_frames: Array | None = None
+) -> Array:
   """Slope or curvature of a polynomial fitted to nine frames.
 
   Args:
     frames: `[T, D]` nine frames or more.
     order: 1 for the slope, 2 for the second difference.
+    num_frames: `[]` frames that count, nine or more; None for all.
 
   Returns:
     `[T, D]`; the four frames at each end repeat the nearest one that has all
@@ -81,7 +84,10 @@ def delta(frames: Array, *, order: int = 1) -> Array:
   weight = offset / 60.0 if order == 1 else (3.0 * offset**2 - 20.0) / 462.0
   parts = [float(w) * frames[i : i + num] for i, w in enumerate(weight)]
   inner = sum(parts[1:], start=parts[0])
-  return jnp.pad(inner, ((half, half), (0, 0)), mode="edge")
+  if num_frames is None:
+    return jnp.pad(inner, ((half, half), (0, 0)), mode="edge")
+  place = jnp.arange(frames.shape[0]) - half
+  return inner[jnp.clip(place, 0, num_frames - 2 * half - 1)]
 
 
 def _mean_of_smallest(x: Array, num: int) -> Array:
@@ -255,32 +261,38 @@ def band_matrix(
   return (band[:, None] == np.arange(len(edges) - 1)[None]).astype(np.float64)
 
 
-def magnitude_squared_coherence(spectra: Array) -> Array:
+def magnitude_squared_coherence(
+  spectra: Array, num_frames: Array | None = None
+) -> Array:
   """Coherence of two channels over a whole clip.
 
   Args:
     spectra: `[2, T, F]` complex spectra.
+    num_frames: `[]` frames that count; None for all.
 
   Returns:
     `[F]`, 0 to 1.
   """
-  power = jnp.mean(signal.power(spectra), axis=1)  # [2, F]
-  cross = jnp.mean(spectra[0] * jnp.conj(spectra[1]), axis=0)
+  power = masks.mean(signal.power(spectra), num_frames, axis=1)  # [2, F]
+  cross = masks.mean(spectra[0] * jnp.conj(spectra[1]), num_frames)
   return signal.power(cross) / (power[0] * power[1] + TINY**2)
 
 
-def gcc_phat(spectra: Array, *, max_lag: int = 32) -> tuple[Array, Array]:
+def gcc_phat(
+  spectra: Array, *, max_lag: int = 32, num_frames: Array | None = None
+) -> tuple[Array, Array]:
   """Lag of the near channel behind the far one, by phases only.
 
   Args:
     spectra: `[2, T, F]` complex spectra.
     max_lag: largest lag either way, samples.
+    num_frames: `[]` frames that count; None for all.
 
   Returns:
     `[]` lag in samples, above 0 where the near channel is later, and `[]`
     height of its peak.
   """
-  cross = jnp.mean(spectra[0] * jnp.conj(spectra[1]), axis=0)
+  cross = masks.mean(spectra[0] * jnp.conj(spectra[1]), num_frames)
   size = waveform.root(signal.power(cross))
   found = jnp.fft.irfft(cross / jnp.maximum(size, TINY))
   # Negative lags stand at the end of the transform.

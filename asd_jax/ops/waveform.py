@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from asd_jax.ops import signal
+from asd_jax.ops import masks, signal
 from asd_jax.typing import Array
 
 TINY = 1e-12
@@ -27,24 +27,26 @@ def root(x: Array) -> Array:
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
-def deviation(x: Array) -> Array:
+def deviation(x: Array, num: Array | None = None) -> Array:
   """Standard deviation (ddof 0) over the first axis.
 
   Args:
     x: `[T, ...]` values.
+    num: `[]` rows that count, as everywhere in this module; None for all.
 
   Returns:
     `[...]` deviations.
   """
-  centred = x - jnp.mean(x, axis=0, keepdims=True)
-  return root(jnp.mean(jnp.square(centred), axis=0))
+  centred = x - masks.mean(x, num)[None]
+  return root(masks.mean(jnp.square(centred), num))
 
 
-def mean(x: Array) -> Array:
+def mean(x: Array, num_samples: Array | None = None) -> Array:
   """Mean of a long row, summed in blocks.
 
   Args:
     x: `[..., S]` samples.
+    num_samples: `[]` samples that count; the others are zero. None for all.
 
   Returns:
     `[...]` means.
@@ -52,20 +54,24 @@ def mean(x: Array) -> Array:
   num = x.shape[-1]
   pad = [(0, 0)] * (x.ndim - 1) + [(0, -num % _BLOCK)]
   blocks = jnp.pad(x, pad).reshape(*x.shape[:-1], -1, _BLOCK)
-  return jnp.sum(jnp.sum(blocks, axis=-1), axis=-1) / num
+  total = jnp.sum(jnp.sum(blocks, axis=-1), axis=-1)
+  return total / (num if num_samples is None else num_samples)
 
 
-def centred(x: Array) -> Array:
+def centred(x: Array, num_samples: Array | None = None) -> Array:
   """Takes the mean off, twice: a constant row becomes zero.
 
   Args:
     x: `[..., S]` samples.
+    num_samples: see `mean`.
 
   Returns:
     `[..., S]` samples of mean zero.
   """
-  x = x - mean(x)[..., None]
-  return x - mean(x)[..., None]
+  for _ in range(2):
+    x = x - mean(x, num_samples)[..., None]
+    x = masks.zeroed(x, num_samples, axis=-1)
+  return x
 
 
 def decibel(ratio: Array) -> Array:
@@ -93,22 +99,23 @@ def level_difference(near: Array, far: Array) -> Array:
   return decibel((near + TINY) / (far + TINY))
 
 
-def pearson(near: Array, far: Array) -> Array:
+def pearson(near: Array, far: Array, num_samples: Array | None = None) -> Array:
   """Pearson correlation of two waveforms at lag zero.
 
   Args:
     near: `[S]` waveform.
     far: `[S]` waveform.
+    num_samples: see `mean`.
 
   Returns:
     `[]` correlation; 0 where one of them is constant.
   """
   both = jnp.stack([near, far])
-  rest = centred(both)
-  rms = root(mean(jnp.square(rest)))
+  rest = centred(both, num_samples)
+  rms = root(mean(jnp.square(rest), num_samples))
   constant = rms <= _CONSTANT * jnp.max(jnp.abs(both), axis=1)
   unit = rest / jnp.where(constant, 1.0, rms)[:, None]
-  found = mean(unit[0] * unit[1])
+  found = mean(unit[0] * unit[1], num_samples)
   return jnp.where(jnp.any(constant), 0.0, found)
 
 
@@ -156,22 +163,37 @@ def frame_power(
   return sum(parts[1:], start=parts[0]) / frame_samples
 
 
-def excess_kurtosis(x: Array) -> Array:
+def excess_kurtosis(x: Array, num_samples: Array | None = None) -> Array:
   """Fourth moment over the squared second one, less three.
 
   Args:
     x: `[..., S]` samples of mean zero.
+    num_samples: see `mean`.
 
   Returns:
     `[...]`; -3 for silence.
   """
   square = jnp.square(x)
-  second = jnp.square(mean(square))
-  return mean(jnp.square(square)) / (second + TINY**2) - 3.0
+  second = jnp.square(mean(square, num_samples))
+  fourth = mean(jnp.square(square), num_samples)
+  return fourth / (second + TINY**2) - 3.0
+
+
+def _num_frames(
+  num_samples: Array | None, *, frame_samples: int, hop_samples: int
+) -> Array | None:
+  """Whole frames of the samples that count; None for all."""
+  if num_samples is None:
+    return None
+  return 1 + (num_samples - frame_samples) // hop_samples
 
 
 def impulsiveness(
-  wave: Array, *, frame_samples: int = 1024, hop_samples: int = 512
+  wave: Array,
+  *,
+  frame_samples: int = 1024,
+  hop_samples: int = 512,
+  num_samples: Array | None = None,
 ) -> Array:
   """Eight measures of how impulsive a waveform is.
 
@@ -179,6 +201,7 @@ def impulsiveness(
     wave: `[S]` waveform of at least one frame.
     frame_samples: length of a frame.
     hop_samples: from one frame to the next, samples.
+    num_samples: see `mean`.
 
   Returns:
     `[8]`: excess kurtosis; crest, impulse, shape and margin factor; mean and
@@ -187,11 +210,13 @@ def impulsiveness(
 
   Source: [KonicaMinolta26] names the group; its members are our choice.
   """
-  x = centred(wave)
+  average_of = lambda x: mean(x, num_samples)
+  x = centred(wave, num_samples)
   size = jnp.abs(x)
-  peak, rms = jnp.max(size), root(mean(jnp.square(x)))
-  average = mean(size)
+  peak, rms = jnp.max(size), root(average_of(jnp.square(x)))
+  average = average_of(size)
   sizes = dict(frame_samples=frame_samples, hop_samples=hop_samples)
+  num = _num_frames(num_samples, **sizes)
   level = root(frame_power(wave, **sizes))
   rows = frames(wave, **sizes)
   # Each frame has its own mean: slow drifts are no impulses.
@@ -199,14 +224,14 @@ def impulsiveness(
   kurtosis = excess_kurtosis(rest)
   return jnp.stack(
     [
-      excess_kurtosis(x),
+      excess_kurtosis(x, num_samples),
       peak / (rms + TINY),
       peak / (average + TINY),
       rms / (average + TINY),
-      peak / (jnp.square(mean(root(size))) + TINY),
-      jnp.mean(kurtosis),
-      jnp.percentile(kurtosis, 95.0),
-      jnp.max(level) / (jnp.mean(level) + TINY),
+      peak / (jnp.square(average_of(root(size))) + TINY),
+      masks.mean(kurtosis, num),
+      masks.percentile(kurtosis, 95.0, num),
+      masks.largest(level, num) / (masks.mean(level, num) + TINY),
     ]
   )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from asd_jax import errors
 from asd_jax.data import audio, clips, decode, windows
+from asd_jax.engine import lengths
 from asd_jax.engine.programs import Programs
 from asd_jax.report import record
 from asd_jax.runs import decided, explain, reasons
@@ -170,11 +171,21 @@ class _Explainer:
     near = explain.nearest_spectra(here, means, _NUM_REFERENCES)
     return [rows[i] for i in near]
 
-  def _score(self, state: Any, wave: np.ndarray, deadline: float) -> np.ndarray:
+  def _room(self, train: Sequence[clips.Clip]) -> Callable[[int], decode.Room]:
+    known = lengths.of(train, self._rate)
+    return lengths.rooms(self._programs.system.branches, known)
+
+  def _score(
+    self,
+    state: Any,
+    wave: np.ndarray,
+    room: Callable[[int], decode.Room],
+    deadline: float,
+  ) -> np.ndarray:
     # Looked at batch by batch; a pass of a large encoder takes seconds.
     if time.perf_counter() > deadline:
       raise TimeoutError
-    return np.asarray(self._programs.score(state, wave).fused)
+    return np.asarray(self._programs.score(state, wave, room=room).fused)
 
   def _begun(
     self,
@@ -187,7 +198,9 @@ class _Explainer:
     if not explain.has_bank(state):
       key = suspect.machine, suspect.section
       return reasons.Known([], self._by_spectrum(key, wave, train), [])
-    feats = self._programs.clip_features(state["front"], wave)
+    feats = self._programs.clip_features(
+      state["front"], wave, room=self._room(train)
+    )
     neighbours = explain.nearest_rows(
       self._bank, state, feats, len(train), _NUM_NEIGHBOURS
     )
@@ -224,8 +237,9 @@ class _Explainer:
     num_known, reason, problem = len(known.scores), None, ""
     try:
       if references:
+        room = self._room(train)
         reason = explain.explain(
-          lambda x: self._score(state, x, deadline),
+          lambda x: self._score(state, x, room, deadline),
           wave,
           [x for _, x in references],
           batch_size=self._programs.batch_size,

@@ -123,9 +123,9 @@ def test_clips_of_many_lengths_fill_batches_of_one_program(tmp_path):
   stage = opened({**config, "batch_size": 4})
   compute, rows = stage.programs.encoded, []
 
-  def counted(outputs, names):
+  def counted(outputs, names, **kw):
     rows.append({n: x.shape for n, x in outputs.items()})
-    return compute(outputs, names)
+    return compute(outputs, names, **kw)
 
   stage.programs.encoded = counted
   found, _ = gathered(stage, train)
@@ -317,9 +317,9 @@ def test_a_file_that_changes_meanwhile_is_not_kept(some):
   stage = opened(config_of())
   outputs = stage.programs.outputs
 
-  def swapped(*args):
+  def swapped(*args, **kw):
     some[0].path.write_bytes(other)
-    return outputs(*args)
+    return outputs(*args, **kw)
 
   stage.programs.outputs = swapped
   gathered(stage, some[:3])
@@ -408,14 +408,14 @@ def test_few_clips_of_odd_lengths_wait(tmp_path, monkeypatch):
   waiting, most = [0], []
   outputs, encoded = stage.programs.outputs, stage.programs.encoded
 
-  def came(*args):
+  def came(*args, **kw):
     waiting[0] += 1
     most.append(waiting[0])
-    return outputs(*args)
+    return outputs(*args, **kw)
 
-  def went(*args):
+  def went(*args, **kw):
     waiting[0] -= 1
-    return encoded(*args)
+    return encoded(*args, **kw)
 
   stage.programs.outputs, stage.programs.encoded = came, went
   found, _ = gathered(stage, train)

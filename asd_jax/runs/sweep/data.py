@@ -248,7 +248,9 @@ class Collector:
       advance=advance,
       on_epoch=self._progress.epochs(section.name),
     )
-    tests, more = self._opened.features(normals.front, section.test, advance)
+    tests, more = self._opened.features(
+      normals.front, section.test, section.train, advance
+    )
     found = jax.device_get(Clips(normals, tests.features, tests.order))
     return found, notes + more
 
