@@ -18,6 +18,7 @@ from asd_jax import errors
 from asd_jax.data import audio, clips, decode
 from asd_jax.engine import encode
 from asd_jax.engine.branch import Branch, Branches
+from asd_jax.engine.section import Section
 from asd_jax.frontends import base
 
 # Ratio of an array to the next smaller one. Front ends take little time for a
@@ -46,6 +47,17 @@ def of(some: Sequence[clips.Clip], rate: int) -> Lengths:
   """
   every = {audio.num_samples_at(c.header, rate) for c in some}
   return Lengths(min(every), max(every))
+
+
+def of_section(
+  branches: Branches, section: Section
+) -> Callable[[int], decode.Room]:
+  """Where clips of a fitted section are put, see `rooms`."""
+  known = [int(n) for n in section.facts.get("lengths", ())]
+  # An older detector does not tell: its clips shared no programs.
+  if not known:
+    return decode.own_room
+  return rooms(branches, Lengths(min(known), max(known)))
 
 
 def rooms(branches: Branches, lengths: Lengths) -> Callable[[int], decode.Room]:

@@ -184,9 +184,9 @@ def test_only_what_is_missing_is_computed(tmp_path, some):
   names = []
   compute = stage.programs.encoded
 
-  def counted(outputs, chosen):
+  def counted(outputs, chosen, **kw):
     names.append(tuple(chosen))
-    return compute(outputs, chosen)
+    return compute(outputs, chosen, **kw)
 
   stage.programs.encoded = counted
   found, _ = gathered(stage, some)
