@@ -57,7 +57,7 @@ def augment(
   some: Sequence[clips.Clip],
   *,
   rate: int,
-  room: Callable[[int], decode.Room],
+  room: Callable[[int], decode.Room] = decode.own_room,
 ) -> dict[str, Made]:
   """Makes clips from the target-domain training clips.
 

@@ -87,8 +87,9 @@ class Detect(NamedTuple):
   them; `h` below stands for the scalars of all stages.
 
   Attributes:
-    pool: frames or token grid of one channel to a vector, or to frames; where
-      it takes a second argument, that is how many of them count.
+    pool: frames or token grid of one channel to a vector, or to frames.
+    pool_part: `(frames, num []) -> vector` of those that count; None if it has
+      no such.
     of_cls: whether it is the CLS token that is pooled.
     view: `([C', ...], **scalars) -> [...]`, the channels to one embedding.
     key: `[C', ...] -> [...]`, a second embedding to choose prototypes by, or
@@ -100,7 +101,8 @@ class Detect(NamedTuple):
     reference: where training scores come from, `"loo"` or `"in_sample"`.
   """
 
-  pool: Callable[..., Array]
+  pool: Callable[[Array], Array]
+  pool_part: Callable[[Array, Array], Array] | None
   of_cls: bool
   view: Callable[..., Array]
   key: Callable[[Array], Array] | None

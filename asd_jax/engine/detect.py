@@ -1,5 +1,6 @@
 """From the features of a clip to its score: everything behind the encoder."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from asd_jax.backends import base
 from asd_jax.engine.branch import Branch, Detect
 from asd_jax.engine.normals import Clips
 from asd_jax.engine.stages import Hypers
-from asd_jax.ops import pooling, statistics
+from asd_jax.ops import pooling, pooling_parts, statistics
 from asd_jax.ops.masks import Ragged
 from asd_jax.training import reconstruction
 from asd_jax.typing import Array
@@ -45,7 +46,8 @@ def pooled(branch: Branch, state: Tree, x: Array) -> Array:
   rows = tokens.grid[:, :, 0]  # [C', T', D] -> [C', ...]
   if tokens.num is None:
     return jax.vmap(branch.detect.pool)(rows)
-  return jax.vmap(branch.detect.pool)(rows, tokens.num)
+  assert branch.detect.pool_part is not None
+  return jax.vmap(branch.detect.pool_part)(rows, tokens.num)
 
 
 def embed(branch: Branch, h: Hypers, state: Tree, x: Array) -> Array:
@@ -234,6 +236,15 @@ def fit(
   return state, own
 
 
+def _pool_part(
+  spec: Mapping[str, Any],
+) -> Callable[[Array, Array], Array] | None:
+  """The pooling of a part of the frames, with the settings of the whole's."""
+  settings = {k: v for k, v in spec.items() if k != "name"}
+  found = pooling_parts.PARTS.get(spec["name"])
+  return found and functools.partial(found, **settings)
+
+
 def build(spec: Mapping[str, Any], bound: Mapping[str, Callable]) -> Detect:
   """Puts the stages behind the encoder together.
 
@@ -246,6 +257,7 @@ def build(spec: Mapping[str, Any], bound: Mapping[str, Callable]) -> Detect:
   """
   return Detect(
     pool=bound["pooling"],
+    pool_part=_pool_part(spec["pooling"]),
     of_cls=spec["pooling"]["name"] in pooling.OF_CLS,
     view=bound["view"],
     key=bound["key"](),

@@ -134,6 +134,7 @@ def measure(
   stage: str,
   front: Tree,
   wave: Array,
+  *,
   num: Array | None = None,
 ) -> Tree:
   """What one training clip adds to the statistics of a stage.
@@ -195,6 +196,7 @@ def front_outputs(
   front: Tree,
   wave: Array,
   names: Sequence[str],
+  *,
   num: Array | None = None,
 ) -> dict[str, Array | Ragged]:
   """What front ends make of a clip.
@@ -222,6 +224,7 @@ def augmented(
   front: Tree,
   wave: Array,
   draw: Tree,
+  *,
   num: Array | None = None,
 ) -> Array | Ragged:
   """Front-end output of a clip that is made from another.
@@ -245,7 +248,8 @@ def _pooled(detect: Detect, tokens: Tokens) -> Array:
   taken: Any = tokens.cls if detect.of_cls else tokens.grid
   if tokens.num is None:
     return jax.vmap(detect.pool)(taken)
-  return jax.vmap(detect.pool)(taken, tokens.num)
+  assert detect.pool_part is not None
+  return jax.vmap(detect.pool_part)(taken, tokens.num)
 
 
 def _tokens(

@@ -52,7 +52,10 @@ def front_fitter(system: System) -> Callable[..., Fronts]:
     wave: jax.Array,
     *num: jax.Array,
   ) -> tuple[Tree, Tree]:
-    one = functools.partial(encode.measure, system.branches, stage, front)
+    def one(wave: jax.Array, *num: jax.Array) -> Tree:
+      told = {"num": num[0]} if num else {}
+      return encode.measure(system.branches, stage, front, wave, **told)
+
     sums = jax.vmap(one)(wave, *num)
     over = lambda x: jnp.tensordot(keep.astype(x.dtype), x, 1)
     by_fold = lambda x: jnp.tensordot(member.astype(x.dtype), x, 1)
@@ -68,7 +71,7 @@ def _fit(
   *,
   batch_size: int,
   rate: int,
-  room: Callable[[int], decode.Room],
+  room: Callable[[int], decode.Room] = decode.own_room,
   fold: np.ndarray | None = None,
 ) -> Fronts:
   """Fits all stages of all branches, see `front_fitter`."""

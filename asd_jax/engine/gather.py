@@ -14,6 +14,7 @@ from asd_jax.engine import fronts as fronts_lib
 from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Advance, Embedder, Room
 from asd_jax.engine.normals import Normals
+from asd_jax.engine.section import Section
 from asd_jax.engine.system import Scores, System
 
 Tree = Any
@@ -176,6 +177,16 @@ def score(
       raise errors.InputError(f"{bad.path}: found a score that is not finite.")
     notes = [f"{windows.title(some[i])}: {text}" for i, text in part.notes]
     yield rows, scores, by_fold, notes
+
+
+def room(system: System, section: Section) -> Room:
+  """Where clips of a fitted section are put, see `lengths.rooms`."""
+  known = [int(n) for n in section.facts.get("lengths", ())]
+  # An older detector does not tell: its clips shared no programs.
+  if not known:
+    return decode.own_room
+  own = lengths.Lengths(min(known), max(known))
+  return lengths.rooms(system.branches, own)
 
 
 class Gathered(NamedTuple):

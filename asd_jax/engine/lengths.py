@@ -9,7 +9,6 @@ in company.
 """
 
 import functools
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -18,7 +17,6 @@ from asd_jax import errors
 from asd_jax.data import audio, clips, decode
 from asd_jax.engine import encode
 from asd_jax.engine.branch import Branch, Branches
-from asd_jax.engine.section import Section
 from asd_jax.frontends import base
 
 # Ratio of an array to the next smaller one. Front ends take little time for a
@@ -47,17 +45,6 @@ def of(some: Sequence[clips.Clip], rate: int) -> Lengths:
   """
   every = {audio.num_samples_at(c.header, rate) for c in some}
   return Lengths(min(every), max(every))
-
-
-def of_section(
-  branches: Branches, section: Section
-) -> Callable[[int], decode.Room]:
-  """Where clips of a fitted section are put, see `rooms`."""
-  known = [int(n) for n in section.facts.get("lengths", ())]
-  # An older detector does not tell: its clips shared no programs.
-  if not known:
-    return decode.own_room
-  return rooms(branches, Lengths(min(known), max(known)))
 
 
 def rooms(branches: Branches, lengths: Lengths) -> Callable[[int], decode.Room]:
@@ -101,12 +88,5 @@ def _shares(branch: Branch) -> bool:
     all(map(base.takes_parts, branch.front))
     and branch.crops is None
     and branch.encoder.apply_part is not None
-    and _takes_num(branch.detect.pool)
+    and branch.detect.pool_part is not None
   )
-
-
-def _takes_num(pool: Callable) -> bool:
-  """Whether a pooling has a second argument, the rows that count."""
-  known = inspect.signature(pool).parameters.values()
-  own = [p for p in known if p.kind is p.POSITIONAL_OR_KEYWORD]
-  return len(own) > 1

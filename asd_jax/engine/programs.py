@@ -108,10 +108,10 @@ class Programs:
     if (kind, chosen) not in self._programs:
       of_names = {
         "outputs": lambda f, x, *num: encode.front_outputs(
-          branches, f, x, chosen, *num
+          branches, f, x, chosen, **_told(num)
         ),
         "augmented": lambda f, x, d, *num: encode.augmented(
-          branches[chosen[0]], f, x, d, *num
+          branches[chosen[0]], f, x, d, **_told(num)
         ),
         "features": lambda w, x: encode.features(branches, w, x, chosen),
       }
@@ -291,6 +291,11 @@ class Programs:
       branches = self.system.branches
       self._one = jax.jit(functools.partial(encode.clip_features, branches))
     return self._one(front, self.weights, wave)
+
+
+def _told(num: tuple[Array, ...]) -> dict[str, Array]:
+  """How much of a clip counts, if it is told."""
+  return {"num": num[0]} if num else {}
 
 
 def _in_turn(fn: Callable, keep: Array, rows: Tree) -> Tree:

@@ -19,7 +19,6 @@ from asd_jax.engine import (
   encode,
   findings,
   gather,
-  lengths,
   settings,
   windowed,
 )
@@ -32,6 +31,8 @@ from asd_jax.engine.normals import Normals
 from asd_jax.engine.said import Fitted, Judged
 from asd_jax.scores import p_value
 from asd_jax.scores.fusion import Scores
+
+_Clips = Sequence[clips.Clip]
 
 
 def _ignore(*args: Any) -> None:
@@ -159,11 +160,7 @@ class Session:
     return found.normals, hearing.split(found.notes)[0]
 
   def features(
-    self,
-    front: Any,
-    some: Sequence[clips.Clip],
-    train: Sequence[clips.Clip],
-    advance: Advance = _ignore,
+    self, front: Any, some: _Clips, train: _Clips, advance: Advance = _ignore
   ) -> tuple[Normals, list[str]]:
     """Features alone, of any clips.
 
@@ -317,10 +314,7 @@ class Session:
   ) -> Judged:
     """Scores clips and windows, each by itself."""
     state, *others = self._states(section)
-    refit, room = (
-      self._refits,
-      lengths.of_section(self.system.branches, section),
-    )
+    refit, room = self._refits, gather.room(self.system, section)
     by_fold = np.zeros((len(test), len(others)), np.float32)
     parts, order, notes = [], [], []
     for rows, scores, more, new in gather.score(

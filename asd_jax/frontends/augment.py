@@ -95,7 +95,10 @@ def residual(
 
   def measure(wave: Array, num: Array | None = None) -> Tree:
     one = jnp.ones(())
-    return {"sum": waveform.pearson(wave[0], wave[1], num), "count": one}
+    return {
+      "sum": waveform.pearson(wave[0], wave[1], num_samples=num),
+      "count": one,
+    }
 
   def fit(sums: Tree) -> Tree:
     return {"correlation": sums["sum"] / jnp.maximum(sums["count"], 1.0)}

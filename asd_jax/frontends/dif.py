@@ -45,7 +45,7 @@ DEFAULT_KEEP = tuple(
 
 def _mean_and_deviation(frames: Array, num: Array | None) -> list[Array]:
   """Means, then deviations, over frames of `[T, n]`."""
-  return [masks.mean(frames, num), waveform.deviation(frames, num)]
+  return [masks.mean(frames, num=num), waveform.deviation(frames, num=num)]
 
 
 def _cepstral(cepstra: Array, num: Array | None) -> dict[str, Array]:
@@ -55,12 +55,14 @@ def _cepstral(cepstra: Array, num: Array | None) -> dict[str, Array]:
   slopes = [
     spectral_shape.delta(near, order=order, num_frames=num) for order in (1, 2)
   ]
-  mean = masks.mean(cepstra[:, :, 1:], num, axis=1)
+  mean = masks.mean(cepstra[:, :, 1:], num=num, axis=1)
   return {
-    "dmfcc_std": jnp.concatenate([waveform.deviation(s, num) for s in slopes]),
+    "dmfcc_std": jnp.concatenate(
+      [waveform.deviation(s, num=num) for s in slopes]
+    ),
     "mfcc_mean": mean[0],
     "mfcc_diff": mean[0] - mean[1],
-    "mfcc_std": waveform.deviation(near, num),
+    "mfcc_std": waveform.deviation(near, num=num),
   }
 
 
@@ -73,7 +75,7 @@ def _spectral(
   )
   shapes = spectral_shape.shape(magnitude)
   # The bandwidth is not compared.
-  gap = masks.mean(shapes[0] - shapes[1], num)
+  gap = masks.mean(shapes[0] - shapes[1], num=num)
   extra = [
     (spectral_shape.entropy(power[0]), num),
     # Of each frame but the first.
@@ -92,7 +94,7 @@ def _bands(
   spectra: Array, power: Array, sample_rate: int, num_frames: Array | None
 ) -> dict[str, Array]:
   """Groups of what is averaged over frames, band by band."""
-  mean = masks.mean(power, num_frames, axis=1)  # [2, F]
+  mean = masks.mean(power, num=num_frames, axis=1)  # [2, F]
   num = mean.shape[1]
   edges = (BAND_EDGES_HZ, (0.0, _HIGH_HZ, BAND_EDGES_HZ[-1]))
   bands, halves = (
@@ -104,7 +106,9 @@ def _bands(
   # Averaged over frames before any ratio, so that silent frames do not decide.
   energy, split = of(mean, bands), of(mean, halves)
   share = split[:, 1] / (jnp.sum(split, axis=1) + TINY)
-  coherence = spectral_shape.magnitude_squared_coherence(spectra, num_frames)
+  coherence = spectral_shape.magnitude_squared_coherence(
+    spectra, num_frames=num_frames
+  )
   # The mean over the bins of a band, where energies above are sums.
   coherence = of(coherence, bands / np.maximum(bands.sum(0), 1.0))
   lag, peak = spectral_shape.gcc_phat(spectra, num_frames=num_frames)
@@ -128,7 +132,7 @@ def _samples(
 ) -> dict[str, Array]:
   """Groups of the samples, `wave` as recorded and `scaled` by one gain."""
   sizes = dict(frame_samples=fft_samples, hop_samples=hop_samples)
-  mean = lambda x: waveform.mean(x, num_samples)
+  mean = lambda x: waveform.mean(x, num_samples=num_samples)
   num = None
   if num_samples is not None:
     num = 1 + (num_samples - fft_samples) // hop_samples
@@ -144,10 +148,10 @@ def _samples(
   crossing = waveform.zero_crossing_rate(near, **sizes)
   return {
     "impulse": waveform.impulsiveness(near, **sizes, num_samples=num_samples),
-    "correlation": waveform.pearson(near, far, num_samples),
+    "correlation": waveform.pearson(near, far, num_samples=num_samples),
     "level_gap": waveform.level_difference(power[0], power[1]),
     "middle_side": waveform.level_difference(middle, side),
-    "level_gap_std": waveform.deviation(level, num),
+    "level_gap_std": waveform.deviation(level, num=num),
     "loudness": waveform.decibel(loudness + TINY),
     "crossing": jnp.stack(_mean_and_deviation(crossing, num)),
   }
@@ -180,7 +184,7 @@ def candidates(
   are our choice.
   """
   # One gain for both, or their difference in level would be lost.
-  square = waveform.mean(jnp.square(wave[0]), num_samples)
+  square = waveform.mean(jnp.square(wave[0]), num_samples=num_samples)
   gain = waveform.root(square) + 1e-8
   scaled = wave[:2] / gain
   spectra = signal.stft(

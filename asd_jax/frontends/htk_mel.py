@@ -73,7 +73,7 @@ def _frames_in(num_samples: Array | None) -> Array | None:
   return None if num_samples is None else 1 + num_samples // _HOP
 
 
-def standardised(logs: Array, num_frames: Array | None = None) -> Array:
+def standardised(logs: Array, *, num_frames: Array | None = None) -> Array:
   """Logarithms of a clip by its own mean and unbiased standard deviation.
 
   Where all are equal but for rounding, as in digital silence, they become
@@ -195,7 +195,9 @@ def audiomaepp_mel(
   """
 
   def bands(wave: Array, num: Array | None) -> Array:
-    return standardised(_logarithms(wave, "htk", num), _frames_in(num))
+    return standardised(
+      _logarithms(wave, "htk", num), num_frames=_frames_in(num)
+    )
 
   size = _SHORT["fft_samples"]
   return _centred(bands, num_samples, fft_samples=size, multiple=multiple)

@@ -39,7 +39,7 @@ def log_spectrum(
   """
   size, hop = _samples(sample_rate)
   # Frames keep their own means, so that of the clip matters.
-  wave -= masks.mean(wave, num_samples, axis=-1)[..., None]
+  wave -= masks.mean(wave, num=num_samples, axis=-1)[..., None]
   num = signal.num_whole_frames(
     wave.shape[-1], frame_samples=size, hop_samples=hop
   )

@@ -298,7 +298,7 @@ def eat_fbank(
   Returns:
     `[..., T, 128]` bands.
   """
-  wave -= masks.mean(wave, num_samples, axis=-1)[..., None]
+  wave -= masks.mean(wave, num=num_samples, axis=-1)[..., None]
   fbank = kaldi_fbank(wave, window="hanning")
   if num_samples is not None:
     whole = 1 + (num_samples - 400) // 160

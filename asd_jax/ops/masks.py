@@ -60,7 +60,7 @@ def zeroed(x: Array, num: Array | None, *, axis: int = 0) -> Array:
   return x if num is None else jnp.where(inside(x, num, axis=axis), x, 0)
 
 
-def mean(x: Array, num: Array | None = None, *, axis: int = 0) -> Array:
+def mean(x: Array, *, num: Array | None = None, axis: int = 0) -> Array:
   """Mean over an axis.
 
   Args:
@@ -76,7 +76,7 @@ def mean(x: Array, num: Array | None = None, *, axis: int = 0) -> Array:
   return jnp.sum(zeroed(x, num, axis=axis), axis=axis) / num
 
 
-def largest(x: Array, num: Array | None = None) -> Array:
+def largest(x: Array, *, num: Array | None = None) -> Array:
   """Largest value over the first axis.
 
   Args:
@@ -92,7 +92,7 @@ def largest(x: Array, num: Array | None = None) -> Array:
 
 
 def percentile(
-  x: Array, percent: float | Array, num: Array | None = None
+  x: Array, percent: float | Array, *, num: Array | None = None
 ) -> Array:
   """Percentile over the first axis, linear between neighbours.
 

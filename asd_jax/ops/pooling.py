@@ -1,15 +1,10 @@
-"""Pooling over time: the frames of one clip to one embedding.
-
-Of those that take `num`, the first rows may be all that count: clips of
-different lengths then share a program.
-"""
+"""Pooling over time: the frames of one clip to one embedding."""
 
 import itertools
 
 import jax.numpy as jnp
 
 from asd_jax import errors
-from asd_jax.ops import masks
 from asd_jax.typing import Array
 
 
@@ -25,32 +20,30 @@ def frames(frames: Array) -> Array:
   return frames
 
 
-def mean_time(frames: Array, num: Array | None = None) -> Array:
+def mean_time(frames: Array) -> Array:
   """Averages over time.
 
   Args:
     frames: `[T, ...]` frames or token grid of one channel.
-    num: `[]` rows that count; None for all.
 
   Returns:
     `[...]` mean.
   """
-  return masks.mean(frames, num)
+  return jnp.mean(frames, axis=0)
 
 
-def mean_time_flat(grid: Array, num: Array | None = None) -> Array:
+def mean_time_flat(grid: Array) -> Array:
   """Averages over time, band by band, and joins the bands.
 
   Args:
     grid: `[T, F, D]` token grid of one channel.
-    num: see `mean_time`.
 
   Returns:
     `[F * D]` mean, index `f * D + d`.
 
   Source: [GenRep24], [LUDO26].
   """
-  return masks.mean(grid, num).reshape(-1)
+  return jnp.mean(grid, axis=0).reshape(-1)
 
 
 def mean_parts_flat(grid: Array, *, num_parts: int = 2) -> Array:
@@ -80,79 +73,63 @@ def mean_parts_flat(grid: Array, *, num_parts: int = 2) -> Array:
   return jnp.stack(means, axis=1).reshape(-1)  # [F, P, D] -> [F * P * D]
 
 
-def cls(token: Array, num: Array | None = None) -> Array:
+def cls(token: Array) -> Array:
   """Takes the CLS token, which an encoder has beside its grid.
 
   Args:
     token: `[D]` of one channel.
-    num: see `mean_time`; the token is one whatever the length.
 
   Returns:
     `[D]`, unchanged.
   """
-  del num
   return token
 
 
-def mean_patches(grid: Array, num: Array | None = None) -> Array:
+def mean_patches(grid: Array) -> Array:
   """Averages over time and bands.
 
   Args:
     grid: `[T, F, D]` token grid of one channel.
-    num: see `mean_time`.
 
   Returns:
     `[D]` mean.
   """
-  if num is None:
-    return jnp.mean(grid, axis=(0, 1))
-  return jnp.mean(masks.mean(grid, num), axis=0)
+  return jnp.mean(grid, axis=(0, 1))
 
 
-def mean_std(frames: Array, num: Array | None = None) -> Array:
+def mean_std(frames: Array) -> Array:
   """Mean and standard deviation over time, side by side.
 
   Args:
     frames: `[T, D]` frames of one channel.
-    num: see `mean_time`.
 
   Returns:
     `[2 * D]`, means first; the deviation has no correction (ddof 0).
   """
-  mean = masks.mean(frames, num)
-  if num is None:
-    return jnp.concatenate([mean, jnp.std(frames, axis=0)])
-  square = masks.mean(jnp.square(frames - mean[None]), num)
-  return jnp.concatenate([mean, jnp.sqrt(square)])
+  return jnp.concatenate([jnp.mean(frames, axis=0), jnp.std(frames, axis=0)])
 
 
-def mean_square(frames: Array, num: Array | None = None) -> Array:
+def mean_square(frames: Array) -> Array:
   """Mean square over all elements.
 
   Args:
     frames: `[T, D]` reconstruction errors of one channel.
-    num: see `mean_time`.
 
   Returns:
     `[1]` mean square, the official MSE score.
 
   Source: [DCASE26base].
   """
-  if num is None:
-    return jnp.mean(jnp.square(frames)).reshape(1)
-  return jnp.mean(masks.mean(jnp.square(frames), num)).reshape(1)
+  return jnp.mean(jnp.square(frames)).reshape(1)
 
 
-def mean_frame(
-  frames: Array, num: Array | None = None, *, num_blocks: int = 5
-) -> Array:
+def mean_frame(frames: Array, *, num_blocks: int = 5) -> Array:
   """Averages all frames of all windows of reconstruction errors.
 
   Frames inside the clip count once for each window that holds them.
 
   Args:
     frames: `[T, num_blocks * M]` errors of windows.
-    num: see `mean_time`.
     num_blocks: frames in a window.
 
   Returns:
@@ -161,20 +138,19 @@ def mean_frame(
   Source: [DCASE26base], the official Mahalanobis score's mean residual.
   """
   # Windows overlap, and the official score does not take that back.
-  return jnp.mean(masks.mean(frames, num).reshape(num_blocks, -1), axis=0)
+  return jnp.mean(jnp.mean(frames, axis=0).reshape(num_blocks, -1), axis=0)
 
 
-def maximum(frames: Array, num: Array | None = None) -> Array:
+def maximum(frames: Array) -> Array:
   """Largest value over time, dimension by dimension.
 
   Args:
     frames: `[T, ...]` frames or token grid of one channel.
-    num: see `mean_time`.
 
   Returns:
     `[...]` maximum.
   """
-  return masks.largest(frames, num)
+  return jnp.max(frames, axis=0)
 
 
 def ranked_mean(frames: Array, *, decay: float = 0.9) -> Array:

@@ -262,7 +262,7 @@ def band_matrix(
 
 
 def magnitude_squared_coherence(
-  spectra: Array, num_frames: Array | None = None
+  spectra: Array, *, num_frames: Array | None = None
 ) -> Array:
   """Coherence of two channels over a whole clip.
 
@@ -273,8 +273,8 @@ def magnitude_squared_coherence(
   Returns:
     `[F]`, 0 to 1.
   """
-  power = masks.mean(signal.power(spectra), num_frames, axis=1)  # [2, F]
-  cross = masks.mean(spectra[0] * jnp.conj(spectra[1]), num_frames)
+  power = masks.mean(signal.power(spectra), num=num_frames, axis=1)  # [2, F]
+  cross = masks.mean(spectra[0] * jnp.conj(spectra[1]), num=num_frames)
   return signal.power(cross) / (power[0] * power[1] + TINY**2)
 
 
@@ -292,7 +292,7 @@ def gcc_phat(
     `[]` lag in samples, above 0 where the near channel is later, and `[]`
     height of its peak.
   """
-  cross = masks.mean(spectra[0] * jnp.conj(spectra[1]), num_frames)
+  cross = masks.mean(spectra[0] * jnp.conj(spectra[1]), num=num_frames)
   size = waveform.root(signal.power(cross))
   found = jnp.fft.irfft(cross / jnp.maximum(size, TINY))
   # Negative lags stand at the end of the transform.

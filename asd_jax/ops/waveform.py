@@ -27,7 +27,7 @@ def root(x: Array) -> Array:
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
-def deviation(x: Array, num: Array | None = None) -> Array:
+def deviation(x: Array, *, num: Array | None = None) -> Array:
   """Standard deviation (ddof 0) over the first axis.
 
   Args:
@@ -37,11 +37,11 @@ def deviation(x: Array, num: Array | None = None) -> Array:
   Returns:
     `[...]` deviations.
   """
-  centred = x - masks.mean(x, num)[None]
-  return root(masks.mean(jnp.square(centred), num))
+  centred = x - masks.mean(x, num=num)[None]
+  return root(masks.mean(jnp.square(centred), num=num))
 
 
-def mean(x: Array, num_samples: Array | None = None) -> Array:
+def mean(x: Array, *, num_samples: Array | None = None) -> Array:
   """Mean of a long row, summed in blocks.
 
   Args:
@@ -58,7 +58,7 @@ def mean(x: Array, num_samples: Array | None = None) -> Array:
   return total / (num if num_samples is None else num_samples)
 
 
-def centred(x: Array, num_samples: Array | None = None) -> Array:
+def centred(x: Array, *, num_samples: Array | None = None) -> Array:
   """Takes the mean off, twice: a constant row becomes zero.
 
   Args:
@@ -69,7 +69,7 @@ def centred(x: Array, num_samples: Array | None = None) -> Array:
     `[..., S]` samples of mean zero.
   """
   for _ in range(2):
-    x = x - mean(x, num_samples)[..., None]
+    x = x - mean(x, num_samples=num_samples)[..., None]
     x = masks.zeroed(x, num_samples, axis=-1)
   return x
 
@@ -99,7 +99,9 @@ def level_difference(near: Array, far: Array) -> Array:
   return decibel((near + TINY) / (far + TINY))
 
 
-def pearson(near: Array, far: Array, num_samples: Array | None = None) -> Array:
+def pearson(
+  near: Array, far: Array, *, num_samples: Array | None = None
+) -> Array:
   """Pearson correlation of two waveforms at lag zero.
 
   Args:
@@ -111,11 +113,11 @@ def pearson(near: Array, far: Array, num_samples: Array | None = None) -> Array:
     `[]` correlation; 0 where one of them is constant.
   """
   both = jnp.stack([near, far])
-  rest = centred(both, num_samples)
-  rms = root(mean(jnp.square(rest), num_samples))
+  rest = centred(both, num_samples=num_samples)
+  rms = root(mean(jnp.square(rest), num_samples=num_samples))
   constant = rms <= _CONSTANT * jnp.max(jnp.abs(both), axis=1)
   unit = rest / jnp.where(constant, 1.0, rms)[:, None]
-  found = mean(unit[0] * unit[1], num_samples)
+  found = mean(unit[0] * unit[1], num_samples=num_samples)
   return jnp.where(jnp.any(constant), 0.0, found)
 
 
@@ -163,7 +165,7 @@ def frame_power(
   return sum(parts[1:], start=parts[0]) / frame_samples
 
 
-def excess_kurtosis(x: Array, num_samples: Array | None = None) -> Array:
+def excess_kurtosis(x: Array, *, num_samples: Array | None = None) -> Array:
   """Fourth moment over the squared second one, less three.
 
   Args:
@@ -174,8 +176,8 @@ def excess_kurtosis(x: Array, num_samples: Array | None = None) -> Array:
     `[...]`; -3 for silence.
   """
   square = jnp.square(x)
-  second = jnp.square(mean(square, num_samples))
-  fourth = mean(jnp.square(square), num_samples)
+  second = jnp.square(mean(square, num_samples=num_samples))
+  fourth = mean(jnp.square(square), num_samples=num_samples)
   return fourth / (second + TINY**2) - 3.0
 
 
@@ -210,8 +212,8 @@ def impulsiveness(
 
   Source: [KonicaMinolta26] names the group; its members are our choice.
   """
-  average_of = lambda x: mean(x, num_samples)
-  x = centred(wave, num_samples)
+  average_of = lambda x: mean(x, num_samples=num_samples)
+  x = centred(wave, num_samples=num_samples)
   size = jnp.abs(x)
   peak, rms = jnp.max(size), root(average_of(jnp.square(x)))
   average = average_of(size)
@@ -224,14 +226,14 @@ def impulsiveness(
   kurtosis = excess_kurtosis(rest)
   return jnp.stack(
     [
-      excess_kurtosis(x, num_samples),
+      excess_kurtosis(x, num_samples=num_samples),
       peak / (rms + TINY),
       peak / (average + TINY),
       rms / (average + TINY),
       peak / (jnp.square(average_of(root(size))) + TINY),
-      masks.mean(kurtosis, num),
-      masks.percentile(kurtosis, 95.0, num),
-      masks.largest(level, num) / (masks.mean(level, num) + TINY),
+      masks.mean(kurtosis, num=num),
+      masks.percentile(kurtosis, 95.0, num=num),
+      masks.largest(level, num=num) / (masks.mean(level, num=num) + TINY),
     ]
   )
 

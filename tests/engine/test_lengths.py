@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
@@ -12,7 +11,7 @@ from asd_jax.data import clips, decode
 from asd_jax.engine import lengths, programs, session
 from asd_jax.engine import system as system_lib
 from asd_jax.frontends import dif, htk_mel, kaldi, linear, log_mel
-from asd_jax.ops import pooling
+from asd_jax.ops import pooling, pooling_parts
 from asd_jax.ops.masks import Ragged
 from configs import common
 from tests import quick
@@ -30,12 +29,6 @@ FRONTENDS = {
   "fisher": linear.fisher_spectrum(),
   "dif": dif.dif(features="all"),
 }
-POOLINGS = [
-  pooling.mean_time,
-  pooling.mean_time_flat,
-  pooling.mean_patches,
-  pooling.maximum,
-]
 
 
 def noise(num, *, channels=2, seed=0):
@@ -58,19 +51,17 @@ def test_a_part_is_heard_as_if_it_were_all(name):
   np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("pool", POOLINGS)
-def test_a_part_is_pooled_as_if_it_were_all(pool):
-  grid = jnp.asarray(np.random.default_rng(0).normal(size=(7, 3, 4)))
-  full = jnp.concatenate([grid, 9.0 + 0 * grid])
-  np.testing.assert_allclose(pool(full, jnp.int32(7)), pool(grid), rtol=1e-5)
-
-
-def test_windows_and_deviations_of_a_part():
-  rows = jnp.asarray(np.random.default_rng(0).normal(size=(7, 10)))
-  full = jnp.concatenate([rows, 9.0 + 0 * rows])
-  for pool in (pooling.mean_std, pooling.mean_square, pooling.mean_frame):
-    got = pool(full, jnp.int32(7))
-    np.testing.assert_allclose(got, pool(rows), rtol=1e-5, err_msg=str(pool))
+@pytest.mark.parametrize("name", pooling_parts.PARTS)
+def test_a_part_is_pooled_as_if_it_were_all(name):
+  grid = np.random.default_rng(0).normal(size=(7, 10, 4)).astype(np.float32)
+  if name in ("mean_std", "mean_square", "mean_frame"):
+    grid = grid[..., 0]
+  full = np.concatenate([grid, 9.0 + 0 * grid])
+  if name in pooling.OF_CLS:
+    full = grid
+  got = pooling_parts.PARTS[name](full, np.int32(7))
+  want = pooling.POOLINGS[name](grid)
+  np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 def branches(**stages):
@@ -95,14 +86,10 @@ def test_a_place_follows_from_the_training_clips_and_the_own_length():
   assert room(30_000).size == 80_000  # one program of the front end
 
 
-def every_quantile(frames, *, share=0.9):
-  return jnp.quantile(frames, share, axis=0)
-
-
 def test_stages_that_need_whole_clips_keep_a_program_for_each_length():
   known = lengths.Lengths(20_000, 80_000)
   (one,) = branches().values()
-  odd = one._replace(detect=one.detect._replace(pool=every_quantile))
+  odd = one._replace(detect=one.detect._replace(pool_part=None))
   filtered = branches(
     channels=(0, 1),
     denoise=dict(name="spectral", denoiser=dict(name="ref_sub")),
