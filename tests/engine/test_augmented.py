@@ -115,12 +115,12 @@ def test_a_training_clip_without_finite_features_is_named(tmp_path):
   class Programs:
     system, batch_size = system(), 16
 
-    def outputs(self, front, wave, names):
+    def outputs(self, front, wave, names, **told):
       feats = np.ones((len(wave), 2, 4))
       feats[1, 0, 2] = np.nan
       return {"one": feats}
 
-    def encoded(self, outputs, names):
+    def encoded(self, outputs, names, **told):
       return outputs
 
   stage = embed.Embedder(Programs(), {}, RATE)
