@@ -307,10 +307,7 @@ class Session:
     return windowed.join(plan, judged, section)
 
   def _score(
-    self,
-    section: section_lib.Section,
-    test: Sequence[clips.Clip],
-    advance: Advance,
+    self, section: section_lib.Section, test: _Clips, advance: Advance
   ) -> Judged:
     """Scores clips and windows, each by itself."""
     state, *others = self._states(section)

@@ -229,11 +229,11 @@ def test_a_kept_reason_is_read_and_half_a_one_goes_on(
   passes, stop = [], [2]
   score = programs.Programs.score
 
-  def counted(self, state, wave):
+  def counted(self, state, wave, **told):
     if len(passes) == stop[0]:
       raise TimeoutError
     passes.append(wave)
-    return score(self, state, wave)
+    return score(self, state, wave, **told)
 
   monkeypatch.setattr(programs.Programs, "score", counted)
   kept = reasons.Reasons(tmp_path / "kept", "a system", "on")
