@@ -55,7 +55,7 @@ class Case:
 
 def whole(encoded, layer="output"):
   """`[B, 1 + L, D]` with CLS first."""
-  grid, cls = encoded[layer]
+  grid, cls, _ = encoded[layer]
   rest = np.reshape(grid, (len(grid), -1, grid.shape[-1]))
   return np.concatenate([cls[:, None], rest], axis=1)
 

@@ -56,7 +56,7 @@ class Case:
 
 def rows_of(tokens, num_parts):
   """`[B * P, 1 + L, D]` with CLS first, as the reference has them."""
-  grid, cls = tokens
+  grid, cls, _ = tokens
   num, time, bands, width = grid.shape
   grid = grid.reshape(num, time, num_parts, bands // num_parts, width)
   grid = grid.transpose(0, 2, 1, 3, 4).reshape(num * num_parts, -1, width)

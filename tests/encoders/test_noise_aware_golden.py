@@ -169,7 +169,7 @@ def test_every_layer_from_the_waveform(case, tokens):
 def test_the_encoder_takes_both_channels(case, tokens):
   encoder = family.make(case.family, case.settings)
   one = lambda x: encoder.apply(case.params, x, ("output",))["output"]
-  grid, cls = jax.jit(jax.vmap(one))(case.pairs)
+  grid, cls, _ = jax.jit(jax.vmap(one))(case.pairs)
   extra = case.family.input.num_extra
   rest = grid.reshape(*grid.shape[:2], -1, grid.shape[-1])
   np.testing.assert_allclose(rest, tokens["output"][:, :, extra:], atol=2e-5)

@@ -11,7 +11,7 @@ from asd_jax.engine import waves
 class Recording:
   def __init__(self, path):
     self.path, self.header = path, audio.read_header(path)
-    self.start, self.recording = 0, None
+    self.start, self.recording, self.channels = 0, None, ()
 
 
 @pytest.fixture

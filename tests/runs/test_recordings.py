@@ -189,11 +189,10 @@ def test_notes_of_windows_are_one_sentence(ran, out, tmp_path):
   samples = wave(10, 7)
   samples[3 * LENGTH : 7 * LENGTH] = 0
   put(tmp_path / "section_00_0009.wav", samples)
-  found = score.run(
-    str(out / "detectors" / "fan"), [str(tmp_path / "section_00_0009.wav")]
-  )
+  file = str(tmp_path / "section_00_0009.wav")
+  found = score.run(str(out / "detectors" / "fan"), [file])
   assert [n for n in found.notes if "silent" in n] == [
-    "section_00_0009.wav: channel 0 is silent (all samples are zero)"
+    f"{file}: channel 0 is silent (all samples are zero)"
     " (window at 0:01 and 3 more)"
   ]
 
