@@ -6,6 +6,7 @@ from typing import Any
 
 from asd_jax import errors
 from asd_jax.encoders import family, zoo
+from asd_jax.engine import seeds
 from asd_jax.ops import geometry, room
 from asd_jax.training import optimiser
 
@@ -186,13 +187,4 @@ def _check_choices(config: Mapping[str, Any]) -> None:
       f"config: precision: found {config['precision']!r}, expected one of"
       f" {[*family.DTYPES]}."
     )
-  seeds = config["seeds"]
-  good = isinstance(seeds, list | tuple) and all(
-    isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32
-    for s in seeds
-  )
-  if not good or not seeds or len(set(seeds)) < len(seeds):
-    raise errors.InputError(
-      f"config: seeds: found {seeds!r}, expected different integers from 0 to"
-      " 2**32 - 1, such as (0, 1, 2)."
-    )
+  seeds.check(config["seeds"], such_as=(0, 1, 2))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from asd_jax import errors, files
 from asd_jax.data import audio, submission
-from asd_jax.engine import cache, decide, effects, stages, windowed
+from asd_jax.engine import cache, decide, effects, seeds, stages, windowed
 from asd_jax.engine import system as system_lib
 from asd_jax.frontends import dif
 from asd_jax.scores import alarm
@@ -259,17 +259,7 @@ def check(config: Mapping[str, Any]) -> None:
       f"config: cache: found {config['cache']!r}, expected one of"
       f" {cache.MODES}."
     )
-  # A seed is a word of a random key, and the name of a kept network.
-  seeds = config["seeds"]
-  good = isinstance(seeds, list | tuple) and all(
-    isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32
-    for s in seeds
-  )
-  if not good or not seeds or len(set(seeds)) < len(seeds):
-    raise errors.InputError(
-      f"config: seeds: found {seeds!r}, expected different integers from 0 to"
-      " 2**32 - 1, such as (1, 2, 3)."
-    )
+  seeds.check(config["seeds"], such_as=(1, 2, 3))
   windowed.check(config)
   submission.check_label(config["submission"]["label"])
   system = system_lib.build(config)

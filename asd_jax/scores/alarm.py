@@ -73,11 +73,24 @@ def weakest(
   return int(order[least.max()])
 
 
-def by_chance(rate: float, after: int, hop_seconds: float) -> float:
-  """Alarms an hour of a normal recording whose windows are independent.
+def share(rate: float, after: int) -> float:
+  """Alarms a window, or a clip, where decisions are independent.
 
   A run begins behind a window that is not flagged, and goes on for `after`
-  windows at least: `(1 - rate) rate^after` a window.
+  windows at least.
+
+  Args:
+    rate: share of normal windows that are flagged.
+    after: windows in a row that make an alarm.
+
+  Returns:
+    Expected number.
+  """
+  return (1.0 - rate) * rate**after
+
+
+def by_chance(rate: float, after: int, hop_seconds: float) -> float:
+  """Alarms an hour of a normal recording whose windows are independent.
 
   Args:
     rate: share of normal windows that are flagged.
@@ -88,4 +101,4 @@ def by_chance(rate: float, after: int, hop_seconds: float) -> float:
     Expected number an hour. Neighbouring windows of a machine are alike, so
     that there may be more; windows that overlap are never independent.
   """
-  return (1.0 - rate) * rate**after * _HOUR / hop_seconds
+  return share(rate, after) * _HOUR / hop_seconds

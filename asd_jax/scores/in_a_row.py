@@ -1,12 +1,13 @@
 """Alarms of decisions that come one after another, as a watch makes them."""
 
+from asd_jax.scores import alarm
+
 
 def clips_between(rate: float, after: int) -> float:
   """Mean number of normal clips from one false alarm to the next.
 
-  A run begins behind a clip that is not flagged, and goes on for `after` clips
-  at least: `(1 - rate) rate^after` a clip. Where each flagged clip is an alarm,
-  it is the rate.
+  Where each flagged clip is an alarm, they are the rate, not `alarm.share`: a
+  watch tells of every one.
 
   Args:
     rate: share of normal clips that are flagged, in (0, 1).
@@ -16,7 +17,7 @@ def clips_between(rate: float, after: int) -> float:
     Clips, if decisions are independent: those of neighbours are alike, so that
     false alarms come more often.
   """
-  return 1.0 / (rate if after == 1 else (1.0 - rate) * rate**after)
+  return 1.0 / (rate if after == 1 else alarm.share(rate, after))
 
 
 class InARow:
