@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.encoders import family, transformer
+from asd_jax.encoders import family, position_conv, transformer
 from asd_jax.typing import Array
 from asd_jax.weights import rules, sizes
 from asd_jax.weights.rules import Rule
@@ -107,45 +107,6 @@ def relative_buckets(
   far = exact + np.trunc(far / np.log(max_distance / exact) * (half - exact))
   near = np.where(distance < exact, distance, np.minimum(far, half - 1))
   return (near + half * (offsets > 0)).astype(np.int32)
-
-
-class PositionConv(nn.Module):
-  """Grouped convolution along the token sequence, normalised tap by tap.
-
-  Attributes:
-    num_taps: kernel length.
-    num_groups: groups of channels.
-    dtype: of the convolution.
-  """
-
-  num_taps: int
-  num_groups: int
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """Maps `[L, D]` to `[L, D]`."""
-    width, taps = x.shape[-1], self.num_taps
-    shape = (width, width // self.num_groups, taps)
-    ones = nn.initializers.ones
-    gain = self.param("weight_g", ones, (1, 1, taps))
-    init = nn.initializers.normal(0.02)
-    direction = self.param("weight_v", init, shape)
-    bias = self.param("bias", nn.initializers.zeros, (width,))
-    # Weight norm over all but the taps, kept as the files have it so that a
-    # converted file can be compared with the official one.
-    norm = jnp.sqrt(jnp.sum(jnp.square(direction), (0, 1), keepdims=True))
-    out = jax.lax.conv_general_dilated(
-      x[None].astype(self.dtype),
-      (gain / norm * direction).astype(self.dtype),
-      (1,),
-      # An even kernel sees one token more before than after. Sixteen more, read
-      # by nobody, since a CPU sums the last rows of a batch in another order.
-      [(taps // 2, (taps - 1) // 2 + 16)],
-      dimension_numbers=("NWC", "OIW", "NWC"),
-      feature_group_count=self.num_groups,
-    )
-    return transformer.gelu(out[0, : len(x)].astype(x.dtype) + bias[None])
 
 
 class GatedAttention(nn.Module):
@@ -266,7 +227,7 @@ class Beats(nn.Module):
     if padding is not None:
       keep = ~padding
       x = jnp.where(keep[:, None], x, 0.0)
-    convolution = PositionConv(
+    convolution = position_conv.PositionConv(
       self.num_taps, self.num_groups, self.dtype, name="pos_conv"
     )
     out["pos_conv"] = convolution(x)

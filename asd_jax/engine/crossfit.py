@@ -7,12 +7,13 @@ transforms, rows that are made, backends, calibrations. A training clip's
 score by the model of its own fold is that of a clip the model has not seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
+from asd_jax.data import clips, windows
 from asd_jax.engine import decide as rules
 from asd_jax.scores import p_value, threshold
 
@@ -42,6 +43,23 @@ class Folds(NamedTuple):
   own: np.ndarray
   fold: np.ndarray
   is_target: np.ndarray
+
+
+def fold_of(rule: rules.Rule, train: Sequence[clips.Clip]) -> np.ndarray | None:
+  """The fold of each training clip.
+
+  Args:
+    rule: how many there are to be.
+    train: the clips; windows of a recording make blocks of time.
+
+  Returns:
+    `[N]`; None for no folds. One clip leaves nothing to fit a model without it
+    to.
+  """
+  if not rule.folds or len(train) < 2:
+    return None
+  is_target = np.array([c.domain == "target" for c in train])
+  return p_value.folds(is_target, rule.folds, order=windows.order(train))
 
 
 def refits_features(system: "system_lib.System") -> bool:

@@ -69,6 +69,7 @@ class Embedder:
 
   Attributes:
     programs: as given.
+    keeps: whether embeddings of any branch are written.
     counts: clips whose embeddings were read from the cache, and computed.
     problem: why embeddings are not kept any more, "" if they are.
   """
@@ -77,6 +78,7 @@ class Embedder:
     self, programs: Programs, caches: Mapping[str, EmbeddingCache], rate: int
   ) -> None:
     self.programs, self._caches, self._rate = programs, caches, rate
+    self.keeps = any(c.writes for c in caches.values())
     self.counts = {"read": 0, "computed": 0}
     self.problem = ""
 
@@ -104,6 +106,44 @@ class Embedder:
     for part in self._found(front, some, room):
       advance(int((part.index >= 0).sum()))
       yield part
+
+  def keep(
+    self,
+    front: Tree,
+    some: Sequence[clips.Clip],
+    *,
+    room: Room = decode.own_room,
+    advance: Advance,
+  ) -> None:
+    """Computes and keeps embeddings that a later run will look for.
+
+    Args:
+      front: states of the fitted stages.
+      some: clips.
+      room: where they are put, see `lengths.rooms`.
+      advance: called with the number of clips done.
+
+    Raises:
+      InputError: where one cannot be written; those before it are kept.
+    """
+    for cache in self._caches.values():
+      cache.open()
+    groups: dict[tuple[str, ...], list[_Clip]] = {}
+    for one in self._looked_up(front, some):
+      if missing := tuple(n for n in self._caches if n not in one.kept):
+        groups.setdefault(missing, []).append(one._replace(kept={}))
+      else:
+        self.counts["read"] += 1
+        advance(1)
+    for missing, group in groups.items():
+      clips_of = [one.clip for one in group]
+      for part in self._computed(front, clips_of, missing, room):
+        own = [group[i] for i in part.index if i >= 0]
+        self._put(part, missing, own)
+        if self.problem:
+          raise errors.InputError(self.problem)
+        self.counts["computed"] += len(own)
+        advance(len(own))
 
   def notes(self) -> list[str]:
     """Sentences on what is not kept, and on what was damaged."""

@@ -1,5 +1,6 @@
 """From clips to features and scores, batch by batch in constant memory."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -312,6 +313,36 @@ class Gatherer:
       front=front, valid=valid, augmented=made, trained={}
     )
     return self._trained(normals, on_epoch)[0]
+
+  def keepers(
+    self,
+    train: Sequence[clips.Clip],
+    fold: np.ndarray | None,
+    embedders: Sequence[Embedder],
+  ) -> list[Callable[..., None]]:
+    """What keeps the embeddings that a fit and its scores will look for.
+
+    Args:
+      train: training clips of a section, which front ends are fitted to.
+      fold: `[N]` fold of each; None where features are the same without it.
+      embedders: the embedding stages, of all clips and without each fold.
+
+    Returns:
+      `(clips, *, advance)` of each stage, see `Embedder.keep`.
+    """
+    room = self._room(train)
+    fronts = self._fit_front(
+      train,
+      batch_size=self._embedder.programs.batch_size,
+      rate=self._config["sample_rate"],
+      room=room,
+      fold=fold,
+    )
+    every = fronts.whole, *fronts.without
+    return [
+      functools.partial(embedder.keep, front, room=room)
+      for embedder, front in zip(embedders, every, strict=True)
+    ]
 
   def clips(
     self,

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from asd_jax import errors
-from asd_jax.data import clips, hearing, windows
+from asd_jax.data import clips, hearing
 from asd_jax.encoders import load
 from asd_jax.engine import (
   adapt,
@@ -19,6 +19,7 @@ from asd_jax.engine import (
   encode,
   findings,
   gather,
+  scoring,
   settings,
   windowed,
 )
@@ -29,8 +30,6 @@ from asd_jax.engine import train as train_lib
 from asd_jax.engine.embed import Advance, Embedder
 from asd_jax.engine.normals import Normals
 from asd_jax.engine.said import Fitted, Judged
-from asd_jax.scores import p_value
-from asd_jax.scores.fusion import Scores
 
 _Clips = Sequence[clips.Clip]
 
@@ -176,6 +175,24 @@ class Session:
     normals, notes = self._gather.clips(front, some, train, advance)
     return normals, hearing.split(notes)[0]
 
+  def keepers(self, train: Sequence[clips.Clip]) -> list[Callable[..., None]]:
+    """What keeps the embeddings that `fit` and `score` will look for.
+
+    Args:
+      train: training clips of a section.
+
+    Returns:
+      `(clips, *, advance)`, see `Embedder.keep`; long recordings come as their
+      windows. One, and where features depend on the fold one more for each.
+
+    Raises:
+      InputError: for a training clip that cannot be decoded.
+    """
+    fold = crossfit.fold_of(self.rule, train) if self._refits else None
+    num = 0 if fold is None else int(fold.max()) + 1
+    others = [self._opened.of_fold(k) for k in range(num)]
+    return self._gather.keepers(train, fold, [self.embedder, *others])
+
   def fit(
     self,
     label: str,
@@ -200,22 +217,11 @@ class Session:
     """
     self.check(train)
     is_target = np.array([c.domain == "target" for c in train])
-    fold = None
-    # One clip leaves nothing to fit a model without it to.
-    if self.rule.folds and len(train) > 1:
-      order = windows.order(train)
-      fold = p_value.folds(is_target, self.rule.folds, order=order)
+    fold = crossfit.fold_of(self.rule, train)
     found = self._gather.gather(
       train, fold=fold, advance=advance, on_epoch=on_epoch
     )
-    odd, heard = hearing.split(found.notes)
-    usual = hearing.usual([levels for _, levels in heard])
-    odd += hearing.of_all(heard, usual)
-    notes = [
-      *windowed.together(odd, train),
-      *findings.sameness_notes(label, train, usual),
-      *findings.domain_notes(self.system, self.config, label, train),
-    ]
+    notes, usual = self._heard(label, train, found.notes)
     state, own = self._fit(self.system.hypers, found.normals)
     train_scores = np.asarray(own)
     # Said here, by its cause: a threshold of these would accept anything.
@@ -245,6 +251,20 @@ class Session:
     if problem := section.problem():
       notes.append(f"{label}: no decision possible: {problem}")
     return Fitted(section, train_scores, notes)
+
+  def _heard(
+    self, label: str, train: _Clips, said: Sequence[str]
+  ) -> tuple[list[str], dict[str, list[float]]]:
+    """What is odd about training clips, and their usual levels."""
+    odd, heard = hearing.split(said)
+    usual = hearing.usual([levels for _, levels in heard])
+    odd += hearing.of_all(heard, usual)
+    notes = [
+      *windowed.together(odd, train),
+      *findings.sameness_notes(label, train, usual),
+      *findings.domain_notes(self.system, self.config, label, train),
+    ]
+    return notes, usual
 
   def _cross_fit(
     self,
@@ -303,48 +323,16 @@ class Session:
     """
     plan = section.plan(test)
     self.check(plan.clips)
-    judged = self._score(section, plan.clips, advance)
-    return windowed.join(plan, judged, section)
-
-  def _score(
-    self, section: section_lib.Section, test: _Clips, advance: Advance
-  ) -> Judged:
-    """Scores clips and windows, each by itself."""
-    state, *others = self._states(section)
-    refit, room = self._refits, gather.room(self.system, section)
-    by_fold = np.zeros((len(test), len(others)), np.float32)
-    parts, order, notes = [], [], []
-    for rows, scores, more, new in gather.score(
-      self.embedder,
-      state,
-      test,
-      room=room,
-      others=() if refit else others,
+    judged = scoring.score(
+      self._opened,
+      self._states(section),
+      section,
+      plan.clips,
+      refit=self._refits,
+      room=gather.room(self.system, section),
       advance=advance,
-    ):
-      parts.append(scores)
-      order.append(rows)
-      notes += new
-      if not refit:
-        by_fold[rows] = more
-    # What was fitted before the features without a fold makes other features:
-    # a pass over the clips for each.
-    for k, other in enumerate(others if refit else ()):
-      embedder = self._opened.of_fold(k)
-      for rows, scores, _, _ in gather.score(embedder, other, test, room=room):
-        by_fold[rows, k] = scores.fused
-    if not parts:
-      none: Any = dict(fused=np.zeros(0), seeds=np.zeros((0, 1)))
-      all_scores = Scores(**none, members={})
-    else:
-      # Batches come by shape and by what the cache holds, not as given.
-      back = np.argsort(np.concatenate(order))
-      all_scores = jax.tree.map(lambda *x: np.concatenate(x)[back], *parts)
-    notes, heard = hearing.split(notes)
-    notes += hearing.of_all(heard, section.facts.get("levels", {}))
-    said = section.decide(np.asarray(all_scores.fused), by_fold)
-    notes = windowed.together(notes, test)
-    return Judged(all_scores, said.p_value, said.decision, notes)
+    )
+    return windowed.join(plan, judged, section)
 
 
 def open(

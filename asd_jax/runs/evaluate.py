@@ -215,9 +215,23 @@ def _open(
     raise errors.InputError(
       "config: expected --config.output_dir=OUT, found none."
     )
-  machines = read_machines(opened.config)
+  return opened, read_usable(opened)
+
+
+def read_usable(opened: session.Session) -> list[clips.Machine]:
+  """Finds the clips of a config that its system can use.
+
+  Args:
+    opened: the system.
+
+  Returns:
+    The machines; files to score that it cannot use are among the `unread`.
+
+  Raises:
+    InputError: for bad input, and training clips that it cannot use.
+  """
   # All headers first: a bad clip of the last machine costs no hour.
-  return opened, [_usable(opened, machine) for machine in machines]
+  return [_usable(opened, m) for m in read_machines(opened.config)]
 
 
 def _usable(opened: session.Session, machine: clips.Machine) -> clips.Machine:

@@ -222,17 +222,6 @@ def test_bfloat16_is_near(case):
   assert TOKENS < gap.mean() < 0.05
 
 
-@pytest.mark.optimised
-def test_the_last_clip_of_a_batch_has_the_bytes_of_any_other():
-  conv = beats.PositionConv(num_taps=16, num_groups=4)
-  x = np.random.default_rng(0).normal(size=(56, 48)).astype(np.float32)
-  params = quick.jit(conv.init)(jax.random.key(1), x)
-  batch = np.repeat(x[None], 4, axis=0)  # [B, L, D]
-  out = np.asarray(jax.jit(jax.vmap(lambda y: conv.apply(params, y)))(batch))
-  for clip in out[1:]:
-    assert clip.tobytes() == out[0].tobytes()
-
-
 @pytest.mark.parametrize(
   ("key", "value"),
   [("deep_norm", False), ("layer_norm_first", True), ("gru_rel_pos", False)],

@@ -68,6 +68,42 @@ def test_five_members_have_three_networks(whole):
   assert about["clips_computed"] == 14
 
 
+def test_hosts_share_the_embedding(whole, run, tmp_path, monkeypatch):
+  root, _ = whole
+  shutil.copytree(root / "data", tmp_path / "data")
+  first, *_ = sorted((tmp_path / "data" / "fan" / "test").iterdir())
+  monkeypatch.setenv("ASD_JAX_CACHE", str(tmp_path / "cache"))
+  flags = flag("ludo_system2"), f"--config.data_dir={tmp_path / 'data'}"
+  ends = [
+    run("embed.py", *flags, "--num_hosts=2", f"--host={i}") for i in (0, 1)
+  ]
+  assert [e.status for e in ends] == [0, 0], ends[0].err + ends[1].err
+  assert "host 0 of 2: embeddings of clips: 7 computed, 0 found" in ends[0].out
+  assert "host 1 of 2: embeddings of clips: 7 computed, 0 found" in ends[1].out
+  again = run("embed.py", *flags)
+  assert "host 0 of 1: embeddings of clips: 0 computed, 14 found" in again.out
+  end = run("evaluate.py", *flags, f"--config.output_dir={tmp_path / 'out'}")
+  assert end.status == 0, end.err
+  assert read(tmp_path)["encoders"]["clips_computed"] == 0
+  scores = [
+    (folder / "out" / "scores" / "fan.csv").read_bytes()
+    for folder in (root, tmp_path)
+  ]
+  assert scores[0] == scores[1]
+  first.write_bytes(first.read_bytes()[:100])
+  end = run("embed.py", *flags, "--num_hosts=2")
+  assert end.status == 2
+  assert f"{first}: " in end.err
+
+
+def test_a_share_of_hosts_that_are_not_there(run):
+  end = run("embed.py", flag("ludo_system2"), "--num_hosts=2", "--host=2")
+  assert end.status == 2
+  assert "--host: found 2 of 2 hosts, expected 0 to 1" in end.err
+  end = run("embed.py", flag("plain_knn"))
+  assert end.status == 2
+
+
 def test_a_second_run_reads_the_embeddings(whole, run, tmp_path):
   root, _ = whole
   end = run(
