@@ -1,5 +1,6 @@
 import contextlib
 import functools
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -62,6 +63,13 @@ def pytest_collection_modifyitems(items):
       not _as_users(i),
     )
   )
+
+
+def pytest_collection_finish():
+  # Modules and thousands of tests stay for good: whoever collects garbage need
+  # not look at them, and tracing makes little of it and much that stays.
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 20)
 
 
 _users_options = compiler.get_compile_options

@@ -57,7 +57,10 @@ def test_files_and_samples_score_alike_and_as_the_command(waves, tmp_path):
     # Networks of folds are trained and scored in `test_katech`.
     ("baseline_mse:smoke", {"threshold.folds": 0, "branches": {"autoencoder": {
       "encoder": {"recipe": {"num_epochs": 2}}}}}),
-    ("ludo_system1:smoke", {"cache": "off"}),
+    # Its encoder's weights are kept as those of `test_frozen` are, and its
+    # program is exported like that of features.
+    pytest.param("ludo_system1:smoke", {"cache": "off"},
+                 marks=pytest.mark.full),
   ],
 )  # fmt: skip
 @pytest.mark.slow
