@@ -12,7 +12,7 @@ from tests.scripts import conftest
 SCRIPTS = sorted(p.name for p in (conftest.ROOT / "scripts").glob("*.py"))
 FLAG = re.compile(r'DEFINE_(\w+)\(\s*"(\w+)"')
 # Of the config's keys, those that every system has.
-CONFIGURED = ("evaluate.py", "sweep.py", "train.py")
+CONFIGURED = ("embed.py", "evaluate.py", "sweep.py", "train.py")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
