@@ -30,8 +30,12 @@ BUG = 1
 # Wrong input or wrong flags.
 BAD_INPUT = 2
 _INTERRUPTED = 130
+# Another process of the run is gone: as if asked to end, what was saved stays.
+_LEFT_ALONE = 143
 _HELP = ("-h", "-help", "--help", "-helpfull", "--helpfull")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What errors say where a process on the other side of a message is gone.
+_GONE = ("Gloo", "NCCL", "coordination service")
 # What errors say where memory, or a limit that stands for it, has run out.
 _NO_MEMORY = (
   "RESOURCE_EXHAUSTED",
@@ -104,6 +108,28 @@ def _is_of_memory(error: Exception) -> bool:
   )
 
 
+def _is_of_several() -> bool:
+  """Whether this process is one of a run of several."""
+  jax = sys.modules.get("jax")
+  return jax is not None and jax.distributed.is_initialized()
+
+
+def _is_of_a_loss(error: Exception) -> bool:
+  """Whether another process of the run is gone; jax has no type for that."""
+  return _is_of_several() and any(words in str(error) for words in _GONE)
+
+
+def _left_alone(error: Exception) -> int:
+  """Tells that this process cannot go on by itself."""
+  reason = str(error).splitlines()[0]
+  tell(
+    "stopped: another host of this run was lost or has ended"
+    f" ({reason[:200]}); the same command on all hosts goes on from what was"
+    " saved last"
+  )
+  return _LEFT_ALONE
+
+
 def _no_memory(error: Exception) -> str:
   """What to say where memory has run out."""
   reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -119,6 +145,8 @@ def _end(error: Exception) -> int:
   Returns:
     The exit status.
   """
+  if _is_of_a_loss(error):
+    return _left_alone(error)
   if _is_of_memory(error):
     return fail(_no_memory(error))
   if isinstance(error, OSError) and _is_of_a_file(error):
@@ -292,6 +320,22 @@ def _interrupt_again(before: Callable[[Any], None], found: Any) -> None:
     before(found)
 
 
+def _exit(status: int, failed: bool) -> NoReturn:
+  """Ends the process.
+
+  Args:
+    status: exit status.
+    failed: whether it ends for a reason of its own. At the end jax waits for
+      all processes of a run, and those wait for the one that failed.
+  """
+  if failed and _is_of_several():
+    for stream in (sys.stdout, sys.stderr):
+      if stream is not None:
+        stream.flush()
+    os._exit(status)
+  sys.exit(status)
+
+
 def guard(work: Callable[[], int | None]) -> NoReturn:
   """Turns what happens in a piece of work into an exit status, and ends.
 
@@ -301,7 +345,7 @@ def guard(work: Callable[[], int | None]) -> NoReturn:
       little memory. Any other exception is a bug: its traceback, status 1.
       `Stopped` tells its own.
   """
-  before = sys.unraisablehook
+  before, failed = sys.unraisablehook, False
   sys.unraisablehook = functools.partial(_interrupt_again, before)
   try:
     _open_output()
@@ -313,7 +357,7 @@ def guard(work: Callable[[], int | None]) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     status = 0
   except errors.InputError as e:
-    status = fail(e)
+    status, failed = fail(e), True
   except errors.Stopped as e:
     tell(e)
     status = e.status
@@ -321,10 +365,10 @@ def guard(work: Callable[[], int | None]) -> NoReturn:
     tell("stopped")
     status = _INTERRUPTED
   except Exception as e:  # the one place: what nobody foresaw is a bug
-    status = _end(e)
+    status, failed = _end(e), True
   finally:
     sys.unraisablehook = before
-  sys.exit(status or 0)
+  _exit(status or 0, failed)
 
 
 def main(

@@ -81,3 +81,20 @@ def test_a_run_killed_at_random_steps_has_the_losses_of_one_that_is_not(
   ended(two(out))
   assert len(want) == STEPS
   np.testing.assert_allclose(losses(out), want, rtol=1e-4)
+
+
+def test_a_host_that_is_lost_ends_the_other_and_both_go_on(tmp_path):
+  both = two(tmp_path)
+  for _ in range(6000):
+    if len(losses(tmp_path)) >= 3:
+      break
+    time.sleep(0.02)
+  both[1].kill()
+  both[1].communicate()
+  _, err = both[0].communicate(timeout=30)
+  assert both[0].returncode == 143, err
+  told = [x for x in err.splitlines() if "another host of this run" in x]
+  assert len(told) == 1
+  assert "Traceback" not in err
+  ended(two(tmp_path))
+  assert len(losses(tmp_path)) == STEPS
