@@ -1,5 +1,6 @@
 """Every command that pages and `--help` print is one that works."""
 
+import functools
 import importlib
 import importlib.util
 import itertools
@@ -85,6 +86,7 @@ def check_flags_alone(words):
       assert defined, word
 
 
+@functools.cache
 def config_keys():
   config_file.offer()
   every = [
