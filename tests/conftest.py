@@ -4,6 +4,7 @@ import gc
 import os
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 # Most of the suite's time is compilation, and most programs run once: they are
 # compiled with few optimisations, in child processes too. Goldens and tests
@@ -15,6 +16,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from jax._src import compiler  # noqa: E402
 
+from asd_jax.encoders import zoo  # noqa: E402
 from tests import quick  # noqa: E402
 
 _QUICK = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
@@ -118,6 +120,16 @@ def _bounded_memory():
 @pytest.fixture
 def key():
   return jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def one_block():
+  """Tiny networks of one block: a second takes as long to trace again."""
+  with contextlib.ExitStack() as stack:
+    for family in zoo.FAMILIES.values():
+      smoke = {**family.sizes["smoke"], "depth": 1}
+      stack.enter_context(mock.patch.dict(family.sizes, smoke=smoke))
+    yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from asd_jax.engine import recipe as recipes
 from asd_jax.report import adaptation
 from configs import common
 
+pytestmark = pytest.mark.usefixtures("one_block")
 RATE, LENGTH = 16_000, 6000
 MACHINES = ("fan", "pump")
 
@@ -111,7 +112,7 @@ def machines(data):
 
 
 @pytest.fixture(scope="module")
-def fitted(data, tmp_path_factory):
+def fitted(data, tmp_path_factory, one_block):
   """A system with folds of its own, fitted to one machine, and its detector."""
   place, told = tmp_path_factory.mktemp("fitted"), Told()
   with pytest.MonkeyPatch.context() as m:
@@ -206,7 +207,7 @@ def refused(config, *words):
     (dict(batchsize=3), ("adapt", "['batchsize']", "batch_size")),
     (dict(trains=dict(name="lors")), ("'lors'", "lora")),
     (dict(head=dict(name="gated_projection")), ("1 channels", "expected 2")),
-    (dict(layer="layer_9"), ("layer_9", "layer_2")),
+    (dict(layer="layer_9"), ("layer_9", "layer_1")),
     (dict(valid_fraction=2.0), ("valid_fraction", "below 0.5")),
     (dict(criteria=(dict(name="arcface", margins=2),)), ("margins", "margin")),
     (dict(augment=(dict(name="channel_swap"),)), ("channel_swap", "2")),
