@@ -17,7 +17,7 @@ from asd_jax import errors
 from asd_jax.engine import detector
 from asd_jax.runs import evaluate, finished, folder, progress, suspects
 from configs import plain_knn
-from tests import quick
+from tests import quick, shared
 from tests.scripts.conftest import ROOT, write_machine
 
 MACHINES = ("fan", "pump")
@@ -26,7 +26,8 @@ MACHINES = ("fan", "pump")
 @pytest.fixture(autouse=True, scope="module")
 def one_card_a_machine():
   """What the page shows of many clips is tested where the page is."""
-  with mock.patch.dict(suspects.choose.__kwdefaults__, per_machine=1):
+  few = mock.patch.dict(suspects.choose.__kwdefaults__, per_machine=1)
+  with few, shared.programs():
     yield
 
 
