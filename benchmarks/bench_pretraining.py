@@ -42,6 +42,7 @@ def opened(args):
     holdout="0.4",
     random_weights=True,
     batch_size=args.batch,
+    accumulate=args.accumulate,
     precision=args.precision,
     num_steps=100_000,
   )
@@ -119,6 +120,7 @@ def main():
   parser.add_argument("folder")
   parser.add_argument("--config", default="na_beats")
   parser.add_argument("--batch", type=int, default=160)
+  parser.add_argument("--accumulate", type=int, default=1)
   parser.add_argument("--size", default="base")
   parser.add_argument("--precision", default="bfloat16")
   for flag in ("--remat", "--mixtures_only", "--analysis_only", "--run"):
