@@ -14,6 +14,13 @@ from tests.scripts.conftest import ROOT, TEST, TRAIN
 
 pytestmark = pytest.mark.usefixtures("no_reasons")
 S1, S4 = (ROOT / "configs" / f"katech_system{i}.py:smoke" for i in (1, 4))
+# Networks and covariances are as wide as there are bands.
+BANDS = {
+  S1: ["--config.branches.ada_sub.frontend.num_mels=16"],
+  S4: [
+    f"--config.branches.{b}_sub.frontend.num_mels=16" for b in ("ada", "ref")
+  ],
+}
 HEAD = "section_00_source_train_normal_0000_spd_0.wav"
 
 
@@ -25,6 +32,7 @@ def whole(run, put_machine, tmp_path_factory):
   end = run(
     "evaluate.py",
     f"--config={S4}",
+    *BANDS[S4],
     f"--config.data_dir={root / 'data'}",
     f"--config.output_dir={root / 'out'}",
     "--config.threshold.folds=0",
@@ -74,6 +82,7 @@ def no_training(monkeypatch):
 def again(evaluate, whole, out, config, *args, training=None):
   end = evaluate(
     f"--config.training_dir={training or whole / 'out' / 'training'}",
+    *BANDS[config],
     *args,
     config=config,
     out=out,
@@ -259,7 +268,11 @@ def named(names, machine):
 def odd(run, put_machine, tmp_path_factory):
   """System 1 on machines with something odd each; read only."""
   root = tmp_path_factory.mktemp("odd")
-  source = [n for n in TRAIN if "target" not in n]
+  # As many as the others have, whose programs are theirs.
+  source = [
+    f"section_00_source_train_normal_{i:04d}_spd_{i}.wav"
+    for i in range(len(TRAIN))
+  ]
   folders = {
     name: put_machine(
       root / "data" / name,
@@ -276,6 +289,7 @@ def odd(run, put_machine, tmp_path_factory):
   end = run(
     "evaluate.py",
     f"--config={S1}",
+    *BANDS[S1],
     f"--config.data_dir={root / 'data'}",
     f"--config.output_dir={root / 'out'}",
     "--config.threshold.folds=0",
