@@ -15,6 +15,8 @@ from asd_jax.runs import suspects
 from tests.scripts.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
+# Models of folds are tried where there is one branch.
+NO_FOLDS = "--config.threshold.folds=0"
 
 
 pytestmark = pytest.mark.usefixtures("no_reasons")
@@ -35,6 +37,7 @@ def whole(run, put_machine, tmp_path_factory):
     f"--config.data_dir={root / 'data'}",
     f"--config.output_dir={root / 'out'}",
     "--config.cache=clear",
+    NO_FOLDS,
   )
   assert end.status == 0, end.err
   return root, end
@@ -82,7 +85,8 @@ def test_hosts_share_the_embedding(whole, run, tmp_path, monkeypatch):
   assert "host 1 of 2: embeddings of clips: 7 computed, 0 found" in ends[1].out
   again = run("embed.py", *flags)
   assert "host 0 of 1: embeddings of clips: 0 computed, 14 found" in again.out
-  end = run("evaluate.py", *flags, f"--config.output_dir={tmp_path / 'out'}")
+  flags += (NO_FOLDS, f"--config.output_dir={tmp_path / 'out'}")
+  end = run("evaluate.py", *flags)
   assert end.status == 0, end.err
   assert read(tmp_path)["encoders"]["clips_computed"] == 0
   scores = [
@@ -91,7 +95,7 @@ def test_hosts_share_the_embedding(whole, run, tmp_path, monkeypatch):
   ]
   assert scores[0] == scores[1]
   first.write_bytes(first.read_bytes()[:100])
-  end = run("embed.py", *flags, "--num_hosts=2")
+  end = run("embed.py", *flags[:2], "--num_hosts=2")
   assert end.status == 2
   assert f"{first}: " in end.err
 
@@ -112,6 +116,7 @@ def test_a_second_run_reads_the_embeddings(whole, run, tmp_path):
     f"--config.data_dir={root / 'data'}",
     f"--config.output_dir={tmp_path / 'out'}",
     "--config.cache=readonly",
+    NO_FOLDS,
   )
   assert end.status == 0, end.err
   assert read(tmp_path)["encoders"]["clips_read"] == 14

@@ -23,8 +23,11 @@ def done(end):
   return end.out
 
 
+pytestmark = pytest.mark.usefixtures("one_block")
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, one_block):
   """A pre-training that was stopped and went on."""
   out = tmp_path_factory.mktemp("pretraining")
   part = done(train(out, "--max_steps=2"))

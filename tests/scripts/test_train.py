@@ -37,7 +37,7 @@ def get_config(arg=""):
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory):
+def train(tmp_path_factory, one_block):
   """Trains on two machines, below a folder that it is given."""
   root = tmp_path_factory.mktemp("train")
   for name in ("fan", "pump"):
