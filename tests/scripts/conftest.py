@@ -18,7 +18,7 @@ import soundfile
 from absl import flags
 
 from asd_jax.runs import suspects
-from tests import quick
+from tests import quick, shared
 
 ROOT = Path(__file__).parents[2]
 KNN = ROOT / "configs" / "plain_knn.py"
@@ -71,6 +71,7 @@ def call(script, *args):
     stack.enter_context(contextlib.redirect_stdout(out))
     stack.enter_context(contextlib.redirect_stderr(err))
     stack.enter_context(warnings.catch_warnings())
+    stack.enter_context(shared.programs())
     # What the page shows of many clips is tested where the page is.
     few = mock.patch.dict(suspects.choose.__kwdefaults__, per_machine=1)
     stack.enter_context(few)
@@ -163,10 +164,14 @@ def evaluate(tmp_path):
   return start
 
 
+def without_reasons():
+  """Reasons need many passes; what they are is tested elsewhere."""
+  return mock.patch.dict(suspects.find.__kwdefaults__, seconds=-1.0)
+
+
 @pytest.fixture(scope="module")
 def no_reasons():
-  """Reasons need many passes; what they are is tested elsewhere."""
-  with mock.patch.dict(suspects.find.__kwdefaults__, seconds=-1.0):
+  with without_reasons():
     yield
 
 
