@@ -87,6 +87,19 @@ def _sums(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
     return dict(zip(names, pool.map(one, names), strict=True))
 
 
+def plain(tree: Tree) -> Tree:
+  """Parameters as a folder has them: without mappings that hold nothing.
+
+  Args:
+    tree: nested mappings of arrays.
+
+  Returns:
+    The same arrays.
+  """
+  flat: Tree = flax.traverse_util.flatten_dict(tree)
+  return flax.traverse_util.unflatten_dict(flat)
+
+
 def _checkpointer() -> Any:
   """Orbax's, of this process alone: else it would wait for all of a run."""
   import orbax.checkpoint as ocp  # a second to import
@@ -111,6 +124,7 @@ def write(output: Path, tree: Tree, about: Mapping[str, Any]) -> None:
   Raises:
     InputError: if it cannot be written. Then nothing is there.
   """
+  tree = plain(tree)
   with _replacing(output) as beside:
     _reserve(beside, tree)
     with _checkpointer() as checkpointer:
@@ -283,15 +297,29 @@ def read(
   return tree, values
 
 
+def _empty(tree: Tree) -> Tree:
+  """Mappings of a tree that hold nothing, by path."""
+  flat: Tree = flax.traverse_util.flatten_dict(
+    tree, keep_empty_nodes=True, sep="/"
+  )
+  nothing = flax.traverse_util.empty_node
+  return {path: x for path, x in flat.items() if x is nothing}
+
+
 def _restore(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Tree:
   """The parameters, of the shapes that are expected and no others."""
   zero = np.zeros((), np.float32)
   # Shapes that take no memory.
   flat = {path: np.broadcast_to(zero, s) for path, s in shapes.items()}
-  target = flax.traverse_util.unflatten_dict(flat, sep="/")
+  place = (folder / PARAMS).absolute()
   try:
     with _checkpointer() as checkpointer:
-      tree = checkpointer.restore((folder / PARAMS).absolute(), target)
+      # Orbax wants what is there named, mappings too that hold nothing: earlier
+      # versions wrote them.
+      there = checkpointer.metadata(place).item_metadata.tree
+      flat = {**_empty(there), **flat}
+      target = flax.traverse_util.unflatten_dict(flat, sep="/")
+      tree = plain(checkpointer.restore(place, target))
     found = {path: holder[name] for path, holder, name in rules.leaves(tree)}
     for path, value in found.items():
       if value.shape != shapes[path] or value.dtype != np.float32:
