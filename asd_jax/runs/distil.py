@@ -107,6 +107,9 @@ def _shown(
 def _claimed(folder: Path, opened: distil.Pretraining, seed: int) -> bool:
   """Whether a training was completed before; its folder is no other's.
 
+  One that ended before its first save, as of a rate that was too high, binds
+  nobody.
+
   Raises:
     InputError: if the folder is that of another run.
   """
@@ -118,7 +121,9 @@ def _claimed(folder: Path, opened: distil.Pretraining, seed: int) -> bool:
   path = folder.with_suffix(f".{_ABOUT}")
   if path.exists():
     found = files.read_json(path)
-    if found.get("digest") != about["digest"]:
+    if found.get("digest") == about["digest"]:
+      return bool(found.get("complete"))
+    if found.get("complete") or run_lib.has_saved(folder):
       old, new = found.get("settings", {}), about["settings"]
       other = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
       what = ", ".join(other[:3]) or "weights or recordings"
@@ -127,7 +132,6 @@ def _claimed(folder: Path, opened: distil.Pretraining, seed: int) -> bool:
         " output_dir, or the same settings, weights and recordings, which go"
         " on."
       )
-    return bool(found.get("complete"))
   if mesh.is_first():
     _write(path, about)
   return False

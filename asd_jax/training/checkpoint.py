@@ -25,6 +25,8 @@ _OTHER = (KeyError, TypeError, ValueError)
 # What a full disk becomes on its way through Orbax's threads.
 _FAILED = (OSError, RuntimeError, ValueError)
 _CRITERION = "criterion"
+# Of the file beside a checkpoint that tells its content.
+_SEAL = ".digest"
 
 
 def _raw(tree: Tree) -> Tree:
@@ -49,6 +51,15 @@ def _content(folder: Path) -> str:
   """Names all files of a folder and what is in them."""
   found = sorted(p for p in folder.rglob("*") if p.is_file())
   return store.digest([[p.relative_to(folder).as_posix(), p] for p in found])
+
+
+def is_begun(folder: Path) -> bool:
+  """Whether a folder has a checkpoint that was written to its end.
+
+  Args:
+    folder: of `OrbaxCheckpoints`; may be missing.
+  """
+  return any(Path(folder).glob(f"*{_SEAL}"))
 
 
 def _own_bytes(tree: Tree) -> int:
@@ -141,7 +152,7 @@ class OrbaxCheckpoints:
 
   def _places(self, unit: int) -> tuple[Path, Path]:
     """A checkpoint, and the file that tells its content."""
-    return self._folder / str(unit), self._folder / f"{unit}.digest"
+    return self._folder / str(unit), self._folder / f"{unit}{_SEAL}"
 
   def restore(
     self, like: Callable[[], Tree], *, best: bool = False
@@ -265,7 +276,7 @@ class OrbaxCheckpoints:
       return
     place, seal = self._places(unit)
     files.atomic_write_text(seal, _content(place))
-    for old in self._folder.glob("*.digest"):
+    for old in self._folder.glob(f"*{_SEAL}"):
       if not old.with_suffix("").exists():
         old.unlink()
 

@@ -18,6 +18,7 @@ from asd_jax.training.interrupt import Interrupt
 from asd_jax.training.job import Job
 from asd_jax.training.journal import Journal
 from asd_jax.training.meter import Meter, Seen
+from asd_jax.training.profile import Profile
 from asd_jax.training.program import Program
 from asd_jax.training.state import TrainState
 from asd_jax.typing import Key
@@ -25,8 +26,6 @@ from asd_jax.typing import Key
 Tree = Any
 # Clips that a message names.
 _NAMED = 8
-# Steps of a profile, counted from the first of a call, which is slower.
-_PROFILED = (2, 7)
 
 
 class Settings(NamedTuple):
@@ -64,7 +63,7 @@ class Trained(NamedTuple):
     step: steps that this state has seen.
     criterion: of its validation, None without one.
     complete: False if `max_steps` stopped it: it goes on when it is run again.
-    notes: sentences on what had to be made again.
+    notes: sentences on what had to be made again, and on the profile.
   """
 
   state: TrainState
@@ -131,7 +130,8 @@ def run(
     if logs and mesh.is_first():
       journal = Journal(logs, start.done)
       stack.callback(journal.close)
-    steps = _Steps(program, frozen, feed, interrupt, settings.profile)
+    profile = Profile(settings.profile, start.done, num_steps)
+    steps = _Steps(program, frozen, feed, interrupt, profile)
     stack.callback(steps.close)
     judged = kept and _Judged(kept, job, program, frozen)
     watch = _Watch(job, num_steps, start.done, feed, judged, journal, show)
@@ -148,7 +148,22 @@ def run(
       raise interrupt.stopped(
         f"training {job.name}: step {end.done} of {job.num_steps} {where}"
       )
-    return _trained(job, end, frozen, kept, like)
+    steps.close()  # now: where its trace cannot be written is told
+    return _trained(job, end, frozen, kept, like, profile.notes)
+
+
+def has_saved(folder: Path) -> bool:
+  """Whether there is a state to go on from.
+
+  Args:
+    folder: of checkpoints.
+
+  Returns:
+    True if one was saved and sealed.
+  """
+  from asd_jax.training import checkpoint
+
+  return checkpoint.is_begun(folder)
 
 
 def _open(folder: Path, settings: Settings, num_steps: int) -> Any:
@@ -176,7 +191,12 @@ def _start(
 
 
 def _trained(
-  job: Job, end: loop.Reached, frozen: Tree, kept: Any, like: Callable
+  job: Job,
+  end: loop.Reached,
+  frozen: Tree,
+  kept: Any,
+  like: Callable,
+  more: list[str],
 ) -> Trained:
   complete = end.done == job.num_steps
   step, state, criterion = end.done, end.state, None
@@ -186,7 +206,7 @@ def _trained(
       raise OSError(f"{job.name}: all checkpoints vanished while it ran")
     step, (state, _) = found
     criterion = kept.criterion(step)
-  notes = kept.notes if kept else []
+  notes = [*(kept.notes if kept else []), *more]
   return Trained(state, frozen, step, criterion, complete, notes)
 
 
@@ -199,7 +219,7 @@ class _Steps:
     frozen: Tree,
     feed: Feed,
     interrupt: Interrupt,
-    profile: Path | None,
+    profile: Profile,
   ) -> None:
     self._program, self._frozen, self._feed = program, frozen, feed
     self._interrupt, self._profile = interrupt, profile
@@ -207,10 +227,9 @@ class _Steps:
     self._step: Callable | None = None
     self._loss: jax.Array | None = None
     self._num = 0
-    self._traces = False
 
   def __call__(self, number: int, state: TrainState) -> tuple:
-    self._trace()
+    self._profile.before(self._num, self._loss)
     batch = self._feed.get(number, meanwhile=self._loss)
     if self._step is None:
       self._step = self._program.compiled(batch)
@@ -221,23 +240,9 @@ class _Steps:
     self._num += 1
     return state, metrics
 
-  def _trace(self) -> None:
-    """Starts and ends the profile, which is of whole steps."""
-    if self._profile is None or self._num not in _PROFILED:
-      return
-    jax.block_until_ready(self._loss)
-    if self._num == _PROFILED[0]:
-      jax.profiler.start_trace(self._profile)
-      self._traces = True
-    else:
-      self.close()
-
   def close(self) -> None:
     """Ends a profile that the run was too short for."""
-    if self._traces:
-      jax.block_until_ready(self._loss)
-      jax.profiler.stop_trace()
-      self._traces = False
+    self._profile.close(self._num, self._loss)
 
 
 class _Judged:

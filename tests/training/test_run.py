@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from asd_jax import errors
-from asd_jax.training import checkpoint, loop, plan, run
+from asd_jax.training import checkpoint, loop, plan, profile, run
 from tests.training import toy
 
 KEY = jax.random.key(0)
@@ -48,7 +48,12 @@ def lines(folder):
 def whole(tmp_path_factory):
   """A run that nothing happens to: result, its folder, what was shown."""
   folder, seen = tmp_path_factory.mktemp("whole"), []
-  found = carry_out(folder / "kept", logs=folder / "logs", show=seen.append)
+  found = carry_out(
+    folder / "kept",
+    logs=folder / "logs",
+    show=seen.append,
+    profile=folder / "trace",
+  )
   return found, folder, seen
 
 
@@ -77,6 +82,33 @@ def test_each_step_is_logged_and_shown(whole):
   assert 0 <= last.waiting <= 1
   assert last.seconds_left == 0
   assert last.metrics["loss"] < seen[0].metrics["loss"]
+
+
+def test_a_profile_is_written_and_told(whole):
+  found, folder, _ = whole
+  assert found.notes == [f"{folder / 'trace'}: profile of steps 3 to 7"]
+  assert list((folder / "trace").rglob("*.xplane.pb"))
+
+
+@pytest.mark.parametrize(
+  ("start", "stop", "told"),
+  [
+    (10, 14, "profile of steps 13 to 14"),
+    (10, 12, "profile of steps 12 to 12"),
+    (0, 1, "profile of steps 1 to 1"),
+    (5, 5, "no profile, as no step was left"),
+  ],
+)
+def test_a_short_run_is_profiled_too(monkeypatch, start, stop, told):
+  calls = []
+  monkeypatch.setattr(jax.profiler, "start_trace", lambda _: calls.append(0))
+  monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append(1))
+  one = profile.Profile("place", start, stop)
+  for number in range(stop - start):
+    one.before(number, None)
+  one.close(stop - start, None)
+  assert one.notes == [f"place: {told}"]
+  assert calls == [0, 1] * (start < stop)
 
 
 def test_a_run_in_parts_gives_the_same_bytes(whole, tmp_path):
