@@ -1,6 +1,7 @@
 """What all configs share: the run's settings and the stages' defaults."""
 
 import ml_collections
+from ml_collections import config_dict
 
 # Layers of an encoder of any depth; the embedding is that of a learned head.
 ENDS = ("output", "embedding")
@@ -179,6 +180,24 @@ def add_noise_aware(c, name, *, training, arg=""):
   return encoder
 
 
+# What recipes leave out: a key must be there to be set on the command line.
+ADAPT = dict(
+  augment=(),
+  layer="output",
+  channels=(),
+  seconds=0.0,
+  batch_size=32,
+  num_epochs=20,
+  num_steps=0,
+  accumulate=1,
+  remat=False,
+  ema=0.0,
+  ema_start=0,
+  valid_fraction=0.0,
+  checkpoint_every=1,
+)
+
+
 def adapted(encoder, recipe, arg=""):
   """An encoder that is trained on over all machines before it is used.
 
@@ -194,7 +213,9 @@ def adapted(encoder, recipe, arg=""):
     optimiser = {**recipe["optimiser"], "warmup": 0.5}
     small = dict(optimiser=optimiser, seconds=0.0, batch_size=8, num_steps=2)
     recipe = {**recipe, **small}
-  return {**encoder, "adapt": recipe}
+  rate = config_dict.placeholder(float)  # that of the encoder, if none is given
+  optimiser = {"head_learning_rate": rate, **recipe["optimiser"]}
+  return {**encoder, "adapt": {**ADAPT, **recipe, "optimiser": optimiser}}
 
 
 def official_autoencoder(arg=""):

@@ -3,6 +3,8 @@
 import pytest
 
 from asd_jax.encoders import zoo
+from asd_jax.engine import recipe
+from asd_jax.training import optimiser
 from configs import (
   common,
   dongyuan_system1,
@@ -110,6 +112,17 @@ def test_a_smoke_variant_changes_sizes_of_a_training_alone():
     )
     assert full.keys() | {"num_steps"} == smoke.keys()
     assert all(smoke[k] == v for k, v in full.items() if k not in small)
+
+
+def test_every_part_of_a_recipe_can_be_set_on_the_command_line():
+  known = recipe.Recipe._field_defaults
+  assert known.items() >= common.ADAPT.items()
+  # Mappings are no defaults: what they would hold has no key.
+  assert known.keys() - common.ADAPT.keys() == {"optimiser", "mixstyle"}
+  adapt = merl_dis_beats.get_config("").branches.beats.encoder.adapt
+  assert adapt.optimiser.keys() >= optimiser.DEFAULTS.keys()
+  adapt.optimiser.head_learning_rate = 1e-3
+  assert adapt.to_dict()["optimiser"]["head_learning_rate"] == 1e-3
 
 
 def test_trainings_of_noise_aware_layers_have_a_seed_and_a_file_each():
