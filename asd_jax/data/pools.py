@@ -96,7 +96,7 @@ def opened(
   if not os.path.isdir(os.path.expanduser(place)):
     raise errors.InputError(
       f"{place}: found nothing, expected a folder of wave files, or one of "
-      f"{', '.join(CORPORA)}, built in {data_dir}"
+      f"{', '.join(CORPORA)}, built in {os.fspath(data_dir) or 'data_dir'}"
     )
   return Folder(place, split=split, holdout=holdout)
 
@@ -142,7 +142,8 @@ def of_noise(
   if not found:
     raise errors.InputError(
       f"{data_dir}: found none of the noises {', '.join(places) or '(none)'} "
-      f"for the split {split}, expected at least one of them"
+      f"for the split {split}, expected at least one of them, built by "
+      "scripts/build_corpus.py"
     )
   notes = [
     f"{place} is not built in {data_dir}: noises are drawn from {names} only"

@@ -177,7 +177,7 @@ def load(
   place = _folder(builder, out_dir, name)
   if not is_there(builder, out_dir, name):
     raise errors.InputError(
-      f"{place}: found no data set, expected one by prepare"
+      f"{place}: found no data set, expected one; build it first"
     )
   return tfds.builder_from_directory(place)
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax import errors
 from asd_jax.encoders import (
   beats,
   dasheng,
@@ -236,11 +235,7 @@ def of(
 
   def check(settings: Mapping[str, Any]) -> None:
     base.check({k: v for k, v in settings.items() if k in base_fields})
-    if settings["width"] % settings["layer_heads"]:
-      raise errors.InputError(
-        f"found {settings['layer_heads']} heads of the noise-aware layers for"
-        f" the width {settings['width']}, expected a divisor of it."
-      )
+    noise_aware_files.check_heads(settings)
 
   base_fields = {*next(iter(base.sizes.values()))}
   blocks = [r.pattern for r in both if r.path.startswith("base/blocks")]

@@ -119,6 +119,22 @@ def notes(beside: Mapping[str, Any]) -> tuple[str, ...]:
   )
 
 
+def check_heads(settings: Settings) -> None:
+  """Refuses layers whose heads cannot share their width.
+
+  Args:
+    settings: of the whole network.
+
+  Raises:
+    InputError: if they cannot.
+  """
+  if settings["width"] % settings["layer_heads"]:
+    raise errors.InputError(
+      f"found {settings['layer_heads']} heads of the noise-aware layers for"
+      f" the width {settings['width']}, expected a divisor of it."
+    )
+
+
 def _check(known: Family, settings: Settings, beside: Mapping) -> None:
   """Raises for layers of another encoder, or of another size than published.
 
@@ -149,6 +165,7 @@ def _check(known: Family, settings: Settings, beside: Mapping) -> None:
           f"found {settings[key]} as {word} of the noise-aware layers,"
           f" expected {size[key]}."
         )
+  check_heads(settings)
 
 
 def inner_of(encoder: Encoder) -> Encoder | None:

@@ -21,6 +21,10 @@ from asd_jax.typing import Array
 Tree = Any
 # Clips that a message or a note names.
 _NAMED = 3
+_NO_ATTRIBUTES = (
+  "; where no clip has attributes, the labels domain, attribute and pseudo tell"
+  " machines and domains apart"
+)
 
 
 def clips_of(config: Mapping[str, Any]) -> list[clips.Clip]:
@@ -152,10 +156,11 @@ def classes_of(
     found = labels.of(rule, some, features=features)
     if len(found.classes) < 2:
       only = f"one class ({found.classes[0]})" if found.classes else "no class"
+      other = "" if found.classes else _NO_ATTRIBUTES
       raise errors.InputError(
         f"{where}: labels {rule!r}: found {only} in {len(some)} training clips,"
         " expected two or more to tell apart: clips of several machines,"
-        " domains or attributes."
+        f" domains or attributes{other}."
       )
     counts = collections.Counter(i for i in found.id.tolist() if i >= 0)
     single = [found.classes[i] for i, num in sorted(counts.items()) if num == 1]

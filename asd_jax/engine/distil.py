@@ -54,6 +54,7 @@ def _of(config: Config, split: str) -> sources.Sources:
         f"config: {key}: found none, expected folders of wave files, or some"
         f" of {', '.join(pools.CORPORA)}."
       )
+  _check_built(config)
   share = config["holdout"]
   # A pattern of names is no number.
   with contextlib.suppress(ValueError):
@@ -66,6 +67,18 @@ def _of(config: Config, split: str) -> sources.Sources:
     crop_seconds=config["seconds"],
     notes=notes,
   )
+
+
+def _check_built(config: Config) -> None:
+  """Refuses corpora where nobody says in which folder they were built."""
+  places = (config["target"], *config["noises"])
+  named = [p for p in places if p.partition("/")[0] in pools.CORPORA]
+  if named and not config["data_dir"]:
+    raise errors.InputError(
+      "config: data_dir: found none, expected the folder in which"
+      f" {', '.join(dict.fromkeys(named))} were built"
+      " (scripts/build_corpus.py)."
+    )
 
 
 def recordings(config: Config) -> Recordings:
@@ -343,6 +356,7 @@ class Pretraining:
         ),
         names=lambda step: self.targets_of(batches(step, slice(0, size))),
         about=self._about(),
+        network=lambda frozen: frozen["base"],
       )
 
   def targets_of(self, batch: Tree) -> list[str]:

@@ -104,7 +104,7 @@ def prepared(config: Mapping[str, Any]) -> dict[str, Any]:
   _check_numbers(out)
   _check_choices(out)
   ranges(out)
-  optimiser.make(out["optimiser"], 10**9)
+  _check_optimiser(out)
   if out["batch_size"] % out["accumulate"]:
     raise errors.InputError(
       f"config: accumulate: found {out['accumulate']}, expected a divisor of"
@@ -167,6 +167,13 @@ def _check_numbers(config: Mapping[str, Any]) -> None:
         f"config: {key}: found {value!r}, expected a number from {low:g} to"
         f" {high:g}."
       )
+
+
+def _check_optimiser(config: Mapping[str, Any]) -> None:
+  try:
+    optimiser.make(config["optimiser"], 10**9)  # refuses what it cannot use
+  except errors.InputError as e:
+    raise errors.InputError(f"config: {e}") from e
 
 
 def _check_choices(config: Mapping[str, Any]) -> None:

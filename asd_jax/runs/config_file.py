@@ -170,7 +170,24 @@ def prepared(
 
   if distil_config.is_one(plain):
     return _pretraining(plain, trains)
-  return _with_data(settings.prepared(plain))
+  config = settings.prepared(plain)
+  named = any(config[k] for k in ("data_dir", "normal", "test"))
+  if trains and not named:
+    _check_place(config)
+  return _with_data(config)
+
+
+def _check_place(config: Mapping[str, Any]) -> None:
+  """Refuses synthetic recordings that are to be learned from and lie nowhere.
+
+  Raises:
+    InputError: without an output folder.
+  """
+  if config["synthetic"] and not config["output_dir"]:
+    raise errors.InputError(
+      "config: output_dir: found none, expected a folder, to which synthetic"
+      " recordings are written."
+    )
 
 
 def _pretraining(plain: Mapping[str, Any], trains: bool) -> dict[str, Any]:
@@ -186,8 +203,9 @@ def _pretraining(plain: Mapping[str, Any], trains: bool) -> dict[str, Any]:
     )
   config = distil_config.prepared(plain)
   made, out = config["synthetic"], config["output_dir"]
-  if not made or not out or config["target"] or config["noises"]:
+  if not made or config["target"] or config["noises"]:
     return config
+  _check_place(config)
   from asd_jax.data import synthetic_sounds
 
   folder = Path(out) / "synthetic"

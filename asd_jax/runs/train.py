@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asd_jax import errors
-from asd_jax.engine import distil_config, session
+from asd_jax.engine import adapt, distil_config, session
 from asd_jax.runs import folder
 from asd_jax.runs import progress as progress_lib
 from asd_jax.training import plan
@@ -64,12 +64,14 @@ def run(
       " pre-training such as configs/na_beats.py."
     )
   config = {**config, "training_dir": folder.training_dir(config)}
-  opened = session.open(config, tell=progress.adaptation)
+  tell = adapt.silent if how.dry_run else progress.adaptation
+  opened = session.open(config, tell=tell)
   said: list[str] = []
 
   def carry_out(
     job: Job, key: Key, kept: Path, logs: Path | None
   ) -> run_lib.Trained | None:
+    said.extend(n for n in job.notes if n not in said)
     if how.dry_run:
       found = plan.plan(job, key, sharded=how.settings.sharded)
       said.extend(plan.lines(job.name, found))

@@ -23,6 +23,10 @@ def _nameless(step: int) -> Sequence[str]:
   return ()
 
 
+def _all(frozen: Tree) -> Tree:
+  return frozen
+
+
 class Validation(NamedTuple):
   """How good a state is, told by training clips alone; lower is better.
 
@@ -67,6 +71,9 @@ class Job(NamedTuple):
     validation: which state is the best; None takes the last.
     names: step to names of the clips in its batch, for messages.
     about: further facts for people, name to value.
+    notes: sentences on odd input.
+    network: of what no step changes, the parameters of networks; the rest is
+      data.
   """
 
   name: str
@@ -79,6 +86,8 @@ class Job(NamedTuple):
   validation: Validation | None = None
   names: Callable[[int], Sequence[str]] = _nameless
   about: dict[str, str] = {}
+  notes: Sequence[str] = ()
+  network: Callable[[Tree], Tree] = _all
 
 
 class Order:

@@ -325,6 +325,14 @@ def low_rank(
       f"LoRA: found rank={rank}, alpha={alpha}, dropout={dropout}, expected a"
       " rank of 1 or more, a positive alpha, and a dropout in [0, 1)."
     )
+  for target in targets:
+    try:
+      re.compile(target)
+    except (re.error, TypeError) as e:
+      raise errors.InputError(
+        f"LoRA targets: found {target!r} ({e}), expected some of {[*TARGETS]}"
+        " or patterns of layers."
+      ) from e
   scale = alpha / rank
 
   @contextlib.contextmanager

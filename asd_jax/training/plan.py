@@ -25,7 +25,7 @@ class Plan(NamedTuple):
 
   Attributes:
     trained: numbers that steps change.
-    frozen: numbers that none does.
+    frozen: parameters that none does.
     state_bytes: of all that a checkpoint holds.
     device_bytes: that one device needs for a step, as it was compiled.
     device_limit: that one device has, None where it does not say.
@@ -103,7 +103,7 @@ def plan(job: Job, keys: Key, *, sharded: bool) -> Plan:
   flops = (step.cost_analysis() or {}).get("flops", float("nan"))
   return Plan(
     trained=_size(state.params),
-    frozen=_size(frozen),
+    frozen=_size(job.network(frozen)),
     state_bytes=_bytes(state),
     device_bytes=needed,
     device_limit=limit,

@@ -195,6 +195,7 @@ def test_statistics_of_a_frozen_encoder_count_as_a_copy(golden):
     (dict(fusion_layer_cfg={"hidden_dim_multiplier": 5}), "hidden size 200"),
     (dict(fusion_layer_cfg={"num_heads": 4}), "layer_heads 4 for 8"),
     (dict(fusion_layer_cfg={"num_heads": "x"}), "num_heads='x'"),
+    (dict(fusion_layer_cfg={"num_heads": 7}), "7 heads of the"),
     (
       dict(fusion_layer_cfg={"hidden_dim_multiplier": float("inf")})
       | dict(model_id="other"),

@@ -212,6 +212,7 @@ def refused(config, *words):
     (dict(criteria=(dict(name="arcface", margins=2),)), ("margins", "margin")),
     (dict(augment=(dict(name="channel_swap"),)), ("channel_swap", "2")),
     (dict(optimiser=dict(warmup=-1)), ("warmup", "-1")),
+    (dict(trains=dict(name="lora", targets=("(",))), ("'('", "patterns")),
   ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused(data, change, words):
@@ -275,3 +276,6 @@ def test_a_class_of_one_clip_and_a_machine_without_labels_are_told(data):
   assert json.dumps(found.notes).count("here") == 2
   assert "1 of 4 classes have one clip (fan/speed_9" in found.notes[0]
   assert "no attributes and no domains of pump" in found.notes[1]
+  told = recipe(criteria=(dict(name="arcface", labels="attribute_or_none"),))
+  with pytest.raises(errors.InputError, match="no class .* no clip has attrib"):
+    adapt_data.classes_of("", recipes.read("", told), odd[6:], lambda rows: 0)

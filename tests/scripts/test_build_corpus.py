@@ -45,3 +45,8 @@ def test_missing_flags_and_folders_are_refused(run, tmp_path):
   assert "flags: expected --corpus=NAME" in end.refused()
   end = run(SCRIPT, *flags(tmp_path, "demand"))
   assert "in: found nothing, expected a folder" in end.refused()
+  (tmp_path / "in").mkdir()
+  (tmp_path / "in" / "DKITCHEN_16k.zip").write_bytes(b"cut short")
+  end = run(SCRIPT, *flags(tmp_path, "demand"))
+  assert "DKITCHEN_16k.zip: found no directory" in end.refused()
+  assert not end.out  # nothing was begun

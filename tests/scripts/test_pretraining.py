@@ -3,12 +3,15 @@
 import json
 
 import grain  # noqa: F401  (defines flags once, and a command's are removed)
+import jax
 import numpy as np
 import pytest
 import soundfile
 
 from asd_jax.encoders import load
-from asd_jax.engine import distil_config
+from asd_jax.engine import distil, distil_config
+from asd_jax.runs import config_file
+from configs import na_dasheng
 from tests.scripts import conftest
 
 CONFIG = f"--config={conftest.ROOT / 'configs' / 'na_dasheng.py'}:smoke"
@@ -98,6 +101,7 @@ def test_it_is_refused_where_it_is_no_system(tmp_path):
     ("rooms.ranges.far_from=wall", "far_from is 'wall'"),
     ("rooms.ranges.rt60=(0.1,0.9)", "found an RT60 of 0.9 s"),
     ("seconds=0.001", "config: seconds"),
+    ("optimiser.learning_rate=-1.0", "config: optimiser: learning_rate"),
     ("target=fsd", "noises: found none"),
     ("frontend.name=beats_fbank", "expected the 64"),
     ("noises=('nowhere',)", "target: found none"),
@@ -113,3 +117,40 @@ def test_weights_of_another_encoder_are_refused(tmp_path):
   line = train(tmp_path, *flags).refused()
   assert "found BEATs" in line
   assert "expected DaSheng weights" in line
+
+
+def test_what_ended_before_its_first_save_binds_nobody(tmp_path):
+  for i in range(24):
+    path = tmp_path / "silent" / f"{i}.wav"
+    path.parent.mkdir(exist_ok=True)
+    soundfile.write(path, np.zeros(20_000), 16_000, subtype="PCM_16")
+  place = f"--config.noises=('{path.parent}',)"
+  flags = (f"--config.target={path.parent}", place)
+  assert "silence in each" in train(tmp_path / "out", *flags).refused()
+  # Mended by another setting, it is not taken for another run.
+  mended = train(tmp_path / "out", *flags, "--config.microphones=1")
+  assert "silence in each" in mended.refused()
+
+
+def test_rooms_are_no_parameters(tmp_path):
+  config = na_dasheng.get_config("smoke")
+  config.output_dir = str(tmp_path)
+  opened = distil.Pretraining(config_file.prepared(config, (), trains=True))
+  with opened.job(0) as job:
+    _, frozen = jax.eval_shape(job.init, jax.random.key(0), job.start)
+  size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
+  assert size(job.network(frozen)) == opened.base.size < size(frozen)
+
+
+def test_synthetic_recordings_need_a_place():
+  for name in ("na_dasheng", "merl_dis_beats"):
+    config = conftest.ROOT / "configs" / f"{name}.py"
+    end = conftest.call("train.py", f"--config={config}:smoke", "--dry_run")
+    assert "config: output_dir: found none" in end.refused()
+
+
+def test_corpora_are_sought_where_they_were_built(tmp_path):
+  flags = ("--config.target=fsd50k", "--config.noises=('demand','fsd50k')")
+  line = train(tmp_path, *flags).refused()
+  assert "config: data_dir: found none" in line
+  assert "fsd50k, demand were built" in line

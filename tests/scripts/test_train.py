@@ -69,6 +69,7 @@ def test_a_config_without_such_encoders_says_so(train, tmp_path):
 def test_a_training_that_is_stopped_goes_on(train, tmp_path):
   part = train(tmp_path, "--max_steps=2")
   assert ": saved at step 2 of 4, the same command goes on" in part
+  assert "labels 'attribute': 4 of 8 classes have one clip (fan/spd_2" in part
   whole = train(tmp_path)
   assert ": trained, state of step 4; logs in " in whole
   (log,) = (tmp_path / "training").rglob("metrics.jsonl")
