@@ -83,6 +83,20 @@ def _promised(hows: list[record.Decision]) -> str:
   return text.percent(rate, digits=1)
 
 
+def _seen(results: record.Results, hows: list[record.Decision]) -> str:
+  """Says where encoders have learned from the clips that p-values count."""
+  adapted = results.get("encoders", {}).get("adapted")
+  folds = results["config"].get("adapt", {}).get("folds")
+  if not adapted or folds or not any(how.promises for how in hows):
+    return ""
+  return (
+    "<p>Encoders of this run have learned from the training clips that"
+    " decisions compare with, which models of folds do not undo: more false"
+    " alarms than promised are likely (<code>adapt.folds=2</code> keeps the"
+    " promise).</p>"
+  )
+
+
 def section(run: record.Run) -> str:
   """Measured false alarms and detections, by machine and domain.
 
@@ -113,6 +127,7 @@ def section(run: record.Run) -> str:
   )
   return (
     '<section id="decisions"><h2>Decisions</h2>'
+    f"{_seen(results, [how for *_, how in every])}"
     f"{text.table(caption, _COLUMNS, rows, name='decision-table', foot=foot)}"
     "</section>"
   )

@@ -127,6 +127,16 @@ def test_measured_rates_stand_beside_the_promise():
   )
 
 
+def test_encoders_that_have_seen_the_clips_are_spoken_of_beside_the_promise():
+  run = run_of(made.section(num=40, threshold=None))
+  told = "Encoders of this run have learned from the training clips"
+  assert told not in decisions.section(run)
+  run.results["encoders"] = {"adapted": {"eat": {}}}
+  assert told in decisions.section(run)
+  run.results["config"]["adapt"] = {"folds": 2}
+  assert told not in decisions.section(run)
+
+
 def test_the_console_names_the_flagged_clips_and_no_control_marks():
   part = plain(num=60)
   part = part._replace(
