@@ -205,6 +205,8 @@ def named(encoder: family.Encoder, params: Tree, origin: str) -> Loaded:
   Returns:
     The parameters.
   """
+  # As they will be read: with those of other seeds they become one tree.
+  params = weight_folder.plain(params)
   digest, base = reading.digests(encoder, params)
   size = sum(x.size for x in jax.tree.leaves(params))
   return Loaded(encoder, lambda: params, digest, origin, size, base=base)

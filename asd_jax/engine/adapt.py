@@ -34,7 +34,6 @@ from asd_jax.training import run as run_lib
 from asd_jax.training.job import Job
 from asd_jax.training.meter import Seen
 from asd_jax.typing import Key
-from asd_jax.weights import folder as weight_folder
 
 Tree = Any
 # (label of the network, what is said in words or of a step)
@@ -202,8 +201,6 @@ class Adapter:
     if len(some) > 1:
       merged = jax.vmap(merged, in_axes=(0, None))
     params = mesh.on_host(jax.jit(merged)(trained.state, trained.frozen))
-    # As it will be read: with others of the same source it becomes one tree.
-    params = weight_folder.plain(params)
     if len(some) == 1:
       params = jax.tree.map(lambda x: np.asarray(x)[None], params)
     self.notes += trained.notes
