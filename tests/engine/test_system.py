@@ -16,6 +16,7 @@ from asd_jax.runs import config_file
 from asd_jax.training import reconstruction
 from configs import encoder_zoo
 
+pytestmark = pytest.mark.usefixtures("one_block")
 CONFIGS = [
   config_file.data_folder("configs") / f"{name}.py"
   for name in config_file.systems()
