@@ -330,6 +330,7 @@ def run_of_many(run, root):
       f"--config={KNN}",
       f"--config.data_dir={root / 'data'}",
       f"--config.output_dir={root / 'out'}",
+      "--config.threshold.folds=0",
     )
 
 
