@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 
+from asd_jax import errors, files
+
 # Counted from the first step of a call, which is slower; a call of fewer steps
 # has its last one traced.
 _STEPS = (2, 7)
@@ -20,6 +22,9 @@ class Profile:
 
   Attributes:
     notes: which steps it is of, and where it lies.
+
+  Raises:
+    InputError: here and below, if it cannot be written.
   """
 
   def __init__(self, folder: Path | None, start: int, stop: int) -> None:
@@ -29,6 +34,9 @@ class Profile:
     self._last = min(last, stop - start)
     self._runs = False
     self.notes: list[str] = []
+    if folder:
+      own = folder / f".probe_{jax.process_index()}"
+      files.atomic_write_text(own, "").unlink()
     if folder and start >= stop:
       self.notes.append(f"{folder}: no profile, as no step was left")
 
@@ -57,6 +65,12 @@ class Profile:
       return
     self._runs = False
     jax.block_until_ready(last)
-    jax.profiler.stop_trace()
+    try:
+      jax.profiler.stop_trace()
+    except jax.errors.JaxRuntimeError as e:
+      reason = " ".join(str(e).split())
+      raise errors.InputError(
+        f"{self._folder}: profile cannot be written: {reason}"
+      ) from e
     steps = f"{self._start + self._first + 1} to {self._start + number}"
     self.notes.append(f"{self._folder}: profile of steps {steps}")

@@ -99,16 +99,19 @@ def test_a_profile_is_written_and_told(whole):
     (5, 5, "no profile, as no step was left"),
   ],
 )
-def test_a_short_run_is_profiled_too(monkeypatch, start, stop, told):
+def test_a_short_run_is_profiled_too(monkeypatch, tmp_path, start, stop, told):
   calls = []
   monkeypatch.setattr(jax.profiler, "start_trace", lambda _: calls.append(0))
   monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append(1))
-  one = profile.Profile("place", start, stop)
+  one = profile.Profile(tmp_path, start, stop)
   for number in range(stop - start):
     one.before(number, None)
   one.close(stop - start, None)
-  assert one.notes == [f"place: {told}"]
+  assert one.notes == [f"{tmp_path}: {told}"]
   assert calls == [0, 1] * (start < stop)
+  (tmp_path / "file").touch()
+  with pytest.raises(errors.InputError, match="file"):
+    profile.Profile(tmp_path / "file" / "x", start, stop)
 
 
 def test_a_run_in_parts_gives_the_same_bytes(whole, tmp_path):
