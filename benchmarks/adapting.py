@@ -7,10 +7,14 @@ the systems, with rates and steps for networks of this size. Without
 anew on these.
 
   python benchmarks/adapting.py OUT [--data_dir=DIR]
-    [--systems=konica_system1,dongyuan_system2] [--seeds=5] [--steps=300]
-    [--labels=machine,attribute_or_none]
+    [--systems=konica_system1,dongyuan_system2] [--seeds=5] [--first_seed=1]
+    [--steps=300] [--labels=machine,attribute_or_none]
+    [--recipe=JSON] [--branch=JSON] [--machines=JSON]
 
 `--labels` names classes in place of those of the systems, an ArcFace each.
+`--recipe` changes how networks are trained, `--branch` what is scored and how,
+of the frozen start too, and `--machines` what synthetic machines there are.
+Networks are kept: scored in another way they are not trained again.
 """
 
 import argparse
@@ -25,10 +29,26 @@ from asd_jax.data import clips, synthetic
 from asd_jax.engine import session
 from asd_jax.metrics import official
 
-MACHINES = ("fan", "gearbox", "valve")
+MACHINES = dict(
+  machines=("fan", "gearbox", "valve"),
+  num_source=90,
+  num_target=10,
+  num_test=20,
+)
 SECONDS = 2.0
 NUM_FRAMES = 208
 RATES = dict(learning_rate=1e-3, head_learning_rate=1e-3, warmup=0.1)
+
+
+def merged(plain, changes):
+  """Settings with changes; those that give a name take the place of all."""
+  if not isinstance(plain, dict) or "name" in changes:
+    return changes
+  new = {
+    k: merged(plain.get(k), v) if isinstance(v, dict) else v
+    for k, v in changes.items()
+  }
+  return {**plain, **new}
 
 
 def shrink(branch, rate, recipe):
@@ -46,12 +66,14 @@ def shrink(branch, rate, recipe):
     branch["channels"] = (0,)
 
 
-def config_of(name, recipe, seed, data, out):
+def config_of(name, recipe, seed, data, out, changes=None):
   """Plain settings of a run."""
   module = importlib.import_module(f"configs.{name}")
   config = module.get_config("smoke").to_dict()
-  for branch in config["branches"].values():
+  for key, branch in config["branches"].items():
+    branch = merged(branch, changes or {})
     shrink(branch, config["sample_rate"], recipe)
+    config["branches"][key] = branch
   config |= dict(data_dir=str(data), training_dir=str(out))
   config |= dict(seeds=(seed,), cache="off", synthetic={})
   config["threshold"]["folds"] = 0
@@ -71,10 +93,8 @@ def machines_of(args, seed):
   """Folder of a seed's machines, made if it is not given, and its clips."""
   data = Path(args.data_dir or args.out / f"data_{seed}")
   if not args.data_dir:
-    sizes = dict(num_source=90, num_target=10, num_test=20)
-    synthetic.write(
-      data, machines=MACHINES, seconds=SECONDS, seed=seed, **sizes
-    )
+    sizes = {**MACHINES, **args.machines}
+    synthetic.write(data, seconds=SECONDS, seed=seed, **sizes)
   return data, clips.read_tree(data)
 
 
@@ -88,30 +108,50 @@ def summary(table, name):
   )
 
 
-def main():
-  """Prints a row a system and seed, and what all seeds say."""
+def recipe_of(args):
+  """How networks are trained, as the options say it."""
+  recipe = dict(num_steps=args.steps, batch_size=16, optimiser=RATES)
+  if args.labels:
+    rules = args.labels.split(",")
+    recipe["criteria"] = [dict(name="arcface", labels=r) for r in rules]
+  return merged(recipe, args.recipe)
+
+
+def options():
+  """What the command line says."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("out", type=Path)
   parser.add_argument("--data_dir", default="")
   parser.add_argument("--systems", default="konica_system1,dongyuan_system2")
   parser.add_argument("--seeds", type=int, default=5)
+  parser.add_argument("--first_seed", type=int, default=1)
   parser.add_argument("--steps", type=int, default=300)
   parser.add_argument("--labels", default="")
-  args = parser.parse_args()
-  recipe = dict(num_steps=args.steps, batch_size=16, optimiser=RATES)
-  if args.labels:
-    rules = args.labels.split(",")
-    recipe["criteria"] = [dict(name="arcface", labels=r) for r in rules]
-  table, systems = [], args.systems.split(",")
-  for seed in range(1, args.seeds + 1):
+  parser.add_argument("--recipe", type=json.loads, default={})
+  parser.add_argument("--branch", type=json.loads, default={})
+  parser.add_argument("--machines", type=json.loads, default={})
+  return parser.parse_args()
+
+
+def row_of(args, name, seed, data, machines):
+  """Scores of a system, frozen and adapted."""
+  row = dict(system=name, seed=seed)
+  for kind, recipe in (("frozen", None), ("adapted", recipe_of(args))):
+    config = config_of(
+      name, recipe, seed, data, args.out / "training", args.branch
+    )
+    row[kind], row[f"{kind}_values"] = score_of(config, machines)
+  return row
+
+
+def main():
+  """Prints a row a system and seed, and what all seeds say."""
+  args, table = options(), []
+  systems = args.systems.split(",")
+  for seed in range(args.first_seed, args.first_seed + args.seeds):
     data, machines = machines_of(args, seed)
     for name in systems:
-      config = lambda r, name=name, seed=seed, data=data: config_of(
-        name, r, seed, data, args.out / "training"
-      )
-      row = dict(system=name, seed=seed)
-      for kind, how in (("frozen", None), ("adapted", recipe)):
-        row[kind], row[f"{kind}_values"] = score_of(config(how), machines)
+      row = row_of(args, name, seed, data, machines)
       table.append(row)
       print(
         f"{name} seed {seed}: frozen {100 * row['frozen']:.2f}, adapted"
