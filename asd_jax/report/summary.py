@@ -140,11 +140,12 @@ def _measured_tile(results: record.Results) -> str:
   if not rates:
     return ""
   promised = {
-    words.rate(how.false_alarm_rate)
+    how.false_alarm_rate
     for *_, how in record.decisions_of(results)
     if how.promises
   }
-  promise = f", promised at most {' or '.join(sorted(promised))}"
+  shown = " or ".join(f"{100 * rate:.3g} %" for rate in sorted(promised))
+  promise = f", promised at most {shown}"
   alarms, found = (
     words.measured(rates, kind) for kind in ("false_alarms", "true_alarms")
   )

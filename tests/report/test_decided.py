@@ -118,7 +118,7 @@ def test_measured_rates_stand_beside_the_promise():
   part = f"{found['false_alarms']} of 20 ({100 * rates['false_alarm_rate']:.1f}"
   told = summary.summary(run.results)
   assert part in told
-  assert "promised at most 0.1" in told
+  assert "promised at most 10 %;" in told
   page = decisions.section(run)
   for name in ("fan", "fan, source", "fan, target"):
     assert f">{name}<" in page
