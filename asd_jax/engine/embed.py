@@ -101,8 +101,6 @@ class Embedder:
     Yields:
       Batches, in an order of their own; each clip once.
     """
-    for cache in self._caches.values():
-      cache.open()
     for part in self._found(front, some, room):
       advance(int((part.index >= 0).sum()))
       yield part
@@ -126,8 +124,6 @@ class Embedder:
     Raises:
       InputError: where one cannot be written; those before it are kept.
     """
-    for cache in self._caches.values():
-      cache.open()
     groups: dict[tuple[str, ...], list[_Clip]] = {}
     for one in self._looked_up(front, some):
       if missing := tuple(n for n in self._caches if n not in one.kept):
@@ -136,13 +132,9 @@ class Embedder:
         self.counts["read"] += 1
         advance(1)
     for missing, group in groups.items():
-      clips_of = [one.clip for one in group]
-      for part in self._computed(front, clips_of, missing, room):
-        own = [group[i] for i in part.index if i >= 0]
-        self._put(part, missing, own)
+      for _, own in self._fresh(front, group, missing, room):
         if self.problem:
           raise errors.InputError(self.problem)
-        self.counts["computed"] += len(own)
         advance(len(own))
 
   def notes(self) -> list[str]:
@@ -157,6 +149,8 @@ class Embedder:
     if not self._caches:
       yield from (_Clip(i, c, "", {}, {}) for i, c in enumerate(some))
       return
+    for cache in self._caches.values():
+      cache.open()
     state = {n: _state_digest(front[n]) for n in self._caches}
     for i, clip in enumerate(some):
       own = decode.digest(clip)
@@ -270,6 +264,21 @@ class Embedder:
     self.counts["read"] += len(rows)
     return _stacked(rows, self.programs.batch_size)
 
+  def _fresh(
+    self,
+    front: Tree,
+    group: Sequence[_Clip],
+    missing: Sequence[str],
+    room: Room,
+  ) -> Iterator[tuple[Part, list[_Clip]]]:
+    """Computes and keeps what is missing; batches, and whose they are."""
+    some = [one.clip for one in group]
+    for part in self._computed(front, some, missing, room):
+      own = [group[i] for i in part.index if i >= 0]
+      self._put(part, missing, own)
+      self.counts["computed"] += len(own)
+      yield part, own
+
   def _mixed(
     self,
     front: Tree,
@@ -279,16 +288,12 @@ class Embedder:
   ) -> Iterator[Part]:
     """Computes and keeps what is missing, and adds what was kept."""
     order = self.programs.system.branches
-    some = [one.clip for one in group]
-    for part in self._computed(front, some, missing, room):
-      own = [group[i] for i in part.index if i >= 0]
-      self._put(part, missing, own)
+    for part, own in self._fresh(front, group, missing, room):
       full = own + own[:1] * (len(part.index) - len(own))
       kept = {
         n: np.stack([one.kept[n].array for one in full]) for n in own[0].kept
       }
       every = {**part.features, **kept}
-      self.counts["computed"] += len(own)
       index = np.full(len(part.index), -1, np.int32)
       index[part.index >= 0] = [one.row for one in own]
       notes = tuple((group[i].row, text) for i, text in part.notes)

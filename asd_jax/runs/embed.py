@@ -1,5 +1,6 @@
 """What `embed.py` does: keeps embeddings that later runs look for."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -73,30 +74,29 @@ def _of_section(
   progress: progress_lib.Progress,
 ) -> list[clips.Unread]:
   """Embeds a host's share of a section; files that cannot be decoded."""
-  train = [c for c in machine.train if c.section == section]
+  train = evaluate.of_section(machine.train, section)
   how = windowed.rule(train, opened.config)
   # Of a recording all windows go to one host, which reads it from its start.
-  test = share.of([c for c in machine.test if c.section == section])
+  own = share.of(train)
+  test = share.of(evaluate.of_section(machine.test, section))
   unread: list[clips.Unread] = []
   for k, keep in enumerate(opened.keepers(train)):
     fold = f", fold {k}" if k else ""
-    advance = progress.task(
-      f"{machine.name} {section}{fold}",
-      len(share.of(train)) + len(windows.cut(test, how).clips),
-    )
-
-    def keep_windows(
-      good: list[clips.Clip],
-      keep: Callable[..., None] = keep,
-      advance: Callable[[int], None] = advance,
-    ) -> None:
-      keep(windows.cut(good, how).clips, advance=advance)
-
-    keep(share.of(train), advance=advance)
-    found = sift.scored(keep_windows, test)[1]
+    num = len(own) + len(windows.cut(test, how).clips)
+    advance = progress.task(f"{machine.name} {section}{fold}", num)
+    keep = functools.partial(keep, advance=advance)
+    keep(own)
+    _, found = sift.scored(functools.partial(_keep_cut, keep, how), test)
     test = [test[i] for i in found.good]
     unread += found.unread
   return unread
+
+
+def _keep_cut(
+  keep: Callable[..., None], how: windows.Cut, some: list[clips.Clip]
+) -> None:
+  """Keeps embeddings of whole files, of long recordings by their windows."""
+  keep(windows.cut(some, how).clips)
 
 
 def run(
@@ -125,7 +125,7 @@ def run(
   unread: list[clips.Unread] = []
   for machine in machines:
     unread += share.of(machine.unread)
-    for section in sorted({c.section for c in machine.train}):
+    for section in evaluate.section_names(machine.train):
       unread += _of_section(opened, machine, section, share, progress)
   counts, place = opened.embedder.counts, files.cache_folder("embeddings")
   line = (

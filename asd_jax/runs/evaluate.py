@@ -101,11 +101,13 @@ def prepare_output(out: Path) -> None:
   probe.unlink()
 
 
-def _sections(some: Iterable[clips.Clip]) -> list[str]:
+def section_names(some: Iterable[clips.Clip]) -> list[str]:
+  """Sections of clips, sorted."""
   return sorted({c.section for c in some})
 
 
-def _of(some: Iterable[clips.Clip], section: str) -> list[clips.Clip]:
+def of_section(some: Iterable[clips.Clip], section: str) -> list[clips.Clip]:
+  """The clips of a section."""
   return [c for c in some if c.section == section]
 
 
@@ -127,15 +129,18 @@ def run_machine(
   Raises:
     InputError: for a test section without training clips, and bad input.
   """
-  known = _sections(machine.train)
-  if odd := sorted(set(_sections(machine.test)) - set(known)):
+  known = section_names(machine.train)
+  if odd := sorted(set(section_names(machine.test)) - set(known)):
     raise errors.InputError(
       f"{machine.name}: found test clips of section {odd}, expected sections"
       f" with training clips: {known}."
     )
   out = {}
   for section in known:
-    train, test = _of(machine.train, section), _of(machine.test, section)
+    train, test = (
+      of_section(machine.train, section),
+      of_section(machine.test, section),
+    )
     label = f"{machine.name} {section}"
     fitted = opened.fit(
       label,
@@ -238,8 +243,8 @@ def _usable(opened: session.Session, machine: clips.Machine) -> clips.Machine:
   """A machine without the test clips that the system cannot use."""
   opened.check(machine.train)
   rules = {
-    section: windowed.rule(_of(machine.train, section), opened.config)
-    for section in _sections(machine.train)
+    section: windowed.rule(of_section(machine.train, section), opened.config)
+    for section in section_names(machine.train)
   }
 
   def check(some: Sequence[clips.Clip]) -> None:
