@@ -66,11 +66,9 @@ def looks(root, detector, num):
     path = folder / f"machine_{i:06d}_2026-11-28.wav"
     path.touch()
     facts = path.stat()
-    memory.add(
-      watched.Entry(
-        path.name, facts.st_size, facts.st_mtime_ns, "00", i % 977 / 977, 0
-      )
-    )
+    stamp = facts.st_size, facts.st_mtime_ns
+    said = i % 977 / 977, 0, (1 + i % 97) / 97
+    memory.add(watched.Entry(path.name, *stamp, "00", *said))
   memory.close()
   size = memory.path.stat().st_size
   scorer = score.Scorer(str(detector))

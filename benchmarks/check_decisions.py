@@ -36,7 +36,7 @@ CLOSED = (
   "ludo_system2",
   "ludo_system3",
   "ludo_system4",
-  "merl_system2",
+  "merl_system2:frozen",
 )
 TRAINED = (
   "baseline_mse",
@@ -54,8 +54,9 @@ NUM_CLIFF = 60
 
 def open_system(name, epochs, features=(), training_dir=""):
   """A session of a system at the benchmark's settings."""
-  tiny = name.startswith(SMALL)
-  config = asd_jax.load_config(f"{name}:smoke" if tiny else name)
+  if name.startswith(SMALL):
+    name += ",smoke" if ":" in name else ":smoke"
+  config = asd_jax.load_config(name)
   config["threshold"] = {
     **config["threshold"],
     "name": "conformal",

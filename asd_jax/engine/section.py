@@ -81,12 +81,3 @@ class Section(NamedTuple):
     return self.folds is None and "in_sample" in (
       self.facts["training_scores"].values()
     )
-
-  def train_scores(self) -> np.ndarray:
-    """`[N]` scores of the training clips, ascending.
-
-    By models that have not seen them, where there are models of folds.
-    """
-    if self.folds is not None:
-      return np.sort(self.folds.own)
-    return np.asarray(self.facts["train_scores"])

@@ -78,13 +78,9 @@ class Follow:
     self._every: collections.Counter[str] = collections.Counter()
     self._num_suspicious = 0
     self._day = _Day(settings.today())
-    # Scores of clips that the detector has seen are lower than those of new
-    # ones: no yardstick.
-    self._own_past = any(s.sees_own_clips() for s in sections.values())
-    self._drift = {
-      name: drift.Drift([] if self._own_past else list(s.train_scores()))
-      for name, s in sections.items()
-    }
+    past = {name: _past(section) for name, section in sections.items()}
+    self._of_stream = {name for name, found in past.items() if not found}
+    self._drift = {name: drift.Drift(found) for name, found in past.items()}
     self._after = {
       name: settings.alarm_after or _alarm_after(s)
       for name, s in sections.items()
@@ -108,17 +104,19 @@ class Follow:
       )
     )
 
-  def replay(self, section: str, score: float, decision: int | str) -> None:
+  def replay(self, section: str, row: score_table.Row, is_long: bool) -> None:
     """Takes a clip that an earlier watch has told of.
 
     Args:
       section: of the clip; an unknown one is left out.
-      score: its score.
-      decision: as of `score_table.Row`.
+      row: its scores.
+      is_long: as of `add`.
     """
-    if section in self._drift:
-      self._drift[section].add(score)
-      self._alarms[section].add(decision == 1)
+    # What was said of a recording is said of one of its windows, the most
+    # suspicious: it has no place among clips, nor in a row of them.
+    if section in self._drift and not is_long:
+      self._drift_side(section, row)
+      self._alarms[section].add(row.decision == 1)
 
   def add(
     self,
@@ -157,7 +155,8 @@ class Follow:
     if is_alarm:
       num = 1 if is_long else self._after[section]
       yield from self._alarm(num, row, start_seconds)
-    yield from _told([self._drift_note(section, row.score)])
+    if not is_long:
+      yield from _told([self._drift_note(section, row)])
 
   def look(self) -> Iterator[Event]:
     """What is to be told from time to time.
@@ -200,23 +199,53 @@ class Follow:
       told = (row.file, row.score, row.p_value, start_seconds)
       yield from _told([self._settings.hook.call(*told)])
 
-  def _drift_note(self, section: str, value: float) -> str:
-    side = self._drift[section].add(value)
+  def _drift_side(self, section: str, row: score_table.Row) -> str | None:
+    """Takes a clip into the drift of its section, see `Drift.add`."""
+    has_folds = self._scorer.detector.sections[section].folds is not None
+    if has_folds and row.p_value == "":  # memories of older versions
+      return None
+    return self._drift[section].add(_place(row.p_value or 0.0, row.score))
+
+  def _drift_note(self, section: str, row: score_table.Row) -> str:
+    side = self._drift_side(section, row)
     if side is None:
       return ""
     which = f" of section {section}" if len(self._drift) > 1 else ""
-    past = (
-      "the earlier clips of this watch (training scores are in-sample, too low"
-      " to compare with)"
-      if self._own_past
-      else "the training clips"
-    )
+    past = "the training clips"
+    if section in self._of_stream:
+      past = (
+        "the earlier clips of this watch (those of the training clips are no"
+        " yardstick)"
+      )
     return (
       f"{self._where}: drift: recent scores{which} lie {side} those of {past};"
       " by chance, at most one such note in"
       f" {drift.CLIPS_PER_FALSE_NOTE} clips; scores and decisions stay as they"
       " are"
     )
+
+
+def _place(p: float | str, score: float) -> tuple[float, float]:
+  """Where a clip stands among normal ones, the higher the more suspicious."""
+  return -float(p), score
+
+
+def _past(section: section_lib.Section) -> list[tuple[float, float]]:
+  """Places of the training clips, for new ones to be compared with.
+
+  Scores by models of folds are on scales of their own, above or below those of
+  the whole fit: only p-values can be compared. Empty where the detector has
+  seen the clips, whose scores are then too low, and where p-values are by
+  domain and one has no clips.
+  """
+  if section.sees_own_clips() or not section.about()["num_train"]:
+    return []
+  if (folds := section.folds) is None:
+    return [_place(0.0, score) for score in section.facts["train_scores"]]
+  p = p_value.own_p_values(
+    folds.own, folds.is_target, by_domain=section.rule.by_domain
+  )
+  return [_place(*both) for both in zip(p, folds.own, strict=True)]
 
 
 def _told(notes: Iterable[str]) -> Iterator[Event]:

@@ -84,7 +84,8 @@ class Watch:
     path = os.path.join(self._folder, folders.name_of(old.file))
     self._arrivals.known(path, stamp, state)
     if old.score is not None:
-      self._follow.replay(old.section, old.score, old.decision)
+      row = score_table.Row(old.file, old.score, old.decision, old.p_value)
+      self._follow.replay(old.section, row, old.is_long)
 
   @property
   def num_waiting(self) -> int:
@@ -162,7 +163,8 @@ class Watch:
       yield from self._follow.add(clip.section, row, is_long=is_long)
       # Last, so that what a kill leaves untold is scored again.
       name = self._name(path)
-      yield from self._keep(watched.entry(name, stamp, clip.section, row))
+      new = watched.entry(name, stamp, clip.section, row, is_long)
+      yield from self._keep(new)
 
   def _skip(self, path: str, error: errors.InputError) -> Iterator[Event]:
     """Gives a file up, unless it changed since the scan."""

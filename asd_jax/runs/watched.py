@@ -23,6 +23,8 @@ class Entry(NamedTuple):
     section: of its clip; "" of a file that was skipped.
     score: None of a file that was skipped.
     decision: as of `score_table.Row`.
+    p_value: as of `score_table.Row`.
+    is_long: whether it is a recording that was cut into windows.
   """
 
   file: str
@@ -31,10 +33,16 @@ class Entry(NamedTuple):
   section: str = ""
   score: float | None = None
   decision: int | str = ""
+  p_value: float | str = ""
+  is_long: bool = False
 
 
 def entry(
-  file: str, found: arrivals.Stamp, section: str, row: score_table.Row
+  file: str,
+  found: arrivals.Stamp,
+  section: str,
+  row: score_table.Row,
+  is_long: bool,
 ) -> Entry:
   """The entry of a file that was scored.
 
@@ -43,11 +51,13 @@ def entry(
     found: its stamp.
     section: of its clip.
     row: its scores.
+    is_long: whether it was cut into windows.
 
   Returns:
     The entry.
   """
-  return Entry(file, *found, section, row.score, row.decision)
+  said = row.score, row.decision, row.p_value
+  return Entry(file, *found, section, *said, is_long)
 
 
 class ReadOnly(errors.InputError):
@@ -198,6 +208,7 @@ def _entry_of(found: Any) -> Entry | None:
     good = isinstance(new.file, str) and isinstance(new.section, str)
     good = good and all(type(x) is int for x in (new.size, new.changed))
     good = good and (new.score is None or type(new.score) is float)
+    good = good and (new.p_value == "" or type(new.p_value) is float)
   except TypeError:
     return None
   return new if good and new.decision in (0, 1, "") else None

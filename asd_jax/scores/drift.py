@@ -11,12 +11,14 @@ BETS = (-2.0, -1.0, 1.0, 2.0)
 CLIPS_PER_FALSE_NOTE = 100_000
 # Clips that must look normal before an episode of drift is over.
 QUIET = 50
+# A score, or what orders clips first and a score where that is equal.
+Value = float | tuple[float, float]
 # Scores that new ones are compared with; of so many, one more says nothing new,
 # and a stream has no end.
 MOST_PAST = 100_000
 
 
-def p_value(past: Sequence[float], new: float, tie: float) -> float:
+def p_value(past: Sequence[Value], new: Value, tie: float) -> float:
   """Rank of a score among earlier ones, from the top, in (0, 1).
 
   Args:
@@ -75,7 +77,7 @@ class Drift:
 
   def __init__(
     self,
-    past: Sequence[float],
+    past: Sequence[Value],
     *,
     clips_per_false_note: float = CLIPS_PER_FALSE_NOTE,
   ) -> None:
@@ -86,7 +88,7 @@ class Drift:
     self._ties = random.Random(0)
     self.in_episode = False
 
-  def add(self, new: float) -> str | None:
+  def add(self, new: Value) -> str | None:
     """Takes one score.
 
     Args:

@@ -82,8 +82,8 @@ def p_values(
 
   `(1 + n) / (N + 1)`, n the training clips whose score by the model of their
   fold is at least the new clip's by that same model. Of clips like the
-  training clips, at most a share 2 rate (in practice: rate) has one of `rate`
-  or less.
+  training clips, at most a share `2 rate + min(2 (1 - 1 / K) / (N / K + 1),
+  (1 - K / N) / (K + 1))` has one of `rate` or less; in practice about `rate`.
 
   Args:
     own: `[N]` training clips' scores, each by the model of its fold.
@@ -96,7 +96,7 @@ def p_values(
   Returns:
     `[Q]` in (0, 1].
 
-  Source: [Barber21], CV+; [Vovk05].
+  Source: [Barber21] theorem 4, CV+; [Vovk05].
   """
   every = np.ones(len(own), bool)
   if not by_domain:

@@ -197,7 +197,17 @@ def trace(config):
 
 
 # Made of branches that other configs have.
-AGAIN = ("fusion_best", "merl_system1", "merl_system3", "merl_system4")
+AGAIN = (
+  "dongyuan_system3",
+  "dongyuan_system4",
+  "fusion_best",
+  "katech_system4",
+  "katech_table4",
+  "konica_system2",
+  "merl_system1",
+  "merl_system3",
+  "merl_system4",
+)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from asd_jax.runs import watched
 
 ABOUT = {"detector": "d1", "folder": "/new"}
 ROWS = [
-  watched.Entry("a.wav", 10, 2**62, "00", 0.1, 1),
+  watched.Entry("a.wav", 10, 2**62, "00", 0.1, 1, 0.0123, True),
   watched.Entry("deep/\udcff\n.wav", 20, 3, "00", -1e-300, ""),
   watched.Entry("bad.wav", 5, 7),
 ]
@@ -67,7 +67,16 @@ def test_a_memory_killed_at_its_first_line_begins_anew(path, num):
 
 
 @pytest.mark.parametrize(
-  "line", ["", "[", "{}", "[1]", '["x",1,2,"00","y",1]', '["x",1,2,"",0.5,7]']
+  "line",
+  [
+    "",
+    "[",
+    "{}",
+    "[1]",
+    '["x",1,2,"00","y",1]',
+    '["x",1,2,"",0.5,7]',
+    '["x",1,2,"",0.5,1,"p"]',
+  ],
 )
 def test_a_damaged_line_is_left_out(path, line):
   head, *lines = path.read_text().splitlines()

@@ -14,6 +14,7 @@ from asd_jax.data import folders, score_table
 from asd_jax.runs import arrivals as arrivals_lib
 from asd_jax.runs import follow, watch
 from asd_jax.runs import score as score_lib
+from asd_jax.scores import p_value
 
 from .test_score import rows_of
 
@@ -312,9 +313,13 @@ def test_drift_is_told_once_and_changes_no_score(
   play, put_wave, tmp_path, scorer, evaluated, monkeypatch
 ):
   sections = scorer.detector.sections
-  # Only the watch's yardstick: the decisions need one score a fold.
-  low = lambda section: np.arange(200) / 200
-  monkeypatch.setattr(type(sections["00"]), "train_scores", low)
+  section = sections["00"]
+  folds = section.folds._replace(
+    own=np.arange(200) / 1e9,
+    fold=np.zeros(200, int),
+    is_target=np.zeros(200, bool),
+  )
+  monkeypatch.setitem(sections, "00", section._replace(folds=folds))
   names = [f"{i:02d}.wav" for i in range(40)]
   for name in names:
     put_wave(tmp_path / name)
@@ -328,6 +333,35 @@ def test_drift_is_told_once_and_changes_no_score(
   assert [float(r[1]) for r in rows_of(plain.text)] == [
     scores[name] for name in names
   ]
+
+
+def test_models_of_folds_may_score_on_scales_of_their_own(scorer, monkeypatch):
+  rng = np.random.default_rng(0)
+  folds = scorer.detector.sections["00"].folds
+  scale = 5.0 * np.arange(1, 1 + len(folds.states))
+  fold = np.arange(200) % len(scale)
+  own = rng.normal(size=200) + scale[fold]
+  sections = scorer.detector.sections
+  folds = folds._replace(own=own, fold=fold, is_target=np.zeros(200, bool))
+  changed = sections["00"]._replace(folds=folds)
+  monkeypatch.setitem(sections, "00", changed)
+  followed = follow.Follow(scorer, "here", follow.PLAIN)
+
+  def notes(scores, is_long=False):
+    p = p_value.p_values(own, fold, folds.is_target, scores[:, None] + scale)
+    rows = [
+      score_table.row("a", *both) for both in zip(scores, 0 * p, p, strict=True)
+    ]
+    events = [
+      e for row in rows for e in followed.add("00", row, is_long=is_long)
+    ]
+    return [e.note for e in events if e.note]
+
+  assert notes(rng.normal(size=400)) == []
+  # What is said of recordings is said of their most suspicious windows.
+  assert notes(rng.normal(4.0, size=100), is_long=True) == []
+  (note,) = notes(rng.normal(4.0, size=60))
+  assert "above those of the training clips" in note
 
 
 def test_in_sample_training_scores_are_no_yardstick(scorer, monkeypatch):
