@@ -11,7 +11,7 @@ import soundfile
 from asd_jax.report import listing, record, spectrogram, text, words
 from asd_jax.scores import threshold
 
-TITLE = "Suspicious clips"
+TITLE = "Highest scores"
 AUDIO_SECONDS = 10.0
 # All sounds of a page together: a page of 10 MB still opens on a phone.
 _AUDIO_BYTES = 4_000_000
@@ -185,7 +185,7 @@ def _reason_items(
     return ["No signal: all samples of the recording are equal."]
   # Shares of nothing would be noise.
   if excess <= 0:
-    return ["The score is not above that of a typical training clip."]
+    return ["The score is not above the median of the training scores."]
   bands = [
     f"<b>{text.hertz(a)} to {text.hertz(b)}</b> ({100 * s:.0f}&nbsp;%"
     f"{_louder(sounds, drawn, (a, b))})"
@@ -287,19 +287,45 @@ def _sound_seconds(suspects: Sequence[record.Suspect]) -> float:
   return min(AUDIO_SECONDS, _AUDIO_BYTES / max(sum(rates), 1.0))
 
 
+def _which(run: record.Run) -> str:
+  """Which clips have cards, in a sentence."""
+  num, nearest = len(run.suspects), "beside the normal clip that is nearest"
+  if run.num_clips == 1:
+    return f"The only test clip, {nearest} to it."
+  if num == 1:
+    return f"The clip with the highest score, {nearest} to it."
+  if len({s.machine for s in run.suspects}) == 1:
+    return f"The {num} clips with the highest scores, each {nearest} to it."
+  return (
+    f"The {num} clips whose scores are highest for their machine, machine by"
+    f" machine, each {nearest} to it."
+  )
+
+
+def _called(run: record.Run) -> str:
+  """How many are called anomalous, where the cards alone would not say it."""
+  if not any(how.possible for *_, how in record.decisions_of(run.results)):
+    return ""
+  every = [part for parts in run.sections.values() for part in parts.values()]
+  flags = [part.decision == threshold.ANOMALOUS for part in every]
+  alarms = sum(int(flag.sum()) for flag in flags)
+  shown = sum(s.decision == threshold.ANOMALOUS for s in run.suspects)
+  if not alarms:
+    if run.num_clips == 1:
+      return " It is called normal."
+    return " No clip is called anomalous."
+  if shown == alarms:
+    return ""
+  return (
+    f" Of the {alarms} clips called anomalous {shown}"
+    f" {'is' if shown == 1 else 'are'} shown; the others are in the table of"
+    ' <a href="#all">all clips</a>.'
+  )
+
+
 def _lead(run: record.Run) -> str:
-  suspects = run.suspects
-  num_machines = len({s.machine for s in suspects})
-  if len(suspects) == 1:
-    lines = ["The clip that stands out most from the training scores."]
-  else:
-    lines = [
-      f"The {len(suspects)} clips that stand out most from the training scores"
-      + (", machine by machine." if num_machines > 1 else ".")
-    ]
-  lines.append("Each is shown beside the normal clip that is nearest to it.")
-  lead = f"<p>{' '.join(lines)}</p>"
-  if any(s.reason is not None for s in suspects):
+  lead = f"<p>{_which(run)}{_called(run)}</p>"
+  if any(s.reason is not None for s in run.suspects):
     # Once read, it stands in the way.
     head = "How to read the pictures"
     lead += f"<details><summary>{head}</summary><p>{METHOD}</p></details>"
@@ -318,6 +344,8 @@ def section(run: record.Run) -> str:
   suspects = run.suspects
   if not suspects:
     return ""
+  alone = run.num_clips == 1
+  title = "The clip" if alone else "Clips with the highest scores"
   several = len({s.section for s in suspects}) > 1
   # One limit for all cards: they are meant to be compared.
   limit = _sound_seconds(suspects)
@@ -330,6 +358,6 @@ def section(run: record.Run) -> str:
     name = listing.card_id(suspect, suspects)
     parts.append(card(suspect, how, seconds=limit, heading=heading, name=name))
   return (
-    '<section id="clips"><h2>Most suspicious clips</h2>'
+    f'<section id="clips"><h2>{title}</h2>'
     f"{_lead(run)}\n{''.join(parts)}</section>"
   )

@@ -5,6 +5,12 @@ from asd_jax.report import figures, record, text
 TITLE = "Curves and scores"
 # More would make the page large; the table has every machine.
 MAX_SHOWN = 12
+# Training of a network anew, without some clips, ends at another scale.
+_SCALES = (
+  "<figcaption>Scores of training clips are by models without their fold, whose"
+  " scale may differ: a shift between outline and bars is not drift."
+  "</figcaption>"
+)
 
 
 def _shown(run: record.Run) -> tuple[list[tuple[str, str]], int]:
@@ -22,6 +28,19 @@ def _shown(run: record.Run) -> tuple[list[tuple[str, str]], int]:
 
   kept = set(sorted(keys, key=worst_first)[:MAX_SHOWN])
   return [k for k in keys if k in kept], len(keys) - len(kept)
+
+
+def _pictures(clips: record.Section, name: str, *, in_folds: bool) -> str:
+  """The pictures of one section side by side."""
+  roc = figures.roc(clips, name)
+  histogram = figures.histogram(clips, name)
+  histogram = (histogram or "") + _SCALES * in_folds
+  inside = "".join(f"<figure>{d}</figure>" for d in (roc, histogram) if d)
+  # An empty place would look like a failed picture.
+  if roc is None and clips.is_anomaly is not None:
+    inside += "<p class=soft>No ROC curve: it needs normal and anomalous"
+    inside += " labels.</p>"
+  return f'<div class="pair">{inside}</div>'
 
 
 def section(run: record.Run) -> str:
@@ -43,16 +62,12 @@ def section(run: record.Run) -> str:
     name = machine
     if len(run.sections[machine]) > 1:
       name += f" section {number}"
-    drawn = [figures.roc(clips, name), figures.histogram(clips, name)]
-    inside = "".join(f"<figure>{d}</figure>" for d in drawn if d)
-    # An empty place would look like a failed picture.
-    if drawn[0] is None and clips.is_anomaly is not None:
-      inside += "<p class=soft>No ROC curve: it needs normal and anomalous"
-      inside += " labels.</p>"
+    how = record.decision_of(run.results, machine, number)
+    pictures = _pictures(clips, name, in_folds=how.folds > 0)
     labelled |= clips.is_anomaly is not None
     rows.append(
       f'<div class="machine-pictures"><h3>{text.escape(name)}</h3>'
-      f'<div class="pair">{inside}</div></div>\n'
+      f"{pictures}</div>\n"
     )
   kinds = " or ".join(sorted({run.sections[m][s].train_kind for m, s in keys}))
   lead = (

@@ -1,6 +1,6 @@
 """What the decisions turned out to be worth, beside what was promised."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from asd_jax.report import record, text, words
@@ -8,7 +8,7 @@ from asd_jax.report import record, text, words
 TITLE = "Decisions"
 _COLUMNS = (
   text.Column("clips"),
-  text.Column("promised", "False-alarm rate that the rule promises at most"),
+  text.Column("promised", "False-alarm rate that the rule promises, about"),
   text.Column("false alarms", "Normal clips called anomalous"),
   text.Column("found", "Anomalies called anomalous: recall, detection rate"),
   text.Column("precision", "Share of anomalies among the alarms"),
@@ -67,17 +67,20 @@ def _row(head: str, rates: Mapping[str, Any], promised: str) -> list[str]:
 
 
 def _rows(
-  title: str, measured: Mapping[str, Any], promised: str
+  title: str, measured: Mapping[str, Any], hows: Sequence[record.Decision]
 ) -> Iterator[list[str]]:
   """Rows of all clips and, below, of each domain."""
   for name, rates in measured.items():
-    head = title
+    head, promised = title, _promised(hows)
     if name != "all":
       head = f'<span class="sub">{title}, {name}</span>'
+      # Of clips of all domains together nothing follows for one of them.
+      if not all(how.by_domain for how in hows):
+        promised = text.MISSING
     yield _row(head, rates, promised)
 
 
-def _promised(hows: list[record.Decision]) -> str:
+def _promised(hows: Sequence[record.Decision]) -> str:
   rates = {how.false_alarm_rate if how.promises else None for how in hows}
   (rate,) = rates if len(rates) == 1 else (None,)
   return text.percent(rate, digits=1)
@@ -92,7 +95,7 @@ def _seen(results: record.Results, hows: list[record.Decision]) -> str:
   return (
     "<p>Encoders of this run have learned from the training clips that"
     " decisions compare with, which models of folds do not undo: more false"
-    " alarms than promised are likely (<code>adapt.folds=2</code> keeps the"
+    " alarms than promised are possible (<code>adapt.folds=2</code> keeps the"
     " promise).</p>"
   )
 
@@ -113,13 +116,13 @@ def section(run: record.Run) -> str:
     parts = results["machines"][machine]["sections"]
     title = text.escape(machine)
     title += f" section {text.escape(number)}" * (len(parts) > 1)
-    rows += _rows(title, parts[number]["measured"], _promised([how]))
+    rows += _rows(title, parts[number]["measured"], [how])
   if not rows:
     return ""
   foot: list[list[str]] = []
   if len(every) > 1:
     hows = [how for *_, how in every]
-    foot += _rows("all machines", results["measured"], _promised(hows))
+    foot += _rows("all machines", results["measured"], hows)
   caption = (
     "Percent, of the clips whose labels are known. Below each rate its counts"
     " and its 95&nbsp;% Wilson interval. A promise holds on the average over"

@@ -138,7 +138,11 @@ def _table(
     limit -= sum(map(len, rows[-1])) + 60
     if limit < 0:
       break
-  caption = "Anomalous clips first, then the highest score."
+  caption = "The highest score first."
+  if len(part.score) == 1:
+    caption = "The only test clip."
+  elif (part.decision == threshold.ANOMALOUS).any():
+    caption = "Anomalous clips first, then the highest score."
   if left_out := len(part.score) - len(rows):
     caption += (
       f" {left_out} more, less suspicious, are in <code>scores/</code>."

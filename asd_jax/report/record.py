@@ -114,7 +114,7 @@ class Section(NamedTuple):
     is_anomaly: `[Q]` bool, or None if unknown.
     is_target: `[Q]` bool, or None if unknown.
     train: `[N]` of the training clips.
-    train_kind: where those come from, in words: "out of fold" ...
+    train_kind: where those come from, in words: "leave-one-out" ...
     threshold: of a rule on the score; infinite where there is none.
     decision: `[Q]` int, `ANOMALOUS`, `NORMAL` or `UNDECIDED` of
       `scores.threshold`.

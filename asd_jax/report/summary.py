@@ -145,7 +145,7 @@ def _measured_tile(results: record.Results) -> str:
     if how.promises
   }
   shown = " or ".join(f"{100 * rate:.3g} %" for rate in sorted(promised))
-  promise = f", promised at most {shown}"
+  promise = f", promised about {shown}"
   alarms, found = (
     words.measured(rates, kind) for kind in ("false_alarms", "true_alarms")
   )
@@ -169,7 +169,7 @@ def _learned_tile(results: record.Results) -> str:
   small = "normal clips to compare with"
   if how.promises and not how.in_sample:
     small += (
-      f"; at most {100 * how.false_alarm_rate:.3g} in 100 new normal clips are"
+      f"; about {100 * how.false_alarm_rate:.3g} in 100 new normal clips are"
       " to be called anomalous"
     )
   return _tile(str(num), small)

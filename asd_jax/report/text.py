@@ -205,7 +205,7 @@ html{-webkit-text-size-adjust:100%;scroll-padding-top:1rem}
 body{margin:0 auto;padding:1.25rem 1rem 4rem;max-width:62rem;
 background:var(--bg);color:var(--ink);font:1rem/1.5 system-ui,-apple-system,
 "Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
-font-variant-numeric:tabular-nums}
+font-variant-numeric:tabular-nums;overflow-wrap:break-word}
 h1{font-size:1.7rem;line-height:1.2;margin:.2rem 0 .3rem;
 overflow-wrap:anywhere}
 h2{font-size:1.25rem;margin:2.6rem 0 .6rem;padding-top:.9rem;
@@ -237,12 +237,12 @@ border-radius:.5rem;padding:.8rem 1rem}
 .scroll{position:relative;overflow-x:auto;margin:.6rem 0 1rem}
 .long .scroll{max-height:36rem;overflow-y:auto}
 .long thead th{position:sticky;top:0;background:var(--bg)}
-.list tbody th{font-weight:400;max-width:24rem}
+.list tbody th{font-weight:400;min-width:14rem;max-width:24rem;
+overflow-wrap:anywhere}
 .list th,.list td{text-align:left;font-size:.92rem}
 .list td:nth-last-child(1),.list th:last-child{text-align:right}
 .tag{display:none}
 .words{white-space:normal;min-width:7rem;display:inline-block}
-@media (min-width:56rem){.words{white-space:nowrap}}
 .alarm{color:var(--anomaly);font-weight:650}
 table{border-collapse:collapse;min-width:100%}
 caption{text-align:left;color:var(--soft);font-size:.9rem;
@@ -254,8 +254,8 @@ border-bottom:1px solid var(--line);vertical-align:top}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 thead th{font-size:.85rem;color:var(--soft);font-weight:600;
 vertical-align:bottom}
-tbody th{font-weight:600;max-width:16rem;white-space:normal;
-overflow-wrap:anywhere}
+/* With overflow-wrap:anywhere short names would be cut into letters. */
+tbody th,tfoot th{font-weight:600;max-width:16rem;white-space:normal}
 tfoot th,tfoot td{font-weight:650;border-bottom:0;
 border-top:2px solid var(--faint)}
 td small,td .diff{display:block;line-height:1.3}
@@ -283,11 +283,12 @@ padding:0;margin:0 0 .5rem;font-size:.92rem}
 font-size:.85rem;color:var(--soft)}
 .player>span:first-child{flex:0 0 3rem}
 audio{flex:1;min-width:0;max-width:26rem;height:2.4rem}
-@media (max-width:40rem){tbody th{max-width:9rem}th,td{padding:.35rem .4rem}
+@media (max-width:40rem){tbody th,tfoot th{max-width:9rem}
+th,td{padding:.35rem .4rem}
 .list thead{display:none}
 .list tr{display:flex;flex-wrap:wrap;gap:0 .9rem;padding:.45rem 0;
 border-bottom:1px solid var(--line)}
-.list tbody th{flex:1 0 100%;max-width:none}
+.list tbody th{flex:1 0 100%;min-width:0;max-width:none}
 .list th,.list td{padding:0;border:0}.list td:empty{display:none}
 .tag{display:inline;color:var(--soft)}}
 .strip{margin:1rem 0}

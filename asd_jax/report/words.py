@@ -38,9 +38,9 @@ def higher(p_value: float | None, how: record.Decision) -> str:
     how: how the section's clips are decided.
 
   Returns:
-    `1 of 60 normal clips scores higher`; of two domains the one whose p-value
-    counts, `1 of 8 normal target clips scores higher`. "" where nothing can be
-    counted.
+    `1 of 60 normal clips scores as high or higher`; of two domains the one
+    whose p-value counts, `1 of 8 normal target clips scores as high or
+    higher`. "" where nothing can be counted.
   """
   counts: Mapping[str, int] = {"normal": how.num_train}
   if how.by_domain:
@@ -53,10 +53,12 @@ def higher(p_value: float | None, how: record.Decision) -> str:
   if len(whole) > 1:
     # The larger p-value counts, and it may be that of either domain.
     said = (f"{num} of {counts[d]} {d}" for d, num in whole.items())
-    return f"at most {' and '.join(said)} clips score higher"
+    return f"at most {' and '.join(said)} clips score as high or higher"
   ((kind, num),) = whole.items()
   clips = text.plural(counts[kind], f"{kind} clip")
-  return f"{num or 'none'} of {clips} {'score' if num > 1 else 'scores'} higher"
+  verb = "score" if num > 1 else "scores"
+  # Equal scores count against a clip.
+  return f"{num or 'none'} of {clips} {verb} as high or higher"
 
 
 def p_value(value: float) -> str:

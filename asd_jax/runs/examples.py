@@ -27,7 +27,7 @@ _MAX_DENOISED = 12
 _TRAIN_KINDS = {
   "loo": "leave-one-out",
   "in_sample": "in-sample",
-  "folds": "out-of-fold",
+  "folds": "by models that had not heard them",
 }
 
 

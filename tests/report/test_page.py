@@ -51,7 +51,7 @@ def section(num=8, *, labelled=True, domains=True, threshold=1.0, seed=0):
     is_anomaly=np.arange(num) % 2 == 1 if labelled else None,
     is_target=np.arange(num) // 2 % 2 == 1 if domains else None,
     train=train,
-    train_kind="out of fold",
+    train_kind="by models that had not heard them",
     threshold=math.inf if threshold is None else threshold,
     decision=decision.astype(int),
     p_value=p_value,

@@ -7,21 +7,25 @@ import numpy as np
 import pytest
 
 from asd_jax.metrics import choice
-from asd_jax.report import sweep
+from asd_jax.report import sweep, sweep_pictures
 
 FLAGS = np.arange(8) % 2 > 0, np.arange(8) % 4 > 1
 
 
-def table_of(**swept):
+def table_of(flags=(FLAGS,), **swept):
   """A table over settings; the score falls with the size of the numbers."""
   settings = [
     dict(zip(swept, picked, strict=True))
     for picked in itertools.product(*swept.values())
   ]
   ranks = np.linspace(0.9, 0.5, len(settings))
-  values = np.broadcast_to(ranks[:, None, None], (len(settings), 1, 3))
-  section = choice.Section("fan", *FLAGS)
-  return choice.make_table(tuple(swept), settings, [section], values)
+  shape = len(settings), len(flags), 3
+  values = np.broadcast_to(ranks[:, None, None], shape).copy()
+  sections = [choice.Section(f"fan{i}", *own) for i, own in enumerate(flags)]
+  for i, (_, is_target) in enumerate(flags):
+    if is_target is None:
+      values[:, i, :2] = np.nan
+  return choice.make_table(tuple(swept), settings, sections, values)
 
 
 def texts(picture):
@@ -36,7 +40,8 @@ def texts(picture):
 
 
 def test_logarithmic_axes_have_plain_numbers():
-  picture = sweep.pictures(table_of(ridge=[10.0**k for k in range(-4, 3)]))
+  table = table_of(ridge=[10.0**k for k in range(-4, 3)])
+  picture = sweep_pictures.pictures(table)
   assert "mathdefault" not in picture
   shown = [words for _, words in texts(picture)]
   for number in ("0.0001", "0.01", "1", "100"):
@@ -46,7 +51,7 @@ def test_logarithmic_axes_have_plain_numbers():
 @pytest.mark.parametrize("lowest", [0.5, -100.0])
 def test_the_colour_bar_has_its_name_and_numbers_in_the_picture(lowest):
   values = [float(v) for v in range(7)]
-  picture = sweep.pictures(table_of(a=[lowest, *values], b=values))
+  picture = sweep_pictures.pictures(table_of(a=[lowest, *values], b=values))
   width = float(re.search(r'viewBox="0 0 ([0-9.]+) ', picture)[1])
   places = texts(picture)
   (name,) = [x for x, words in places if words == "official score (%)"]
@@ -59,6 +64,43 @@ def test_the_colour_bar_has_its_name_and_numbers_in_the_picture(lowest):
 
 def test_the_mark_is_seen_on_every_colour():
   values = [float(v) for v in range(6)]
-  picture = sweep.heat_map(table_of(a=values, b=values), ("a", "b"), range(36))
+  table = table_of(a=values, b=values)
+  picture = sweep_pictures.heat_map(table, ("a", "b"), range(36))
   outer = picture.index("stroke: #000000; stroke-width: 3.4")
   assert outer < picture.index("stroke: #ffffff; stroke-width: 1.4")
+
+
+UNKNOWN = FLAGS[0], None
+NAMES = {
+  "official score": [FLAGS, FLAGS],
+  "pAUC": [UNKNOWN, UNKNOWN],
+  "mean of the known values": [FLAGS, UNKNOWN],
+}
+
+
+@pytest.mark.parametrize(
+  ("name", "num"), [*((name, 1) for name in NAMES), ("pAUC", 2)]
+)
+def test_no_score_is_called_official_where_domains_are_unknown(
+  name, num, monkeypatch
+):
+  monkeypatch.setattr(choice, "bootstrap", lambda *_: None)
+  swept = {k: [1.0, 2.0, 3.0, 4.0, 5.0] for k in "ab"[:num]}
+  table = table_of(NAMES[name], **swept)
+  score = lambda i, _: (np.arange(8.0), np.arange(8.0)[None])
+  found = {
+    "system": "x", "num_points": 5**num, "notes": [],
+    **choice.describe(table, score),
+  }  # fmt: skip
+  page = sweep.page(found, table)
+  assert f"best {name} (%)" in page
+  assert f"{name} (%)" in [words for _, words in texts(page)]
+  assert f'<th scope="col">{name}</th>' in page
+  start = {"official score": "Official", "pAUC": "pAUC"}.get(name, "Mean of")
+  assert f"<figcaption>{start}" in page
+  assert f"all ({name})" in page
+  told = page.replace("and no official scores:", "").lower()
+  assert ("official score" in told) == (name == "official score")
+  # Columns in which nothing stands are left out.
+  assert page.count('<th scope="col">pAUC</th>') == 1
+  assert ("AUC (source)" in page) == (name != "pAUC")
