@@ -29,9 +29,10 @@ def run(arguments: Sequence[str]) -> int:
     print(line)
   if record.has_labels(results):
     header, rows = table.console_rows(results["machines"])
-    widths = [max(len(str(r[i])) for r in [header, *rows]) for i in range(5)]
-    for row in [header, *rows]:
-      cells = [str(c).rjust(w) for c, w in zip(row, widths, strict=False)]
+    both = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*both, strict=True)]
+    for row in both:
+      cells = [c.rjust(w) for c, w in zip(row, widths, strict=True)]
       print("  ".join(cells))
   score = results["official_score"]
   if score is not None:

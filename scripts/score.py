@@ -1,4 +1,4 @@
-"""Scores clips with a saved detector: `file,score,decision` as csv.
+"""Scores clips with a saved detector: `file,score,decision,p_value` as csv.
 
 Run: python scripts/score.py --detector=OUT/detectors/fan a.wav b.wav dir/
 or:  python scripts/score.py --detector=OUT/detectors/fan --watch=dir/

@@ -1,12 +1,14 @@
 """What a fitted section tells beside its scores: notes, and the noise."""
 
 import collections
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from asd_jax import errors
 from asd_jax.backends import base, rows
 from asd_jax.data import audio, clips, decode, hearing
 from asd_jax.engine import encode, stages
@@ -67,6 +69,27 @@ def section_facts(
       for n, x in noise_transfers(system.branches, front).items()
     },
   }
+
+
+def too_few(label: str, train: Sequence[clips.Clip]) -> errors.InputError:
+  """What to say where training clips have no finite scores.
+
+  Args:
+    label: machine and section.
+    train: training clips.
+
+  Returns:
+    The error: a score of a clip by what is fitted to the others needs others.
+  """
+  folder = os.path.commonpath([c.path.parent for c in train])
+  num = len(train)
+  found, wanted = f"{num} normal clips", "more, or ones that differ more"
+  if num == 1:
+    found, wanted = "1 normal clip", "2 or more"
+  return errors.InputError(
+    f"{folder}: found {found} ({label}), too few or too alike to score each by"
+    f" what is fitted to the others; expected {wanted}."
+  )
 
 
 def lengths(train: Sequence[clips.Clip], rate: int) -> dict[str, int]:

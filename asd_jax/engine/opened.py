@@ -12,7 +12,7 @@ from asd_jax.engine.embed import Embedder
 
 _SEEN = (
   "the encoder was adapted to the training clips, which models of folds do not"
-  " undo: more false alarms than stated are likely (adapt.folds=2,"
+  " undo: false alarms may be more than stated (adapt.folds=2,"
   " threshold.folds=2 adapt it without each fold too)"
 )
 

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from asd_jax import errors
 from asd_jax.data import clips, hearing
 from asd_jax.encoders import load
 from asd_jax.engine import (
@@ -226,10 +225,7 @@ class Session:
     train_scores = np.asarray(own)
     # Said here, by its cause: a threshold of these would accept anything.
     if not np.isfinite(train_scores).all():
-      raise errors.InputError(
-        f"{label}: found training scores that are not finite; the bank is too"
-        " small or degenerate for this backend."
-      )
+      raise findings.too_few(label, train)
     notes += findings.state_notes(self.system, state, label, train)
     limit = decide.limit(
       self.rule, self.system, state, found.normals, train_scores

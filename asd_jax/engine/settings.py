@@ -276,6 +276,8 @@ def _check_threshold(
   rule = decide.read_rule(config)
   if rule.name == "gamma" and not system_lib.has_batch_values(system):
     raise errors.InputError(
-      "config: threshold: found 'gamma', which needs a system of one trained"
-      " autoencoder; expected 'conformal'."
+      "config: threshold: name: found 'gamma', which is fitted to the training"
+      " batches of one autoencoder that scores clip by clip (baseline_mse,"
+      f" baseline_mahala), and {config['system'] or 'this system'} has none;"
+      " expected 'conformal' or 'quantile'."
     )

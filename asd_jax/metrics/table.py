@@ -10,6 +10,8 @@ CONSOLE_COLUMNS = {
   "pAUC": "pauc",
   "score": "score",
 }
+# Of all test clips, where nothing is known of domains.
+_NO_DOMAINS = {"AUC": "auc"}
 
 
 def _percent(value: float | None) -> str:
@@ -26,6 +28,16 @@ def _mean_cell(
   return _percent(mean(values)) + of
 
 
+def _columns(machines: Mapping[str, official.Metrics]) -> dict[str, str]:
+  """Heads and keys of the columns, an AUC of all clips if one needs it."""
+  of_domains = official.RANKED[:2]
+  unknown = any(
+    m.get("auc") is not None and {m.get(key) for key in of_domains} == {None}
+    for m in machines.values()
+  )
+  return {**(_NO_DOMAINS if unknown else {}), **CONSOLE_COLUMNS}
+
+
 def console_rows(
   machines: Mapping[str, official.Metrics],
 ) -> tuple[list[str], list[list[str]]]:
@@ -33,7 +45,8 @@ def console_rows(
 
   Args:
     machines: by machine, fractions under `auc_source`, `auc_target`, `pauc`
-      and `score` (the entries of results.json fit); others are ignored.
+      and `score` (the entries of results.json fit), and `auc` of all clips,
+      which is shown if a machine has no other; others are ignored.
 
   Returns:
     The header and the rows; with two machines or more, the last two are the
@@ -41,7 +54,8 @@ def console_rows(
     machines out. The harmonic mean of the score column is the official score
     where nothing is missing. `-` stands for a value that is missing.
   """
-  keys = CONSOLE_COLUMNS.values()
+  columns = _columns(machines)
+  keys = columns.values()
   rows = [
     [name, *(_percent(metrics.get(key)) for key in keys)]
     for name, metrics in machines.items()
@@ -53,6 +67,6 @@ def console_rows(
   # Means of one machine would repeat it.
   if len(machines) > 1:
     for name, mean in means.items():
-      columns = ([m.get(key) for m in machines.values()] for key in keys)
-      rows.append([name, *(_mean_cell(mean, column) for column in columns)])
-  return ["machine", *CONSOLE_COLUMNS], rows
+      values = ([m.get(key) for m in machines.values()] for key in keys)
+      rows.append([name, *(_mean_cell(mean, column) for column in values)])
+  return ["machine", *columns], rows

@@ -121,7 +121,7 @@ def machine(sections: Sequence[official.Metrics]) -> dict[str, float | None]:
     key: official.official_score([e[key] for e in sections])
     if all(e[key] is not None for e in sections)
     else None
-    for key in (*official.RANKED, *official.SAME_DOMAIN)
+    for key in ("auc", *official.RANKED, *official.SAME_DOMAIN)
   }
   return {**values, "score": official.machine_score(sections)}
 

@@ -43,7 +43,7 @@ class Side(NamedTuple):
 
 
 class Row(NamedTuple):
-  """The official score or one machine; a value a seed on both sides.
+  """The score over machines or one machine; a value a seed on both sides.
 
   Attributes:
     name: of the machine.
@@ -69,7 +69,7 @@ class Row(NamedTuple):
 
 
 class Compared(NamedTuple):
-  """Two runs, the official score first among the rows.
+  """Two runs, the score over machines first among the rows.
 
   Attributes:
     a: the first run.
@@ -142,7 +142,7 @@ def _remarks(found: Compared) -> list[str]:
   first, *machines = found.rows
   lines = [verdict.verdict(first.record, first.clips, drawn=found.drawn)]
   if found.over_seeds and (details := verdict.details(first.record)):
-    lines.append(f"Official score, over seeds: {details}.")
+    lines.append(f"Over seeds, of the {first.name}: {details}.")
   # What a test does not say is said each time, or it will be read into it.
   if found.over_seeds:
     lines.append(OVER_SEEDS)

@@ -13,7 +13,7 @@ import jax
 from asd_jax import errors
 from asd_jax.data import submission, submission_meta, submission_write
 from asd_jax.encoders import family
-from asd_jax.engine import sources
+from asd_jax.engine import decide, sources
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import official
 
@@ -22,6 +22,15 @@ Tables = Mapping[str, Mapping[str, submission_write.Rows]]
 # In the folder of the package, where there is an evaluation set beside it.
 DEVELOPMENT = "development"
 NONE = "none"
+
+
+def takes(config: Config) -> bool:
+  """Whether a run leaves a package: names of plain folders have no place in it.
+
+  Args:
+    config: the run's config.
+  """
+  return not config["normal"]
 
 
 def total_parameters(
@@ -92,13 +101,13 @@ def _augmentation(config: Config) -> str:
 
 
 def _decision(config: Config) -> str:
-  """The rule behind the decisions, with its setting."""
-  rule = config["threshold"]
-  known = {"conformal": "false_alarm_rate"}
-  setting = known.get(rule["name"], "quantile")
-  if setting not in rule:
-    return rule["name"]
-  return f"{rule['name']}, {setting.replace('_', ' ')} {rule[setting]:g}"
+  """The rule behind the decisions, with its settings."""
+  rule = decide.read_rule(config)
+  if rule.name != "conformal":
+    return f"{rule.name}, quantile {rule.quantile:g}"
+  said = f"{rule.name}, false alarm rate {rule.false_alarm_rate:g}"
+  # A threshold on the score knows no domains.
+  return f"{said}, by domain" if rule.by_domain and not rule.by_score else said
 
 
 def description(config: Config, system: system_lib.System) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from asd_jax import errors, files
 from asd_jax.metrics import official, paired
+from asd_jax.metrics import total as total_lib
 from asd_jax.report import compare as report_compare
 from asd_jax.report import seeds as report_seeds
 from asd_jax.report import text
@@ -21,6 +22,9 @@ _KINDS = {"system": str, "machines": dict, "per_seed": list}
 # Of any kind here: null has a message of its own.
 _KINDS |= {"official_score": object}
 _KEYS = (*official.RANKED, "score")
+# Of all test clips of a machine, so that no domains are needed for it.
+_NO_DOMAINS = "pauc"
+_NAMES = {"score": "official score", _NO_DOMAINS: "pAUC"}
 Value = report_compare.Value
 Row = report_compare.Row
 Compared = report_compare.Compared
@@ -33,14 +37,14 @@ class Run(NamedTuple):
   Attributes:
     file: where it was read.
     results: its content.
-    official: score of the fused scores.
+    official: score of the fused scores, None without domains.
     machines: metrics of the fused scores by machine.
     seeds: official score and machines by seed.
   """
 
   file: Path
   results: Mapping[str, Any]
-  official: float
+  official: Value
   machines: Machines
   seeds: dict[str, tuple[Value, Machines]]
 
@@ -70,6 +74,37 @@ def _machines(file: Path, given: Any) -> Machines:
   return out
 
 
+def why_no_score(run: Run) -> str:
+  """What a run lacks for an official score.
+
+  Args:
+    run: one without.
+
+  Returns:
+    Words such as "no official score: fan: normal test clips only".
+  """
+  over = run.results.get("official_score_over")
+  said = total_lib.in_words(None, over) if isinstance(over, dict) else ""
+  return said or "no official score"
+
+
+def _seeds(file: Path, given: Any) -> dict[str, tuple[Value, Machines]]:
+  """Official score and machines by seed."""
+  seeds: dict[str, tuple[Value, Machines]] = {}
+  for entry in given:
+    missing = {"seed", "official_score", "machines"}
+    missing -= set(entry) if isinstance(entry, dict) else set()
+    if missing:
+      raise _unfit(file, f"no key {min(missing)!r} in per_seed", _EXPECTED)
+    # A seed that is there twice would be paired with the wrong one.
+    seed = report_seeds.seed_name(entry)
+    if seed in seeds:
+      raise _unfit(file, f"seed {seed} twice in per_seed", "each once")
+    value = _fraction(file, f"seed {seed}", entry["official_score"])
+    seeds[seed] = value, _machines(file, entry["machines"])
+  return seeds
+
+
 def read(path: str | Path) -> Run:
   """Reads a run.
 
@@ -95,24 +130,23 @@ def read(path: str | Path) -> Run:
     if not isinstance(found[key], kind):
       raise _unfit(file, f"{key} {repr(found[key])[:40]}", f"a {kind.__name__}")
   score = _fraction(file, "official_score", found["official_score"])
+  run = Run(file, found, score, _machines(file, found["machines"]), {})
   # Told before any seed is read: unlabelled runs cannot be compared.
+  if score is None and not _ranked(run):
+    wanted = (
+      "normal and anomalous test clips with labels, in their names or in a"
+      " table (--config.ground_truth=labels.csv)"
+    )
+    raise _unfit(file, why_no_score(run), wanted)
+  run = run._replace(seeds=_seeds(file, found["per_seed"]))
+  values = [v for v, _ in run.seeds.values()]
   if score is None:
-    raise _unfit(file, "official_score null", "test clips with labels")
-  seeds: dict[str, tuple[Value, Machines]] = {}
-  for entry in found["per_seed"]:
-    missing = {"seed", "official_score", "machines"}
-    missing -= set(entry) if isinstance(entry, dict) else set()
-    if missing:
-      raise _unfit(file, f"no key {min(missing)!r} in per_seed", _EXPECTED)
-    # A seed that is there twice would be paired with the wrong one.
-    seed = report_seeds.seed_name(entry)
-    if seed in seeds:
-      raise _unfit(file, f"seed {seed} twice in per_seed", "each once")
-    value = _fraction(file, f"seed {seed}", entry["official_score"])
-    seeds[seed] = value, _machines(file, entry["machines"])
-  if all(value is None for value, _ in seeds.values()):
+    values = [
+      entry[_NO_DOMAINS] for _, m in run.seeds.values() for entry in m.values()
+    ]
+  if all(value is None for value in values):
     raise _unfit(file, "no score of a seed in per_seed", "one or more")
-  return Run(file, found, score, _machines(file, found["machines"]), seeds)
+  return run
 
 
 def _ranked(run: Run) -> set[tuple[str, str]]:
@@ -128,7 +162,7 @@ def _ranked(run: Run) -> set[tuple[str, str]]:
 def _official(
   value: Value, machines: Machines, places: Sequence[tuple[str, str]]
 ) -> Value:
-  """The official score, over `places` alone if there are any."""
+  """A harmonic mean over `places`; the official score if there are none."""
   # Both scored the same machines: their own official scores stand.
   if not places:
     return value
@@ -136,7 +170,7 @@ def _official(
   return None if None in found else official.official_score(found)
 
 
-def _machine_rows(a: Run, b: Run) -> tuple[list[Row], list[str]]:
+def _machine_rows(a: Run, b: Run, key: str) -> tuple[list[Row], list[str]]:
   """Rows of the machines that both runs scored, and the others' names."""
   rows, without = [], []
   for name in a.machines:
@@ -144,10 +178,10 @@ def _machine_rows(a: Run, b: Run) -> tuple[list[Row], list[str]]:
     if name not in b.machines:
       continue
     first, second = (
-      {s: m.get(name, {}).get("score") for s, (_, m) in r.seeds.items()}
+      {s: m.get(name, {}).get(key) for s, (_, m) in r.seeds.items()}
       for r in (a, b)
     )
-    fused_a, fused_b = (r.machines[name]["score"] for r in (a, b))
+    fused_a, fused_b = (r.machines[name][key] for r in (a, b))
     try:
       record = paired.by_seed(first, second)
     except errors.InputError:
@@ -167,14 +201,15 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
 
 
 def _over_clips(
-  rows: Sequence[Row], first: Run, second: Run
+  rows: Sequence[Row], first: Run, second: Run, *, domains: bool
 ) -> tuple[list[Row], list[str]]:
   """The rows with the test over clips, if it can be made, and notes."""
   total, *machines = rows
   a, b = (
     compare_clips.Source(r.file.parent, r.results) for r in (first, second)
   )
-  clips = compare_clips.compare(a, b, [r.name for r in machines])
+  names = [r.name for r in machines]
+  clips = compare_clips.compare(a, b, names, domains=domains)
   if clips.official is not None:
     total = total._replace(clips=clips.official)
     machines = [r._replace(clips=clips.machines[r.name]) for r in machines]
@@ -206,8 +241,32 @@ def _side(run: Run) -> report_compare.Side:
   return report_compare.Side(str(run.results["system"]), num, str(run.file))
 
 
+def _notes_before(a: Run, b: Run, *, has_score: bool) -> list[str]:
+  """Says what is compared, and which machines are not."""
+  sides = {"A": a, "B": b}
+  notes = []
+  if not has_score:
+    why = [
+      f"{side}: {text.visible(why_no_score(run))}"
+      for side, run in sides.items()
+      if run.official is None
+    ]
+    notes.append(
+      "compared by the pAUC of all test clips, which needs no domains; a table"
+      " of labels with a column domain, in both runs, gives an official score"
+      f" ({'; '.join(why)})"
+    )
+  for side, other in (("A", b), ("B", a)):
+    if only := [n for n in sides[side].machines if n not in other.machines]:
+      notes.append(f"only in {side}, left out: {report_seeds.named(only)}")
+  return notes
+
+
 def compare(a: Run, b: Run) -> Compared:
   """Compares B with A on the machines that both have.
+
+  By the official score, or by the pAUC where one of them has none: that is of
+  all test clips of a machine, whatever their domains.
 
   Raises:
     InputError: no machine has scores in both.
@@ -215,22 +274,19 @@ def compare(a: Run, b: Run) -> Compared:
   known = [_ranked(r) for r in (a, b)]
   # By machine and metric: a set without domains has a pAUC only.
   common = sorted(known[0] & known[1])
+  has_score = None not in (a.official, b.official)
+  key = "score" if has_score else _NO_DOMAINS
+  if not has_score:
+    common = [place for place in common if place[1] == key]
   if not common:
     first, second = (report_seeds.named(r.machines) or "none" for r in (a, b))
     wanted = f"one that {a.file} scored too ({first})"
     raise _unfit(b.file, f"machines {second}", wanted)
   # Computed anew only where it must be: else a reader finds other numbers here
   # than in the runs' own reports.
-  places = [] if known[0] == known[1] else common
-  notes = [
-    f"only in {side}, left out: {report_seeds.named(only)}"
-    for side, only in (
-      ("A", [n for n in a.machines if n not in b.machines]),
-      ("B", [n for n in b.machines if n not in a.machines]),
-    )
-    if only
-  ]
-  if places:
+  places = [] if has_score and known[0] == known[1] else common
+  notes = _notes_before(a, b, has_score=has_score)
+  if places and has_score:
     notes.append("the official score is over what both runs have a value of")
   first, second = (
     {s: _official(v, m, places) for s, (v, m) in r.seeds.items()}
@@ -242,13 +298,13 @@ def compare(a: Run, b: Run) -> Compared:
   except errors.InputError as e:
     wanted = f"one with the machines of {a.file}"
     raise _unfit(b.file, "no seed", wanted) from e
-  rows, without = _machine_rows(a, b)
+  rows, without = _machine_rows(a, b, key)
   if without:
     notes.append(
       f"no score of a seed in both runs: {report_seeds.named(without)}"
     )
-  total = Row("official score", first, second, fused_a, fused_b, record)
-  rows, over_clips = _over_clips([total, *rows], a, b)
+  total = Row(_NAMES[key], first, second, fused_a, fused_b, record)
+  rows, over_clips = _over_clips([total, *rows], a, b, domains=has_score)
   notes += over_clips + compare_clips.data_notes(a.results, b.results)
   # A single value that nothing random went into has no spread to miss.
   spreads = [_draws(r) for r in (a, b) if len(r.seeds) == 1]

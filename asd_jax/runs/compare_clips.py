@@ -188,20 +188,26 @@ def _machine(
   return _sections(common, labels, *scores), note
 
 
-def compare(a: Source, b: Source, machines: Sequence[str]) -> Found:
+def compare(
+  a: Source, b: Source, machines: Sequence[str], *, domains: bool = True
+) -> Found:
   """Compares two runs over their common test clips.
 
   Args:
     a: the first run.
     b: the second.
     machines: what both scored.
+    domains: whether AUCs of domains count, or the pAUC of all clips alone.
 
   Returns:
     Records of B - A; none, and why, where a file or a label is missing.
   """
   try:
     read = [_machine(a, b, name) for name in machines]
-    total, rows = paired_clips.by_clip([sections for sections, _ in read])
+    every = [sections for sections, _ in read]
+    if not domains:
+      every = [[s._replace(is_target=None) for s in some] for some in every]
+    total, rows = paired_clips.by_clip(every)
   except errors.InputError as e:
     return Found(None, {}, [], " ".join(str(e).split()))
   notes = [note for _, note in read if note]

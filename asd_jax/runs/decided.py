@@ -9,6 +9,7 @@ import numpy as np
 from asd_jax.engine import said, windowed
 from asd_jax.engine import section as section_lib
 from asd_jax.metrics import decisions
+from asd_jax.report import console, record
 from asd_jax.scores import alarm, threshold
 
 
@@ -36,6 +37,30 @@ def flagged(scored: Any) -> list[dict[str, Any]]:
 def known(p_value: float) -> float | None:
   """A p-value, or None for NaN, which stands for an unknown one."""
   return None if math.isnan(p_value) else float(p_value)
+
+
+def notes(sections: Sequence[section_lib.Section]) -> list[str]:
+  """What to know of decisions that keep no promise of a rate, if any.
+
+  Args:
+    sections: of a run.
+
+  Returns:
+    Sentences.
+  """
+  every = [record.Decision(**section.about()) for section in sections]
+  notes = dict.fromkeys(
+    console.unpromised(how.rule)
+    for how in every
+    if how.possible and not how.promises
+  )
+  if any(how.in_sample for how in every):
+    notes |= {
+      "decisions come from scores of clips that the detector has seen, which"
+      " are lower than those of new normal clips: expect more false alarms than"
+      f" the stated rate of {every[0].false_alarm_rate:g}": None
+    }
+  return list(notes)
 
 
 def recordings(

@@ -35,7 +35,8 @@ RUN = {
   "adapt.seeds_at_once": "train seeds in one program: auto, always or never",
   "adapt.memory_gb": "decoded clips that are held while encoders adapt",
   "fusion.name": "how branches and seeds become one score",
-  "threshold.name": "by p-values: conformal; by the score: quantile or gamma",
+  "threshold.name": "by p-values: conformal; by the score: quantile, or gamma"
+  " (of baseline_mse and baseline_mahala alone: fitted to training batches)",
   "threshold.false_alarm_rate": "share of normal clips called anomalous",
   "threshold.quantile": "of the other two rules",
   "threshold.folds": "models without a part of the clips each; 0: no p-values",

@@ -64,7 +64,7 @@ def _write_submission(
 def write_machine(
   out: Path, config: Config, machine: str, sections: dict[str, Scored]
 ) -> None:
-  """Writes scores and challenge files of one machine.
+  """Writes scores and, unless of plain folders, challenge files of a machine.
 
   Args:
     out: output folder.
@@ -72,7 +72,6 @@ def write_machine(
     machine: its name.
     sections: section to scores.
   """
-  rows = {s: _rows(v) for s, v in sections.items()}
   every = [row for scored in sections.values() for row in _table(scored)]
   place = out / "scores" / f"{machine}.csv"
   files.atomic_write_text(place, score_table.text(every))
@@ -80,12 +79,10 @@ def write_machine(
   if windows := [w for s in sections.values() for w in _windows(s)]:
     place = out / "scores" / f"{machine}_windows.csv"
     files.atomic_write_text(place, score_table.windows_text(windows))
-  submission_write.write_machine(
-    out / "submission",
-    config["submission"]["label"],
-    machine,
-    {s: some for s, some in rows.items() if some},
-  )
+  if challenge.takes(config):
+    rows = {s: _rows(v) for s, v in sections.items() if v.clips}
+    label = config["submission"]["label"]
+    submission_write.write_machine(out / "submission", label, machine, rows)
 
 
 def write(
@@ -109,7 +106,8 @@ def write(
   """
   for name, sections in scored.items():
     write_machine(out, config, name, sections)
-  _write_submission(out, config, system, scored, run.results)
+  if challenge.takes(config):
+    _write_submission(out, config, system, scored, run.results)
   files.atomic_write_text(out / "report.html", report_page.page(run))
   # Last, so that a folder with results.json is a whole run.
   # NaN is no JSON: better to fail here than in what reads it.

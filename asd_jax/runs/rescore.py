@@ -48,13 +48,13 @@ def _machines(
   config: Mapping[str, Any], data_dir: str, wanted: Collection[str]
 ) -> list[clips.Machine]:
   """The clips of some machines of a run, which may have been moved since."""
-  moved = {"data_dir": data_dir, "normal": "", "test": ""} if data_dir else {}
+  moved = {"data_dir": data_dir} if data_dir else {}
   # Labels decide no score.
   every = evaluate.read_machines({**config, "ground_truth": "", **moved})
   if missing := sorted(set(wanted) - {m.name for m in every}):
     raise errors.InputError(
-      f"{data_dir or config['data_dir'] or config['test']}: found no machine"
-      f" {missing[0]!r}, expected the clips that the package has scores of"
+      f"{data_dir or config['data_dir']}: found no machine {missing[0]!r},"
+      " expected the clips that the package has scores of"
       " (--data_dir=DIR says where they are now)."
     )
   return [m for m in every if m.name in wanted]

@@ -14,8 +14,7 @@ from asd_jax.engine import said
 from asd_jax.engine import section as section_lib
 from asd_jax.engine import system as system_lib
 from asd_jax.metrics import decisions, official, total, uncertainty
-from asd_jax.report import record
-from asd_jax.runs import decided, sift
+from asd_jax.runs import challenge, decided, sift
 from asd_jax.scores import fusion
 
 Config = dict[str, Any]
@@ -348,24 +347,15 @@ def _general_notes(
   config: Config, scored: dict[str, dict[str, Scored]]
 ) -> list[str]:
   notes = [note] if (note := _partly_chosen(config)) else []
-  every = [
-    record.Decision(**s.section.about())
-    for m in scored.values()
-    for s in m.values()
-  ]
-  if any(how.in_sample for how in every):
-    notes.append(
-      "decisions come from scores of clips that the detector has seen, which"
-      " are lower than those of new normal clips: expect more false alarms than"
-      f" the stated rate of {every[0].false_alarm_rate:g}"
-    )
+  every = [s.section for m in scored.values() for s in m.values()]
+  notes += decided.notes(every)
   undecided = [
     f"{name} {section}"
     for name, sections in scored.items()
     for section, s in sections.items()
     if (s.decisions < 0).any()
   ]
-  if undecided:
+  if undecided and challenge.takes(config):
     notes.append(
       "challenge files, which know no other word, have 0 (normal) where no"
       f" decision is possible: {', '.join(undecided)}"

@@ -10,7 +10,7 @@ from asd_jax import errors, files
 from asd_jax.data import audio, clips, folders, names, score_table
 from asd_jax.data import machine as machine_lib
 from asd_jax.engine import portable, portable_session
-from asd_jax.report import record, strips, text
+from asd_jax.report import console, record, strips, text
 from asd_jax.runs import decided, sift
 from asd_jax.runs import given as given_lib
 from asd_jax.runs import progress as progress_lib
@@ -301,14 +301,7 @@ class Scorer:
     """What is promised of decisions on clips of some sections."""
     sections = (self.detector.sections[s] for s in used)
     every = [record.Decision(**s.about()) for s in sections]
-    if not all(how.promises for how in every):
-      return f"no false-alarm rate is promised (rule {every[0].rule})"
-    rate = every[0].false_alarm_rate
-    said = f"about {rate * num:.3g} false alarms expected at the stated rate"
-    # Scores of clips that were seen are low, and so is the threshold.
-    if any(how.in_sample for how in every):
-      return f"{said} {rate:g}, but more are likely (threshold.folds=0)"
-    return f"{said} {rate:g} if all are normal"
+    return console.promise(every, num)
 
 
 def run(

@@ -248,6 +248,12 @@ def of_runs(paths: Sequence[str], page: str | None) -> systems.Table:
   rows, at = [], {}
   for path in paths:
     run = compare.read(path)
+    if run.official is None:
+      raise errors.InputError(
+        f"{run.file}: found {compare.why_no_score(run)}, expected an official"
+        " score (a table of labels with a column domain gives one; two runs"
+        " are compared without)."
+      )
     name = str(run.results["system"])
     # Two runs of one system are told apart by their folders.
     name = f"{name} ({run.file.parent})" if name in at else name

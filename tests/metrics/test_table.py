@@ -65,3 +65,13 @@ def test_console_rows_end_in_means_and_show_gaps():
     ["harmonic mean", "66.67", *(f"{n} (1 of 2)" for n in ones)],
   ]
   assert len(table.console_rows({"fan": machines["fan"]})[1]) == 1
+
+
+def test_where_domains_are_unknown_the_console_has_the_auc_of_all_clips():
+  whole = {"auc": 0.6, "auc_source": 0.5, "auc_target": 0.25, "pauc": 1.0}
+  assert "AUC" not in table.console_rows({"fan": whole})[0]
+  plain = {"auc": 0.75, "auc_source": None, "auc_target": None, "pauc": 0.5}
+  header, rows = table.console_rows({"fan": whole, "press": plain})
+  assert header[:3] == ["machine", "AUC", "AUC source"]
+  assert rows[0][:3] == ["fan", "60.00", "50.00"]
+  assert rows[1] == ["press", "75.00", "-", "-", "50.00", "-"]

@@ -3,7 +3,7 @@ import pytest
 from asd_jax.metrics import total
 
 WHOLE = dict(
-  auc_source=0.5, auc_target=0.25, pauc=0.5,
+  auc=0.5, auc_source=0.5, auc_target=0.25, pauc=0.5,
   auc_source_same=0.5, auc_target_same=0.25,
 )  # fmt: skip
 N, A = "normal", "anomaly"

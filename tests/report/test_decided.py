@@ -111,6 +111,19 @@ def test_in_sample_decisions_have_a_box_and_others_have_none():
   assert "promises no false-alarm rate" in summary.summary(quantile.results)
 
 
+def test_the_console_says_where_nothing_is_promised():
+  first = lambda run: next(console.lines(run.results))
+  assert first(run_of(plain())).endswith(" clips anomalous")
+  quantile = run_of(made.section(threshold=0.0, labelled=False))
+  assert first(quantile).endswith(
+    " of 8 clips anomalous; no false-alarm rate is promised (rule quantile)"
+  )
+  assert first(run_of(plain(), folds=0)).endswith(
+    " of 8 clips anomalous; about 0.8 false alarms expected at the stated rate"
+    " 0.1, but more are likely (threshold.folds=0)"
+  )
+
+
 def test_without_labels_decisions_come_first():
   told = summary.summary(run_of(plain()).results)
   assert "called anomalous" in told

@@ -92,7 +92,8 @@ def entry_of(part):
     "num_anomalous": int(alarm.sum()),
     "flagged": [
       {"file": part.names[i], "score": float(part.score[i]),
-       "p_value": float(part.p_value[i])}
+       "p_value": None if np.isnan(part.p_value[i]) else
+       float(part.p_value[i])}
       for i in np.flatnonzero(alarm)
     ],
     "decision": how._asdict(),

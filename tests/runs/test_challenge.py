@@ -101,6 +101,23 @@ def test_the_config_fills_the_meta_file(name, known):
   )
 
 
+@pytest.mark.parametrize(
+  ("rule", "words"),
+  [
+    (dict(by_domain=True), "conformal, false alarm rate 0.1, by domain"),
+    (
+      dict(by_domain=True, folds=0, decide_in_sample=True),
+      "conformal, false alarm rate 0.1",
+    ),
+    (dict(name="gamma", by_domain=True), "gamma, quantile 0.9"),
+  ],
+)
+def test_the_meta_file_has_the_rule_of_the_decisions(rule, words):
+  config, system = opened("plain_knn")
+  config = {**config, "threshold": {**config["threshold"], **rule}}
+  assert challenge.description(config, system)["decision_making"] == words
+
+
 def no_state():
   pytest.fail("a state was read that holds no network")
 

@@ -33,27 +33,31 @@ def scores_of(num, *, seed, lift):
   return clip + 0.2 * noise + lift * flags_of(num)[0]
 
 
-def entry_of(score):
-  found = official.clip_metrics(score, *flags_of(len(score)))
+def entry_of(score, domains):
+  anomaly, target = flags_of(len(score))
+  found = official.clip_metrics(score, anomaly, target if domains else None)
   out = {k: found[k] for k in official.RANKED}
   return {**out, "score": official.machine_score([found])}
 
 
 def write_run(
   folder, *, seed=0, lift=0.5, num=60, seeds=(1,), labelled=True, config=None,
-  draws=False,
+  draws=False, domains=True,
 ):  # fmt: skip
   """A run's results.json and the scores of its clips."""
   scores = {
     m: scores_of(num, seed=100 * seed + i, lift=lift)
     for i, m in enumerate(MACHINES)
   }
-  machines = {m: entry_of(s) for m, s in scores.items()}
-  total = official.official_score(official.ranked_values(machines.values()))
+  machines = {m: entry_of(s, domains) for m, s in scores.items()}
+  values = official.ranked_values(machines.values())
+  total = official.official_score(values) if domains else None
+  lower = lambda value, x: value if value is None else value - x
   spread = 0.01 * np.arange(len(seeds))
   per_seed = [
-    {"seed": s, "official_score": total - x, "machines": {
-      m: {**e, "score": e["score"] - x} for m, e in machines.items()}}
+    {"seed": s, "official_score": lower(total, x), "machines": {
+      m: {**e, "score": lower(e["score"], x), "pauc": e["pauc"] - x}
+      for m, e in machines.items()}}
     for s, x in zip(seeds, spread, strict=True)
   ]  # fmt: skip
   results = {
@@ -124,6 +128,42 @@ def test_seeds_and_clips_both_have_their_p(tmp_path):
   assert report_compare.verdict.side(found.rows[0].clips) == 0
   said = " ".join(report_compare.console(found))
   assert "Neither is shown to be better" in said
+
+
+@pytest.mark.parametrize("without", ["ab", "a"])
+def test_without_domains_runs_are_compared_by_the_pauc(tmp_path, without):
+  num = 40
+  names = names_of(num, labelled=False)
+  anomaly, target = (flags.astype(int) for flags in flags_of(num))
+  runs = []
+  for name, lift in (("a", 0.5), ("b", 1.5)):
+    table = tmp_path / f"{name}.csv"
+    domain = [""] * num if name in without else target
+    rows = zip(names, anomaly, domain, strict=True)
+    table.write_text(files.csv_text([("file", "label", "domain"), *rows]))
+    config = {"normal": "/n", "test": "/t", "ground_truth": str(table)}
+    runs.append(
+      write_run(
+        tmp_path / name, seed=1, lift=lift, num=num, seeds=(1, 2),
+        labelled=False, domains=name not in without, config=config,
+      )
+    )  # fmt: skip
+  found = compare.compare(*runs)
+  assert [r.name for r in found.rows] == ["pAUC", *MACHINES]
+  for row in found.rows[1:]:
+    assert row.fused_b == runs[1].results["machines"][row.name]["pauc"]
+  assert found.rows[0].clips.num_a == 2 * num
+  for row in found.rows:
+    # By labels of either table: domains that one side lacks count on neither.
+    gap = row.fused_b - row.fused_a
+    assert row.clips.difference == pytest.approx(gap, abs=1e-12)
+  said = " ".join(report_compare.console(found))
+  page = report_compare.page(found)
+  why = [f"{n.upper()}: no official score" for n in without]
+  for words in (said, page):
+    assert "compared by the pAUC of all test clips" in words
+    assert f"({'; '.join(why)})" in words
+    assert "Over seeds, of the pAUC: " in words
 
 
 def test_a_small_difference_is_not_told_from_the_choice_of_clips(tmp_path):

@@ -149,7 +149,11 @@ def test_wrong_input_is_refused_in_one_line(compare, put, tmp_path):
     "NaN in it": '{"a": NaN}',
     "found a JSON list": "[]",
     "found no key 'per_seed'": no_seeds,
-    "found official_score null": {**good, "official_score": None},
+    "found no official score": {
+      **good,
+      "official_score": None,
+      "machines": {"fan": {}},
+    },
     "expected a dict": {**good, "machines": []},
     "expected a fraction": percent,
     "twice in per_seed": twice,
@@ -165,6 +169,18 @@ def test_wrong_input_is_refused_in_one_line(compare, put, tmp_path):
     assert line.startswith(f"{b}")
     assert "expected" in line
   assert not out.exists()
+
+
+def test_more_runs_than_two_need_official_scores(compare, put):
+  good = put("a", results_of("one", range(3)))
+  none = results_of("other", range(3), official_score=None)
+  none["official_score_over"] = {
+    "machines": ["fan"], "num_values": 1, "num_expected": 3,
+    "missing": {"fan": "domains of 2 of 2 test clips unknown"},
+  }  # fmt: skip
+  line = compare(good, good, put("b", none)).refused()
+  assert "no official score: fan: domains of 2 of 2 test clips unknown" in line
+  assert "a column domain" in line
 
 
 def test_bytes_that_are_no_text_are_refused(compare, put):

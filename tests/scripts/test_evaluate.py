@@ -163,8 +163,8 @@ def test_without_enough_clips_there_is_a_p_value_and_no_decision(evaluated):
 
 
 def test_machines_restrict_what_is_scored(evaluate, evaluated, tmp_path):
-  seeds = "--config.seeds=(1,2)"
-  end = evaluate("--config.machines= pump ", seeds, data=evaluated.data)
+  more = ["--config.seeds=(1,2)", "--config.threshold.folds=0"]
+  end = evaluate("--config.machines= pump ", *more, data=evaluated.data)
   results = done(end, tmp_path / "out")
   # Nor do seeds change a score of what draws nothing.
   assert noted(results, "seeds have no effect")
@@ -172,9 +172,42 @@ def test_machines_restrict_what_is_scored(evaluate, evaluated, tmp_path):
   assert list(results["machines"]) == ["pump"]
   assert os.listdir(tmp_path / "out" / "scores") == ["pump.csv"]
   path = Path("scores") / "pump.csv"
-  assert (tmp_path / "out" / path).read_bytes() == (
-    evaluated.out / path
-  ).read_bytes()
+  with_folds, without = (
+    rows_in(out / path) for out in (evaluated.out, tmp_path / "out")
+  )
+  # Models of folds give p-values, and leave every byte of a score as it is.
+  assert [row[:2] for row in without] == [row[:2] for row in with_folds]
+  assert {row[3] for row in without} == {""}
+  assert "" not in {row[3] for row in with_folds}
+
+
+def test_a_rate_can_hold_for_either_domain(evaluate, evaluated, tmp_path):
+  # Four clips state 0.2 at least, two a third; with this rate some stand out.
+  rule = ["by_domain=True", "false_alarm_rate=0.7"]
+  rule = [f"--config.threshold.{setting}" for setting in rule]
+  end = evaluate("--config.machines=fan", *rule, data=evaluated.data)
+  results = done(end, tmp_path / "out")
+  how = results["machines"]["fan"]["sections"]["00"]["decision"]
+  assert how["possible"]
+  assert how["of_domain"] == {"source": 4, "target": 2}
+  (meta,) = (tmp_path / "out" / "submission").rglob("*.yaml")
+  assert "conformal, false alarm rate 0.7, by domain" in meta.read_text()
+  path = Path("scores") / "fan.csv"
+  before, rows = (
+    rows_in(out / path) for out in (evaluated.out, tmp_path / "out")
+  )
+  for (name, score, decision, p), (*same, _, of_all) in zip(
+    rows, before, strict=True
+  ):
+    assert [name, score] == same
+    # Clips of both domains that score as high, which are of so many of each.
+    num = round(7 * float(of_all)) - 1
+    larger = [
+      max((1 + s) / 5, (1 + num - s) / 3) for s in range(5) if 0 <= num - s <= 2
+    ]
+    assert float(p) in {float(f"{x:.6g}") for x in larger}
+    assert decision == str(int(float(p) <= 0.7))
+  assert {row[2] for row in rows} == {"0", "1"}
 
 
 def test_a_second_run_replaces_the_first(evaluate, evaluated, tmp_path):
@@ -209,6 +242,9 @@ def test_plain_folders_of_any_names_are_scored(
   assert results["official_score"] is None
   rows = rows_in(tmp_path / "out" / "scores" / "press 4.csv")
   assert [row[0] for row in rows] == sorted(ODD_NAMES)
+  # Such names have no place in a challenge package.
+  assert not (tmp_path / "out" / "submission").exists()
+  assert not any("challenge files" in note for note in results["notes"])
 
 
 def test_plain_folders_of_one_name_can_be_named(evaluate, put_wave, tmp_path):
@@ -224,6 +260,7 @@ def test_plain_folders_of_one_name_can_be_named(evaluate, put_wave, tmp_path):
     f"--config.test={tmp_path / 'new'}",
     f"--config.ground_truth={labels}",
     "--config.machines=press",
+    "--config.threshold.name=quantile",
     data=None,
   )
   results = done(end, tmp_path / "out")
@@ -237,6 +274,14 @@ def test_plain_folders_of_one_name_can_be_named(evaluate, put_wave, tmp_path):
   missing = "no official score: press: domains of 4 of 4 test clips unknown"
   noted(results, missing)
   assert missing in end.out
+  percent = f"{100 * section['auc']:.2f}"
+  assert results["machines"]["press"]["auc"] == section["auc"]
+  heads, cells = (line.split() for line in end.out.splitlines()[-4:-2])
+  assert heads[:2] == ["machine", "AUC"]
+  assert cells[:2] == ["press", percent]
+  none = "no false-alarm rate is promised (rule quantile)"
+  noted(results, none)
+  assert f"of 4 clips anomalous; {none}" in end.out
 
 
 @pytest.mark.parametrize(
@@ -496,6 +541,13 @@ def no_clips(fan, put_wave):
     path.unlink()
 
 
+def one_clip(fan, put_wave):
+  del put_wave
+  (fan / "attributes_00.csv").unlink()
+  for path in sorted((fan / "train").iterdir())[1:]:
+    path.unlink()
+
+
 def other_section(fan, put_wave):
   put_wave(fan / "test" / "section_05_source_test_normal_0000_.wav")
 
@@ -506,6 +558,11 @@ BAD = {
   "empty folder": (remove("."), "data: found no", "expected"),
   "no train folder": (remove("train"), "fan/train: found no wave files"),
   "no train clips": (no_clips, "fan/train: found no wave files"),
+  "one train clip": (
+    one_clip,
+    "fan/train: found 1 normal clip (fan 00)",
+    "expected 2 or more",
+  ),
   "mono among stereo": (
     rewrite("train", channels=1),
     "found 2 channels, expected 1 channels",
@@ -667,6 +724,10 @@ def test_one_channel_is_too_few_for_two(evaluate, put_machine, tmp_path):
     ("--config.sample_rate=0", ["sample_rate", "0", "expected"]),
     ("--config.threshold.false_alarm_rate=2.0", ["2.0", "expected in (0, 1)"]),
     ("--config.threshold.name=x", ["'x'", "conformal"]),
+    (
+      "--config.threshold.name=gamma",
+      ["'gamma'", "plain_knn has none", "'conformal' or 'quantile'"],
+    ),
     ("--config.fusion.name=x", ["'x'", "weighted_mean"]),
     ("--config.branches.log_mel.backend.k=0", ["k", "0"]),
     ("--config.branches.log_mel.view.name=nera", ["'nera'", "'near'"]),
