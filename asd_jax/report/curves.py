@@ -8,7 +8,7 @@ MAX_SHOWN = 12
 # Training of a network anew, without some clips, ends at another scale.
 _SCALES = (
   "<figcaption>Scores of training clips are by models without their fold, whose"
-  " scale may differ: a shift between outline and bars is not drift."
+  " scale may differ: a shift between outline and bars need not be drift."
   "</figcaption>"
 )
 

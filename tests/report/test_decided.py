@@ -223,7 +223,7 @@ def test_cards_say_how_many_alarms_have_none(alarms, shown, said):
 def test_training_scores_of_folds_are_said_to_have_another_scale(monkeypatch):
   monkeypatch.setattr(figures, "histogram", lambda *_: "<svg></svg>")
   run = run_of(plain())
-  told = "a shift between outline and bars is not drift"
+  told = "a shift between outline and bars need not be drift"
   assert told in curves.section(run)
   assert "scores by models that had not heard them" in curves.section(run)
   assert told not in curves.section(run_of(plain(), folds=0))
