@@ -84,8 +84,10 @@ def why_no_score(run: Run) -> str:
     Words such as "no official score: fan: normal test clips only".
   """
   over = run.results.get("official_score_over")
-  said = total_lib.in_words(None, over) if isinstance(over, dict) else ""
-  return said or "no official score"
+  if not isinstance(over, dict):  # of an older version
+    return "no official score"
+  said = total_lib.in_words(None, over)
+  return said or "no official score: no labels of test clips"
 
 
 def _seeds(file: Path, given: Any) -> dict[str, tuple[Value, Machines]]:

@@ -149,10 +149,11 @@ def test_wrong_input_is_refused_in_one_line(compare, put, tmp_path):
     "NaN in it": '{"a": NaN}',
     "found a JSON list": "[]",
     "found no key 'per_seed'": no_seeds,
-    "found no official score": {
+    "found no official score: no labels of test clips": {
       **good,
       "official_score": None,
       "machines": {"fan": {}},
+      "official_score_over": {"machines": [], "missing": {"fan": "no labels"}},
     },
     "expected a dict": {**good, "machines": []},
     "expected a fraction": percent,
