@@ -96,6 +96,8 @@ class Recording(NamedTuple):
     start_seconds: `[W]` where each window begins.
     score: `[W]`.
     decision: `[W]` as of a section.
+    usual: median and 0.9 quantile of the training clips' scores by the model
+      that scored the windows.
   """
 
   name: str
@@ -104,6 +106,7 @@ class Recording(NamedTuple):
   start_seconds: np.ndarray
   score: np.ndarray
   decision: np.ndarray
+  usual: tuple[float, float]
 
 
 class Section(NamedTuple):
@@ -180,8 +183,8 @@ class Suspect(NamedTuple):
     score: its score.
     decision: one of those of a section.
     p_value: None if it is unknown.
-    typical: median training score.
-    share_below: share of training clips below it.
+    typical: median score of the training clips by the model that scored it.
+    share_below: share of them below it.
     sound: the recording, or None if the file is gone.
     rate: Hz.
     reason: which parts raise the score, or None.

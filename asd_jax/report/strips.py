@@ -85,13 +85,11 @@ def _drawn(one: record.Recording) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   )
 
 
-def _picture(
-  one: record.Recording, said: Mapping[str, Any], typical: tuple[float, float]
-) -> str:
+def _picture(one: record.Recording, said: Mapping[str, Any]) -> str:
   """The scores as a line, alarms shaded, flagged windows ticked below."""
   start, score, flagged = _drawn(one)
-  low = min(typical[0], float(score.min()))
-  high = max(typical[1], float(score.max()))
+  low = min(one.usual[0], float(score.min()))
+  high = max(one.usual[1], float(score.max()))
   across = lambda t: _WIDTH * np.minimum(t / one.seconds, 1.0)
   up = lambda s: 88 - 84 * (s - low) / (high - low or 1.0)
   left, right = across(start), across(np.append(start[1:], one.seconds))
@@ -108,7 +106,7 @@ def _picture(
     f"M{a:.1f} 92H{b:.1f}V100H{a:.1f}z"
     for a, b in zip(left[flagged], right[flagged], strict=True)
   )
-  limit = up(typical[1])
+  limit = up(one.usual[1])
   return (
     f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img"'
     ' preserveAspectRatio="none" aria-label="Scores over time of'
@@ -128,7 +126,6 @@ def _strip(
   one: record.Recording,
   said: Mapping[str, Any],
   how: record.Alarms,
-  typical: tuple[float, float],
 ) -> str:
   words = sentence(said, how)
   if said["alarms"]:
@@ -136,7 +133,7 @@ def _strip(
   return (
     f'<figure class="strip"><figcaption><span class="file">'
     f"{text.escape(one.name)}</span> {listing.listen(one.link, one.name)}"
-    f" {words}</figcaption>{_picture(one, said, typical)}{_axis(one.seconds)}"
+    f" {words}</figcaption>{_picture(one, said)}{_axis(one.seconds)}"
     "</figure>"
   )
 
@@ -146,10 +143,9 @@ def _of_section(
 ) -> str:
   """All recordings of one section, those with most alarms first."""
   how = record.Alarms(**found["alarm"])
-  middle, high = (float(q) for q in np.quantile(part.train, (0.5, 0.9)))
   both = zip(part.recordings, found["files"], strict=True)
   strips = "".join(
-    _strip(one, said, how, (middle, high))
+    _strip(one, said, how)
     for one, said in sorted(
       both, key=lambda pair: -len(pair[1]["alarms"] or ())
     )

@@ -43,6 +43,14 @@ class Pick(NamedTuple):
   excess: float
 
 
+def _whole(entry: Any) -> np.ndarray:
+  """`[N]` the training clips' scores by the fit that scores new clips, too.
+
+  Those by models of folds may be on other scales.
+  """
+  return np.asarray(entry.section.facts["train_scores"])
+
+
 def choose(
   scored: Mapping[str, Mapping[str, Any]],
   *,
@@ -65,8 +73,8 @@ def choose(
     for section, entry in sections.items():
       # In units of the training spread, so that machines can be ranked
       # together.
-      typical = np.median(entry.train)
-      spread = np.subtract(*np.quantile(entry.train, (0.9, 0.1)))
+      typical = np.median(_whole(entry))
+      spread = np.subtract(*np.quantile(_whole(entry), (0.9, 0.1)))
       excess = (np.asarray(entry.score) - typical) / max(spread, 1e-9)
       picks += [
         Pick(machine, section, i, float(e)) for i, e in enumerate(excess)
@@ -120,8 +128,8 @@ def bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> record.Suspect:
     score,
     int(entry.decisions[pick.row]),
     decided.known(entry.p_values[pick.row]),
-    float(np.median(entry.train)),
-    float(np.mean(entry.train < score)),
+    float(np.median(_whole(entry))),
+    float(np.mean(_whole(entry) < score)),
     place=_place(clip),
   )
 

@@ -347,9 +347,10 @@ def test_two_hundred_machines_stay_small_and_quick():
   notes = [f"clip{i}.wav: channel 1 is silent" for i in range(40_000)]
   found = results_of({"m": {"00": one}}, seeds=3, notes=notes)
   found["machines"] = dict.fromkeys(sections, found["machines"]["m"])
-  start = time.perf_counter()
+  # Of the processor: others may use the machine.
+  start = time.process_time()
   page = report_page.page(record.Run(found, sections, suspects))
-  assert time.perf_counter() - start < 30
+  assert time.process_time() - start < 30
   reader = checked(page)
   assert reader.tags.count("audio") == 4 * len(suspects)
   assert "188 are left out" in page

@@ -142,17 +142,22 @@ def test_nearest_spectra_finds_the_clip_itself(rng):
 NOTHING = reasons.Reasons(None, "", "on")
 
 
-def part(scores):
+def part(scores, train, **told):
+  facts = {"train_scores": list(train)}
   return types.SimpleNamespace(
-    score=np.array(scores), train=np.linspace(0, 1, 11)
+    score=np.array(scores),
+    train=100 + train,  # of models of folds: on a scale of their own
+    section=types.SimpleNamespace(facts=facts),
+    **told,
   )
 
 
 def test_every_machine_shows_its_worst_clip_before_any_second():
+  train = np.linspace(0, 1, 11)
   scored = {
-    "a": {"00": part([9.0, 8.0, 7.0, 6.0])},
-    "b": {"00": part([0.1]), "01": part([2.0])},
-    "none": {"00": part([])},
+    "a": {"00": part([9.0, 8.0, 7.0, 6.0], train)},
+    "b": {"00": part([0.1], train), "01": part([2.0], train)},
+    "none": {"00": part([], train)},
   }
   picks = suspects.choose(scored, per_machine=3, in_all=3)
   assert [(p.machine, p.section, p.row) for p in picks] == [
@@ -174,8 +179,8 @@ def finder(tmp_path, rng, bank, seconds=30.0, kept=NOTHING):
       sound = waves[i].T if folder == "normal" else noise(rng).T * 12
       soundfile.write(tmp_path / folder / f"{i}.wav", sound, RATE)
   machine = clips.read_plain(tmp_path / "normal", tmp_path / "test", name="m")
-  scored = {"m": {"00": types.SimpleNamespace(
-    clips=machine.test, score=np.array([3.0, 4.0]), train=np.arange(7.0),
+  scored = {"m": {"00": part(
+    [3.0, 4.0], np.arange(7.0), clips=machine.test,
     decisions=np.array([1, -1]), p_values=np.array([0.1, np.nan]),
   )}}  # fmt: skip
   compiled = programs.Programs(system, dict, 4)
