@@ -237,12 +237,12 @@ border-radius:.5rem;padding:.8rem 1rem}
 .scroll{position:relative;overflow-x:auto;margin:.6rem 0 1rem}
 .long .scroll{max-height:36rem;overflow-y:auto}
 .long thead th{position:sticky;top:0;background:var(--bg)}
-.list tbody th{font-weight:400;min-width:14rem;max-width:24rem;
+.list tbody th{font-weight:400;min-width:12rem;max-width:24rem;
 overflow-wrap:anywhere}
 .list th,.list td{text-align:left;font-size:.92rem}
 .list td:nth-last-child(1),.list th:last-child{text-align:right}
 .tag{display:none}
-.words{white-space:normal;min-width:7rem;display:inline-block}
+.words{white-space:normal;min-width:9.5rem;display:inline-block}
 .alarm{color:var(--anomaly);font-weight:650}
 table{border-collapse:collapse;min-width:100%}
 caption{text-align:left;color:var(--soft);font-size:.9rem;
