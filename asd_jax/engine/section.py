@@ -81,3 +81,10 @@ class Section(NamedTuple):
     return self.folds is None and "in_sample" in (
       self.facts["training_scores"].values()
     )
+
+  def train_scores(self) -> np.ndarray:
+    """`[N]` scores of the training clips by what scores new clips, ascending.
+
+    Those by models of folds may be on other scales.
+    """
+    return np.asarray(self.facts["train_scores"])

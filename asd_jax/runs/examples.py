@@ -59,8 +59,8 @@ def recordings_of(entry: Any, out: Path) -> list[record.Recording]:
     Plain data.
   """
   found = []
-  whole = np.asarray(entry.section.facts["train_scores"])
-  middle, high = (float(q) for q in np.quantile(whole, (0.5, 0.9)))
+  train = entry.section.train_scores()
+  middle, high = (float(q) for q in np.quantile(train, (0.5, 0.9)))
   for i in np.unique(entry.windows.file).astype(int):
     own, clip = entry.windows.file == i, entry.clips[i]
     head = clip.recording

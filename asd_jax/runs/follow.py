@@ -241,7 +241,7 @@ def _past(section: section_lib.Section) -> list[tuple[float, float]]:
   if section.sees_own_clips() or not section.about()["num_train"]:
     return []
   if (folds := section.folds) is None:
-    return [_place(0.0, score) for score in section.facts["train_scores"]]
+    return [_place(0.0, score) for score in section.train_scores()]
   p = p_value.own_p_values(
     folds.own, folds.is_target, by_domain=section.rule.by_domain
   )

@@ -43,14 +43,6 @@ class Pick(NamedTuple):
   excess: float
 
 
-def _whole(entry: Any) -> np.ndarray:
-  """`[N]` the training clips' scores by the fit that scores new clips, too.
-
-  Those by models of folds may be on other scales.
-  """
-  return np.asarray(entry.section.facts["train_scores"])
-
-
 def choose(
   scored: Mapping[str, Mapping[str, Any]],
   *,
@@ -73,8 +65,9 @@ def choose(
     for section, entry in sections.items():
       # In units of the training spread, so that machines can be ranked
       # together.
-      typical = np.median(_whole(entry))
-      spread = np.subtract(*np.quantile(_whole(entry), (0.9, 0.1)))
+      train = entry.section.train_scores()
+      typical = np.median(train)
+      spread = np.subtract(*np.quantile(train, (0.9, 0.1)))
       excess = (np.asarray(entry.score) - typical) / max(spread, 1e-9)
       picks += [
         Pick(machine, section, i, float(e)) for i, e in enumerate(excess)
@@ -119,6 +112,7 @@ def bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> record.Suspect:
   """
   entry = scored[pick.machine][pick.section]
   clip, score = entry.clips[pick.row], float(entry.score[pick.row])
+  train = entry.section.train_scores()
   return record.Suspect(
     pick.machine,
     pick.section,
@@ -128,8 +122,8 @@ def bare(pick: Pick, scored: Mapping[str, Mapping[str, Any]]) -> record.Suspect:
     score,
     int(entry.decisions[pick.row]),
     decided.known(entry.p_values[pick.row]),
-    float(np.median(_whole(entry))),
-    float(np.mean(_whole(entry) < score)),
+    float(np.median(train)),
+    float(np.mean(train < score)),
     place=_place(clip),
   )
 

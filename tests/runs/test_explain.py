@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.engine import encode, programs
+from asd_jax.engine import decide, encode, programs
+from asd_jax.engine import section as section_lib
 from asd_jax.engine import system as system_lib
 from asd_jax.engine.normals import Normals
 from asd_jax.runs import explain, reasons, suspects
@@ -147,7 +148,7 @@ def part(scores, train, **told):
   return types.SimpleNamespace(
     score=np.array(scores),
     train=100 + train,  # of models of folds: on a scale of their own
-    section=types.SimpleNamespace(facts=facts),
+    section=section_lib.Section(None, None, None, decide.Rule(), facts),
     **told,
   )
 

@@ -163,8 +163,8 @@ def test_without_enough_clips_there_is_a_p_value_and_no_decision(evaluated):
 
 
 def test_machines_restrict_what_is_scored(evaluate, evaluated, tmp_path):
-  more = ["--config.seeds=(1,2)", "--config.threshold.folds=0"]
-  end = evaluate("--config.machines= pump ", *more, data=evaluated.data)
+  seeds = "--config.seeds=(1,2)"
+  end = evaluate("--config.machines= pump ", seeds, data=evaluated.data)
   results = done(end, tmp_path / "out")
   # Nor do seeds change a score of what draws nothing.
   assert noted(results, "seeds have no effect")
@@ -172,10 +172,20 @@ def test_machines_restrict_what_is_scored(evaluate, evaluated, tmp_path):
   assert list(results["machines"]) == ["pump"]
   assert os.listdir(tmp_path / "out" / "scores") == ["pump.csv"]
   path = Path("scores") / "pump.csv"
+  assert (tmp_path / "out" / path).read_bytes() == (
+    evaluated.out / path
+  ).read_bytes()
+
+
+def test_models_of_folds_leave_every_byte_of_a_score(
+  evaluate, evaluated, tmp_path
+):
+  more = ["--config.machines=pump", "--config.threshold.folds=0"]
+  done(evaluate(*more, data=evaluated.data), tmp_path / "out")
+  path = Path("scores") / "pump.csv"
   with_folds, without = (
     rows_in(out / path) for out in (evaluated.out, tmp_path / "out")
   )
-  # Models of folds give p-values, and leave every byte of a score as it is.
   assert [row[:2] for row in without] == [row[:2] for row in with_folds]
   assert {row[3] for row in without} == {""}
   assert "" not in {row[3] for row in with_folds}
